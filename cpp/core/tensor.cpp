@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/tensor.h"
+
+#include <new>
+
+#include "core/memory.h"
+
+namespace gradstep {
+
+namespace {
+DeviceMemory g_memory[kDevices] = {{&allocate, &deallocate}, {}};
+}
+
+void register_device_memory(DeviceType type, DeviceMemory memory) {
+  g_memory[static_cast<int>(type)] = memory;
+}
+
+Storage* Storage::create(size_t bytes, Device device) {
+  Storage* s = new (allocate(sizeof(Storage))) Storage;
+  s->bytes = bytes;
+  s->device = device;
+  if (bytes != 0) {
+    try {
+      s->data = static_cast<char*>(g_memory[static_cast<int>(device.type)].allocate(bytes));
+    } catch (...) {
+      deallocate(s, sizeof(Storage));
+      throw;
+    }
+  }
+  return s;
+}
+
+Storage* Storage::wrap(void* data, size_t bytes, Device device, void (*free_external)(void*),
+                       void* external) {
+  Storage* s = new (allocate(sizeof(Storage))) Storage;
+  s->data = static_cast<char*>(data);
+  s->bytes = bytes;
+  s->device = device;
+  s->owned = false;
+  s->free_external = free_external;
+  s->external = external;
+  return s;
+}
+
+void Storage::destroy(Storage* s) {
+  if (s->owned) {
+    if (s->data) g_memory[static_cast<int>(s->device.type)].deallocate(s->data, s->bytes);
+  } else if (s->free_external) {
+    s->free_external(s->external);
+  }
+  deallocate(s, sizeof(Storage));
+}
+
+TensorImpl* TensorImpl::create() { return new (allocate(sizeof(TensorImpl))) TensorImpl; }
+
+void TensorImpl::destroy(TensorImpl* t) {
+  if (t->grad_fn || t->meta) release_autograd(t);
+  t->~TensorImpl();
+  deallocate(t, sizeof(TensorImpl));
+}
+
+namespace {
+Tensor make(Ref<Storage> storage, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype) {
+  Tensor out(TensorImpl::create());
+  TensorImpl* t = out.get();
+  t->sizes = sizes;
+  t->strides = strides;
+  t->dtype = dtype;
+  t->device = storage->device;
+  t->data = storage->data + offset * static_cast<int64_t>(element_size(dtype));
+  t->storage = std::move(storage);
+  t->update_geometry();
+  return out;
+}
+}  // namespace
+
+Tensor empty(const Dims& sizes, DType dtype, Device device) {
+  Tensor out(TensorImpl::create());
+  TensorImpl* t = out.get();
+  t->sizes = sizes;
+  t->numel = count_elements(sizes);
+  t->strides = contiguous_strides(sizes);
+  t->dtype = dtype;
+  t->device = device;
+  t->storage = Ref(Storage::create(static_cast<size_t>(t->numel) * element_size(dtype), device));
+  t->data = t->storage->data;
+  return out;
+}
+
+namespace {
+/// One past the highest element that is reached, 0 when there is none.
+int64_t extent(const Dims& sizes, const Dims& strides) {
+  int64_t last = 0;
+  for (int i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] == 0) return 0;
+    GS_CHECK(strides[i] >= 0, "as_strided: Negative strides are not supported at the moment, got strides: {}",
+             strides);
+    int64_t reach = 0;
+    GS_CHECK(!__builtin_mul_overflow(sizes[i] - 1, strides[i], &reach) &&
+                 !__builtin_add_overflow(last, reach, &last) && last < (int64_t{1} << 60),
+             "Storage size calculation overflowed with sizes={} and strides={}", sizes, strides);
+  }
+  return last + 1;
+}
+}  // namespace
+
+Tensor empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Device device) {
+  GS_CHECK(sizes.size() == strides.size(),
+           "dimensionality of sizes ({}) must match dimensionality of strides ({})", sizes.size(),
+           strides.size());
+  count_elements(sizes);
+  const auto bytes = static_cast<size_t>(extent(sizes, strides)) * element_size(dtype);
+  return make(Ref(Storage::create(bytes, device)), sizes, strides, 0, dtype);
+}
+
+Tensor alias(const Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset) {
+  return make(t->storage, sizes, strides, offset, t.dtype());
+}
+
+void check_bounds(const Dims& sizes, const Dims& strides, int64_t offset, DType dtype,
+                  size_t storage_bytes) {
+  GS_CHECK(offset >= 0, "Tensor: invalid storage offset {}", offset);
+  const int64_t n = extent(sizes, strides);
+  const int64_t needed = n == 0 ? 0 : (offset + n) * static_cast<int64_t>(element_size(dtype));
+  GS_CHECK(needed <= static_cast<int64_t>(storage_bytes),
+           "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a "
+           "storage size of {} are out of bounds for storage of size {}",
+           sizes, strides, offset, element_size(dtype), needed, storage_bytes);
+}
+
+}  // namespace gradstep

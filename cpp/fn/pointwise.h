@@ -1,0 +1,875 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pointwise functors: torch.exp, torch.add, torch.clamp.. Add one here and in the list at the end,
+// with a row in tests/op_samples.py. No branches, no std::, constants as T(1). A gradient is
+// written only where the Dual of the forward would be slower or differ from PyTorch; its formula
+// then is the whole of it.
+#pragma once
+#include "fn/dual.h"
+#include "fn/traits.h"
+
+namespace gradstep {
+inline namespace GS_ISA {
+
+// ---- unary: sign and rounding ----
+
+struct Neg : UnaryMap {
+  static constexpr auto name = "neg";
+  static constexpr auto doc = "neg(input) -> Tensor\n\nThe negative of each element.";
+  static constexpr Types types = Arithmetic;
+  static constexpr int pass(int) { return -1; }
+  template <class T> GS_FN T operator()(T x) const { return -x; }
+  template <class T> GS_FN T grad(T dy, T) const { return -dy; }
+};
+struct Abs : UnaryMap {
+  static constexpr auto name = "abs";
+  static constexpr auto doc = "abs(input) -> Tensor\n\nThe absolute value of each element.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return abs(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * sign(x); }
+};
+struct Sign : UnaryMap {
+  static constexpr auto name = "sign";
+  static constexpr auto doc = "sign(input) -> Tensor\n\n-1, 0 or 1.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return sign(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Sgn : UnaryMap {
+  static constexpr auto name = "sgn";
+  static constexpr auto doc =
+      "sgn(input) -> Tensor\n\n-1, 0 or 1, as sign (complex numbers are not supported).";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return sign(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Ceil : UnaryMap {
+  static constexpr auto name = "ceil";
+  static constexpr auto doc =
+      "ceil(input) -> Tensor\n\nThe smallest integer not below each element.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return ceil(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Floor : UnaryMap {
+  static constexpr auto name = "floor";
+  static constexpr auto doc =
+      "floor(input) -> Tensor\n\nThe largest integer not above each element.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return floor(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Trunc : UnaryMap {
+  static constexpr auto name = "trunc";
+  static constexpr auto doc = "trunc(input) -> Tensor\n\nEach element without its fraction.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return trunc(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Round : UnaryMap {
+  static constexpr auto name = "round";
+  static constexpr auto doc = "round(input) -> Tensor\n\nThe nearest integer, halves to even.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return round(x); }
+  template <class T> GS_FN T grad(T, T) const { return T(0); }
+};
+struct Frac : UnaryMap {
+  static constexpr auto name = "frac";
+  static constexpr auto doc =
+      "frac(input) -> Tensor\n\nThe fraction of each element, with its sign.";
+  template <class T> GS_FN T operator()(T x) const { return x - trunc(x); }
+  template <class T> GS_FN T grad(T dy, T) const { return dy; }
+};
+
+// ---- unary: powers, exponentials, logarithms ----
+
+struct Square : UnaryMap {
+  static constexpr auto name = "square";
+  static constexpr auto doc = "square(input) -> Tensor\n\nThe square of each element.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T x) const { return x * x; }
+  template <class T> GS_FN T grad(T dy, T x) const { return T(2) * x * dy; }
+};
+struct Sqrt : UnaryMap {
+  static constexpr auto name = "sqrt";
+  static constexpr auto doc = "sqrt(input) -> Tensor\n\nThe square root of each element.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return sqrt(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy / (T(2) * y); }
+};
+struct Rsqrt : UnaryMap {
+  static constexpr auto name = "rsqrt";
+  static constexpr auto doc = "rsqrt(input) -> Tensor\n\n1 / sqrt(input).";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return rsqrt(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return T(-0.5) * dy * (y * y * y); }
+};
+struct Reciprocal : UnaryMap {
+  static constexpr auto name = "reciprocal";
+  static constexpr auto doc = "reciprocal(input) -> Tensor\n\n1 / input.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return T(1) / x; }
+  template <class T> GS_FN T grad(T dy, T y) const { return -dy * (y * y); }
+};
+struct Exp : UnaryMap {
+  static constexpr auto name = "exp";
+  static constexpr auto doc = "exp(input) -> Tensor\n\ne to the power of each element.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return exp(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * y; }
+};
+struct Exp2 : UnaryMap {
+  static constexpr auto name = "exp2";
+  static constexpr auto doc = "exp2(input) -> Tensor\n\n2 to the power of each element.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return exp2(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * y * T(kLn2); }
+};
+struct Expm1 : UnaryMap {
+  static constexpr auto name = "expm1";
+  static constexpr auto doc = "expm1(input) -> Tensor\n\nexp(input) - 1, exact near 0.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return expm1(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * (y + T(1)); }
+};
+struct Log : UnaryMap {
+  static constexpr auto name = "log";
+  static constexpr auto doc = "log(input) -> Tensor\n\nThe natural logarithm of each element.";
+  template <class T> GS_FN T operator()(T x) const { return log(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / x; }
+};
+struct Log2 : UnaryMap {
+  static constexpr auto name = "log2";
+  static constexpr auto doc = "log2(input) -> Tensor\n\nThe logarithm to base 2.";
+  template <class T> GS_FN T operator()(T x) const { return log2(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * T(kLn2)); }
+};
+struct Log10 : UnaryMap {
+  static constexpr auto name = "log10";
+  static constexpr auto doc = "log10(input) -> Tensor\n\nThe logarithm to base 10.";
+  template <class T> GS_FN T operator()(T x) const { return log10(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * T(1 / kInvLn10)); }
+};
+struct Log1p : UnaryMap {
+  static constexpr auto name = "log1p";
+  static constexpr auto doc = "log1p(input) -> Tensor\n\nlog(1 + input), exact near 0.";
+  template <class T> GS_FN T operator()(T x) const { return log1p(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / (x + T(1)); }
+};
+
+// ---- unary: trigonometric and hyperbolic ----
+
+struct Sin : UnaryMap {
+  static constexpr auto name = "sin";
+  static constexpr auto doc = "sin(input) -> Tensor\n\nThe sine of each element, in radians.";
+  template <class T> GS_FN T operator()(T x) const { return sin(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * cos(x); }
+};
+struct Cos : UnaryMap {
+  static constexpr auto name = "cos";
+  static constexpr auto doc = "cos(input) -> Tensor\n\nThe cosine of each element, in radians.";
+  template <class T> GS_FN T operator()(T x) const { return cos(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return -dy * sin(x); }
+};
+struct Tan : UnaryMap {
+  static constexpr auto name = "tan";
+  static constexpr auto doc = "tan(input) -> Tensor\n\nThe tangent of each element, in radians.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return tan(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * (T(1) + y * y); }
+};
+struct Asin : UnaryMap {
+  static constexpr auto name = "asin";
+  static constexpr auto doc = "asin(input) -> Tensor\n\nThe arc sine of each element.";
+  template <class T> GS_FN T operator()(T x) const { return asin(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(T(1) - x * x); }
+};
+struct Acos : UnaryMap {
+  static constexpr auto name = "acos";
+  static constexpr auto doc = "acos(input) -> Tensor\n\nThe arc cosine of each element.";
+  template <class T> GS_FN T operator()(T x) const { return acos(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return -dy * rsqrt(T(1) - x * x); }
+};
+struct Atan : UnaryMap {
+  static constexpr auto name = "atan";
+  static constexpr auto doc = "atan(input) -> Tensor\n\nThe arc tangent of each element.";
+  template <class T> GS_FN T operator()(T x) const { return atan(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * x + T(1)); }
+};
+struct Sinh : UnaryMap {
+  static constexpr auto name = "sinh";
+  static constexpr auto doc = "sinh(input) -> Tensor\n\nThe hyperbolic sine.";
+  template <class T> GS_FN T operator()(T x) const { return sinh(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * cosh(x); }
+};
+struct Cosh : UnaryMap {
+  static constexpr auto name = "cosh";
+  static constexpr auto doc = "cosh(input) -> Tensor\n\nThe hyperbolic cosine.";
+  template <class T> GS_FN T operator()(T x) const { return cosh(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * sinh(x); }
+};
+struct Tanh : UnaryMap {
+  static constexpr auto name = "tanh";
+  static constexpr auto doc = "tanh(input) -> Tensor\n\nThe hyperbolic tangent.";
+  static constexpr Saves saves = Output;
+  static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
+  template <class T> GS_FN T operator()(T x) const { return tanh(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * (T(1) - y * y); }
+};
+struct Asinh : UnaryMap {
+  static constexpr auto name = "asinh";
+  static constexpr auto doc = "asinh(input) -> Tensor\n\nThe inverse of sinh.";
+  template <class T> GS_FN T operator()(T x) const { return asinh(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(x * x + T(1)); }
+};
+struct Acosh : UnaryMap {
+  static constexpr auto name = "acosh";
+  static constexpr auto doc = "acosh(input) -> Tensor\n\nThe inverse of cosh.";
+  template <class T> GS_FN T operator()(T x) const { return acosh(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(x * x - T(1)); }
+};
+struct Atanh : UnaryMap {
+  static constexpr auto name = "atanh";
+  static constexpr auto doc = "atanh(input) -> Tensor\n\nThe inverse of tanh.";
+  template <class T> GS_FN T operator()(T x) const { return atanh(x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return dy / (T(1) - x * x); }
+};
+struct Deg2rad : UnaryMap {
+  static constexpr auto name = "deg2rad";
+  static constexpr auto doc = "deg2rad(input) -> Tensor\n\nDegrees to radians.";
+  template <class T> GS_FN T operator()(T x) const { return x * T(kPi / 180); }
+  template <class T> GS_FN T grad(T dy, T) const { return dy * T(kPi / 180); }
+};
+struct Rad2deg : UnaryMap {
+  static constexpr auto name = "rad2deg";
+  static constexpr auto doc = "rad2deg(input) -> Tensor\n\nRadians to degrees.";
+  template <class T> GS_FN T operator()(T x) const { return x * T(180 / kPi); }
+  template <class T> GS_FN T grad(T dy, T) const { return dy * T(180 / kPi); }
+};
+struct Sinc : UnaryMap {
+  static constexpr auto name = "sinc";
+  static constexpr auto doc = "sinc(input) -> Tensor\n\nsin(pi x) / (pi x), and 1 at 0.";
+  template <class T> GS_FN T operator()(T x) const {
+    T p = select(x == T(0), T(1), x * T(kPi));
+    return select(x == T(0), T(1), sin(p) / p);
+  }
+};
+
+// ---- unary: special ----
+
+struct Erf : UnaryMap {
+  static constexpr auto name = "erf";
+  static constexpr auto doc = "erf(input) -> Tensor\n\nThe error function.";
+  template <class T> GS_FN T operator()(T x) const { return erf(x); }
+};
+struct Erfc : UnaryMap {
+  static constexpr auto name = "erfc";
+  static constexpr auto doc = "erfc(input) -> Tensor\n\n1 - erf(input).";
+  template <class T> GS_FN T operator()(T x) const { return erfc(x); }
+};
+struct Erfinv : UnaryMap {
+  static constexpr auto name = "erfinv";
+  static constexpr auto doc = "erfinv(input) -> Tensor\n\nThe inverse of erf.";
+  static constexpr Saves saves = Output;
+  template <class T> GS_FN T operator()(T x) const { return erfinv(x); }
+  template <class T> GS_FN T grad(T dy, T y) const {
+    return dy * T(1 / kTwoOverSqrtPi) * exp(y * y);
+  }
+};
+struct Lgamma : UnaryMap {
+  static constexpr auto name = "lgamma";
+  static constexpr auto doc = "lgamma(input) -> Tensor\n\nlog |Gamma(input)|.";
+  template <class T> GS_FN T operator()(T x) const { return lgamma(x); }
+};
+struct Digamma : UnaryMap {
+  static constexpr auto name = "digamma";
+  static constexpr auto doc = "digamma(input) -> Tensor\n\nThe derivative of lgamma.";
+  template <class T> GS_FN T operator()(T x) const { return digamma(x); }
+};
+struct I0 : UnaryMap {
+  static constexpr auto name = "i0";
+  static constexpr auto doc =
+      "i0(input) -> Tensor\n\nThe modified Bessel function of the first kind, order 0.";
+  template <class T> GS_FN T operator()(T x) const { return i0(x); }
+};
+struct Sigmoid : UnaryMap {
+  static constexpr auto name = "sigmoid";
+  static constexpr auto doc =
+      "sigmoid(input) -> Tensor\n\nThe logistic function 1 / (1 + exp(-input)).";
+  static constexpr Saves saves = Output;
+  static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
+  template <class T> GS_FN T operator()(T x) const { return sigmoid(x); }
+  template <class T> GS_FN T grad(T dy, T y) const { return dy * (y * (T(1) - y)); }
+};
+/// eps < 0 stands for None: no clamping.
+struct Logit : BinaryMap {
+  static constexpr auto name = "logit";
+  static constexpr auto doc =
+      "logit(input, eps=None) -> Tensor\n\nlog(z / (1 - z)) with z = input clamped to [eps, 1 - "
+      "eps].";
+  static constexpr unsigned tensor_operands = 1;
+  static constexpr const char* params = "float eps=None";
+  template <class T> GS_FN T operator()(T x, T eps) const {
+    T lo = select(eps < T(0), x, eps), hi = select(eps < T(0), x, T(1) - eps);
+    T z = select(x < lo, lo, select(x > hi, hi, x));
+    return log(z / (T(1) - z));
+  }
+  // Without eps the gradient outside [0, 1] is NaN, with eps it is 0 where clamped.
+  template <int K, class T> GS_FN T grad(T dy, T x, T eps) const {
+    auto none = eps < T(0);
+    T lo = select(none, T(0), eps), hi = T(1) - lo;
+    T outside = select(none, T(kNan), T(0));
+    return select((x < lo) | (x > hi), outside, dy / (x * (T(1) - x)));
+  }
+};
+struct NanToNum : QuaternaryMap {
+  static constexpr auto name = "nan_to_num";
+  static constexpr auto doc =
+      "nan_to_num(input, nan=0.0, posinf=None, neginf=None) -> Tensor\n\nNaN, infinity and "
+      "-infinity replaced by finite numbers.";
+  static constexpr unsigned tensor_operands = 1;
+  static constexpr const char* params = "float nan=0.0, float posinf=None, float neginf=None";
+  template <class T> GS_FN T operator()(T x, T nan, T posinf, T neginf) const {
+    T y = select(isnan(x), nan, x);
+    y = select(x == T(kInf), posinf, y);
+    return select(x == T(-kInf), neginf, y);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T x, T, T, T) const {
+    return select(x - x == T(0), dy, T(0));
+  }
+};
+
+// ---- unary: predicates ----
+
+// x - x is 0 for finite numbers (and integers), NaN otherwise.
+struct IsNan : PredicateMap {
+  static constexpr auto name = "isnan";
+  static constexpr auto doc = "isnan(input) -> Tensor\n\nTrue where NaN.";
+  template <class T> GS_FN T operator()(T x) const { return select(x != x, T(1), T(0)); }
+};
+struct IsInf : PredicateMap {
+  static constexpr auto name = "isinf";
+  static constexpr auto doc = "isinf(input) -> Tensor\n\nTrue where infinite.";
+  template <class T> GS_FN T operator()(T x) const {
+    return select((x == x) & (x - x != T(0)), T(1), T(0));
+  }
+};
+struct IsFinite : PredicateMap {
+  static constexpr auto name = "isfinite";
+  static constexpr auto doc = "isfinite(input) -> Tensor\n\nTrue where neither infinite nor NaN.";
+  template <class T> GS_FN T operator()(T x) const { return select(x - x == T(0), T(1), T(0)); }
+};
+struct IsPosInf : PredicateMap {
+  static constexpr auto name = "isposinf";
+  static constexpr auto doc = "isposinf(input) -> Tensor\n\nTrue where positive infinity.";
+  template <class T> GS_FN T operator()(T x) const {
+    return select((x > T(0)) & (x - x != T(0)), T(1), T(0));
+  }
+};
+struct IsNegInf : PredicateMap {
+  static constexpr auto name = "isneginf";
+  static constexpr auto doc = "isneginf(input) -> Tensor\n\nTrue where negative infinity.";
+  template <class T> GS_FN T operator()(T x) const {
+    return select((x < T(0)) & (x - x != T(0)), T(1), T(0));
+  }
+};
+struct Signbit : PredicateMap {
+  static constexpr auto name = "signbit";
+  static constexpr auto doc =
+      "signbit(input) -> Tensor\n\nTrue where the sign bit is set, -0 included.";
+  template <class T> GS_FN T operator()(T x) const { return select(signbit(x), T(1), T(0)); }
+};
+struct LogicalNot : PredicateMap {
+  static constexpr auto name = "logical_not";
+  static constexpr auto doc = "logical_not(input) -> Tensor\n\nTrue where 0.";
+  static constexpr unsigned as = Fn | Method | InPlace;
+  template <class T> GS_FN T operator()(T x) const { return select(x == T(0), T(1), T(0)); }
+};
+struct BitwiseNot : UnaryMap {
+  static constexpr auto name = "bitwise_not";
+  static constexpr auto doc = "bitwise_not(input) -> Tensor\n\nEvery bit flipped.";
+  static constexpr Types types = Bitwise;
+  static constexpr bool differentiable = false;
+  template <class T> GS_FN T operator()(T x) const { return ~x; }
+};
+
+// ---- binary: arithmetic ----
+
+struct Add : BinaryMap {
+  static constexpr auto name = "add";
+  static constexpr auto doc = "add(input, other) -> Tensor\n\ninput + other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr int pass(int) { return 1; }
+  template <class T> GS_FN T operator()(T a, T b) const { return a + b; }
+  template <int K, class T> GS_FN T grad(T dy, T, T) const { return dy; }
+};
+struct Sub : BinaryMap {
+  static constexpr auto name = "sub";
+  static constexpr auto doc = "sub(input, other) -> Tensor\n\ninput - other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr int pass(int k) { return k == 0 ? 1 : -1; }
+  template <class T> GS_FN T operator()(T a, T b) const { return a - b; }
+  template <int K, class T> GS_FN T grad(T dy, T, T) const {
+    if constexpr (K == 0) return dy;
+    else return -dy;
+  }
+};
+struct AddScaled : TernaryMap {
+  static constexpr auto name = "add_scaled";
+  static constexpr auto doc = "add(input, other, *, alpha=1) -> Tensor\n\ninput + alpha * other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Internal;
+  static constexpr unsigned tensor_operands = 2;
+  static constexpr int pass(int k) { return k == 0 ? 1 : 0; }
+  static constexpr unsigned reads(int) { return 0; }
+  template <class T> GS_FN T operator()(T a, T b, T alpha) const { return a + alpha * b; }
+  template <int K, class T> GS_FN T grad(T dy, T, T, T alpha) const {
+    if constexpr (K == 0) return dy;
+    else return alpha * dy;
+  }
+};
+struct SubScaled : TernaryMap {
+  static constexpr auto name = "sub_scaled";
+  static constexpr auto doc = "sub(input, other, *, alpha=1) -> Tensor\n\ninput - alpha * other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Internal;
+  static constexpr unsigned tensor_operands = 2;
+  static constexpr int pass(int k) { return k == 0 ? 1 : 0; }
+  static constexpr unsigned reads(int) { return 0; }
+  template <class T> GS_FN T operator()(T a, T b, T alpha) const { return a - alpha * b; }
+  template <int K, class T> GS_FN T grad(T dy, T, T, T alpha) const {
+    if constexpr (K == 0) return dy;
+    else return -(alpha * dy);
+  }
+};
+struct Mul : BinaryMap {
+  static constexpr auto name = "mul";
+  static constexpr auto doc = "mul(input, other) -> Tensor\n\ninput * other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr int multilinear = 2;
+  template <class T> GS_FN T operator()(T a, T b) const { return a * b; }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * b;
+    else return dy * a;
+  }
+};
+struct Div : BinaryMap {
+  static constexpr auto name = "div";
+  static constexpr auto doc =
+      "div(input, other) -> Tensor\n\ninput / other, always in floating point.";
+  static constexpr int multilinear = 1;
+  template <class T> GS_FN T operator()(T a, T b) const { return a / b; }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy / b;
+    else return -dy * ((a / b) / b);
+  }
+};
+struct FloorDivide : BinaryMap {
+  static constexpr auto name = "floor_divide";
+  static constexpr auto doc =
+      "floor_divide(input, other) -> Tensor\n\ninput // other, rounded down.";
+  static constexpr Types types = Arithmetic;
+  static constexpr bool differentiable = false;
+  template <class T> GS_FN T operator()(T a, T b) const { return floor_div(a, b); }
+};
+struct TruncDivide : BinaryMap {
+  static constexpr auto name = "div_trunc";
+  static constexpr auto doc =
+      "div_trunc(input, other) -> Tensor\n\ninput / other, rounded towards 0.";
+  static constexpr Types types = Arithmetic;
+  static constexpr bool differentiable = false;
+  static constexpr unsigned as = Internal;
+  template <class T> GS_FN T operator()(T a, T b) const { return trunc_div(a, b); }
+};
+struct Remainder : BinaryMap {
+  static constexpr auto name = "remainder";
+  static constexpr auto doc =
+      "remainder(input, other) -> Tensor\n\nPython's input % other: the result has the sign of "
+      "other.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T a, T b) const { return remainder(a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy;
+    else return -dy * floor(a / b);
+  }
+};
+struct Fmod : BinaryMap {
+  static constexpr auto name = "fmod";
+  static constexpr auto doc =
+      "fmod(input, other) -> Tensor\n\nC's fmod: the result has the sign of input.";
+  static constexpr Types types = Arithmetic;
+  template <class T> GS_FN T operator()(T a, T b) const { return fmod(a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy;
+    else return -dy * trunc(a / b);
+  }
+};
+struct Pow : BinaryMap {
+  static constexpr auto name = "pow";
+  static constexpr auto doc = "pow(input, exponent) -> Tensor\n\ninput to the power of exponent.";
+  static constexpr Types types = Arithmetic;
+  static constexpr const char* params = "Tensor exponent";
+  template <class T> GS_FN T operator()(T a, T b) const { return pow(a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * pow_grad_base(a, b);
+    else return dy * pow_grad_exponent(a, b, pow(a, b));
+  }
+};
+
+// ---- binary: order (a tie gives each side half of the gradient; NaN wins in maximum, loses in
+// fmax) ----
+
+struct Maximum : BinaryMap {
+  static constexpr auto name = "maximum";
+  static constexpr auto doc =
+      "maximum(input, other) -> Tensor\n\nThe larger of the two; NaN if either is.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const { return select((a > b) | (a != a), a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return select(a == b, dy * T(0.5), select(a < b, T(0), dy));
+    else return select(a == b, dy * T(0.5), select(b < a, T(0), dy));
+  }
+};
+struct Minimum : BinaryMap {
+  static constexpr auto name = "minimum";
+  static constexpr auto doc =
+      "minimum(input, other) -> Tensor\n\nThe smaller of the two; NaN if either is.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const { return select((a < b) | (a != a), a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return select(a == b, dy * T(0.5), select(a > b, T(0), dy));
+    else return select(a == b, dy * T(0.5), select(b > a, T(0), dy));
+  }
+};
+struct Fmax : BinaryMap {
+  static constexpr auto name = "fmax";
+  static constexpr auto doc =
+      "fmax(input, other) -> Tensor\n\nThe larger of the two; a NaN gives way to a number.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a >= b) | (b != b), a, b);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return select((a >= b) | (b != b), dy, T(0));
+    else return select((a >= b) | (b != b), T(0), dy);
+  }
+};
+struct Fmin : BinaryMap {
+  static constexpr auto name = "fmin";
+  static constexpr auto doc =
+      "fmin(input, other) -> Tensor\n\nThe smaller of the two; a NaN gives way to a number.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a <= b) | (b != b), a, b);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return select((a <= b) | (b != b), dy, T(0));
+    else return select((a <= b) | (b != b), T(0), dy);
+  }
+};
+struct ClampMin : BinaryMap {
+  static constexpr auto name = "clamp_min";
+  static constexpr auto doc = "clamp_min(input, min) -> Tensor\n\nmax(input, min).";
+  static constexpr Types types = Arithmetic;
+  static constexpr const char* params = "Tensor min";
+  template <class T> GS_FN T operator()(T x, T lo) const {
+    return select((x < lo) | (lo != lo), lo, x);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T x, T lo) const {
+    if constexpr (K == 0) return select(x >= lo, dy, T(0));
+    else return select(x < lo, dy, T(0));
+  }
+};
+struct ClampMax : BinaryMap {
+  static constexpr auto name = "clamp_max";
+  static constexpr auto doc = "clamp_max(input, max) -> Tensor\n\nmin(input, max).";
+  static constexpr Types types = Arithmetic;
+  static constexpr const char* params = "Tensor max";
+  template <class T> GS_FN T operator()(T x, T hi) const {
+    return select((x > hi) | (hi != hi), hi, x);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T x, T hi) const {
+    if constexpr (K == 0) return select(x <= hi, dy, T(0));
+    else return select(x > hi, dy, T(0));
+  }
+};
+struct Clamp : TernaryMap {
+  static constexpr auto name = "clamp";
+  static constexpr auto doc =
+      "clamp(input, min=None, max=None) -> Tensor\n\nmin(max(input, min), max).";
+  static constexpr Types types = Arithmetic;
+  static constexpr const char* params = "Tensor min=None, Tensor max=None";
+  template <class T> GS_FN T operator()(T x, T lo, T hi) const {
+    T y = select((x < lo) | (lo != lo), lo, x);
+    return select((y > hi) | (hi != hi), hi, y);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T x, T lo, T hi) const {
+    if constexpr (K == 0) return select((x >= lo) & (x <= hi), dy, T(0));
+    else if constexpr (K == 1) return select((x < lo) & (lo < hi), dy, T(0));
+    else return select((x > hi) | (hi < lo), dy, T(0));
+  }
+};
+struct Heaviside : BinaryMap {
+  static constexpr auto name = "heaviside";
+  static constexpr auto doc =
+      "heaviside(input, values) -> Tensor\n\n0 below 0, 1 above, values at 0.";
+  static constexpr Types types = Arithmetic;
+  static constexpr bool differentiable = false;
+  static constexpr const char* params = "Tensor values";
+  template <class T> GS_FN T operator()(T x, T values) const {
+    return select(x == T(0), values, select(x < T(0), T(0), select(x != x, x, T(1))));
+  }
+};
+
+// ---- binary: special ----
+
+struct Atan2 : BinaryMap {
+  static constexpr auto name = "atan2";
+  static constexpr auto doc =
+      "atan2(input, other) -> Tensor\n\nThe angle of the point (other, input), in (-pi, pi].";
+  template <class T> GS_FN T operator()(T a, T b) const { return atan2(a, b); }
+};
+struct Hypot : BinaryMap {
+  static constexpr auto name = "hypot";
+  static constexpr auto doc =
+      "hypot(input, other) -> Tensor\n\nsqrt(input^2 + other^2) without overflow.";
+  template <class T> GS_FN T operator()(T a, T b) const { return hypot(a, b); }
+};
+struct Copysign : BinaryMap {
+  static constexpr auto name = "copysign";
+  static constexpr auto doc =
+      "copysign(input, other) -> Tensor\n\nThe magnitude of input with the sign of other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return copysign(a, b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * sign(a) * copysign(T(1), b);
+    else return T(0);
+  }
+};
+// Equal operands (infinities too) have no difference to compute.
+struct Logaddexp : BinaryMap {
+  static constexpr auto name = "logaddexp";
+  static constexpr auto doc =
+      "logaddexp(input, other) -> Tensor\n\nlog(exp(input) + exp(other)) without overflow.";
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const {
+    T gap = select(a == b, T(0), abs(a - b));
+    return select(a > b, a, b) + log1p(exp(-gap));
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * sigmoid(select(a == b, T(0), a - b));
+    else return dy * sigmoid(select(a == b, T(0), b - a));
+  }
+};
+struct Logaddexp2 : BinaryMap {
+  static constexpr auto name = "logaddexp2";
+  static constexpr auto doc =
+      "logaddexp2(input, other) -> Tensor\n\nlog2(2^input + 2^other) without overflow.";
+  static constexpr unsigned as = Fn | Method;
+  template <class T> GS_FN T operator()(T a, T b) const {
+    T gap = select(a == b, T(0), abs(a - b));
+    return select(a > b, a, b) + log1p(exp2(-gap)) * T(kLog2e);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * sigmoid(select(a == b, T(0), (a - b) * T(kLn2)));
+    else return dy * sigmoid(select(a == b, T(0), (b - a) * T(kLn2)));
+  }
+};
+struct Xlogy : BinaryMap {
+  static constexpr auto name = "xlogy";
+  static constexpr auto doc =
+      "xlogy(input, other) -> Tensor\n\ninput * log(other), 0 where input is 0.";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a == T(0)) & (b == b), T(0), a * log(b));
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return select((a == T(0)) & (b <= T(0)), T(0), dy * log(b));
+    else return dy * a / b;
+  }
+};
+struct Ldexp : BinaryMap {
+  static constexpr auto name = "ldexp";
+  static constexpr auto doc = "ldexp(input, other) -> Tensor\n\ninput * 2^other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return a * exp2(b); }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
+    if constexpr (K == 0) return dy * exp2(b);
+    else return dy * a * exp2(b) * T(kLn2);
+  }
+};
+
+// ---- comparisons, logic, bits ----
+
+struct Eq : CompareMap {
+  static constexpr auto name = "eq";
+  static constexpr auto doc = "eq(input, other) -> Tensor\n\nTrue where input == other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a == b, T(1), T(0)); }
+};
+struct Ne : CompareMap {
+  static constexpr auto name = "ne";
+  static constexpr auto doc = "ne(input, other) -> Tensor\n\nTrue where input != other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a != b, T(1), T(0)); }
+};
+struct Lt : CompareMap {
+  static constexpr auto name = "lt";
+  static constexpr auto doc = "lt(input, other) -> Tensor\n\nTrue where input < other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a < b, T(1), T(0)); }
+};
+struct Le : CompareMap {
+  static constexpr auto name = "le";
+  static constexpr auto doc = "le(input, other) -> Tensor\n\nTrue where input <= other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a <= b, T(1), T(0)); }
+};
+struct Gt : CompareMap {
+  static constexpr auto name = "gt";
+  static constexpr auto doc = "gt(input, other) -> Tensor\n\nTrue where input > other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a > b, T(1), T(0)); }
+};
+struct Ge : CompareMap {
+  static constexpr auto name = "ge";
+  static constexpr auto doc = "ge(input, other) -> Tensor\n\nTrue where input >= other.";
+  template <class T> GS_FN T operator()(T a, T b) const { return select(a >= b, T(1), T(0)); }
+};
+struct LogicalAnd : LogicalMap {
+  static constexpr auto name = "logical_and";
+  static constexpr auto doc = "logical_and(input, other) -> Tensor\n\nTrue where both are not 0.";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a != T(0)) & (b != T(0)), T(1), T(0));
+  }
+};
+struct LogicalOr : LogicalMap {
+  static constexpr auto name = "logical_or";
+  static constexpr auto doc = "logical_or(input, other) -> Tensor\n\nTrue where either is not 0.";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a != T(0)) | (b != T(0)), T(1), T(0));
+  }
+};
+struct LogicalXor : LogicalMap {
+  static constexpr auto name = "logical_xor";
+  static constexpr auto doc =
+      "logical_xor(input, other) -> Tensor\n\nTrue where exactly one is not 0.";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((a != T(0)) ^ (b != T(0)), T(1), T(0));
+  }
+};
+struct BitwiseAnd : BitwiseMap {
+  static constexpr auto name = "bitwise_and";
+  static constexpr auto doc = "bitwise_and(input, other) -> Tensor\n\ninput & other, bit by bit.";
+  template <class T> GS_FN T operator()(T a, T b) const { return a & b; }
+};
+struct BitwiseOr : BitwiseMap {
+  static constexpr auto name = "bitwise_or";
+  static constexpr auto doc = "bitwise_or(input, other) -> Tensor\n\ninput | other, bit by bit.";
+  template <class T> GS_FN T operator()(T a, T b) const { return a | b; }
+};
+struct BitwiseXor : BitwiseMap {
+  static constexpr auto name = "bitwise_xor";
+  static constexpr auto doc = "bitwise_xor(input, other) -> Tensor\n\ninput ^ other, bit by bit.";
+  template <class T> GS_FN T operator()(T a, T b) const { return a ^ b; }
+};
+struct LeftShift : BitwiseMap {
+  static constexpr auto name = "bitwise_left_shift";
+  static constexpr auto doc =
+      "bitwise_left_shift(input, other) -> Tensor\n\ninput << other; 0 where other is not in [0, "
+      "64).";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return select((b < T(0)) | (b > T(63)), T(0), a << (b & T(63)));
+  }
+};
+struct RightShift : BitwiseMap {
+  static constexpr auto name = "bitwise_right_shift";
+  static constexpr auto doc =
+      "bitwise_right_shift(input, other) -> Tensor\n\ninput >> other; the sign where other is not "
+      "in [0, 64).";
+  template <class T> GS_FN T operator()(T a, T b) const {
+    return a >> select((b < T(0)) | (b > T(63)), T(63), b);
+  }
+};
+
+// ---- three and four operands ----
+
+struct Addcmul : QuaternaryMap {
+  static constexpr auto name = "addcmul";
+  static constexpr auto doc =
+      "addcmul(input, tensor1, tensor2, *, value=1) -> Tensor\n\ninput + value * tensor1 * "
+      "tensor2.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned tensor_operands = 3;
+  static constexpr const char* params = "Tensor tensor1, Tensor tensor2, *, Number value=1";
+  static constexpr int pass(int k) { return k == 0 ? 1 : 0; }
+  static constexpr unsigned reads(int k) { return k == 1 ? 4u : 2u; }
+  template <class T> GS_FN T operator()(T a, T b, T c, T value) const { return a + value * b * c; }
+  template <int K, class T> GS_FN T grad(T dy, T, T b, T c, T value) const {
+    if constexpr (K == 0) return dy;
+    else if constexpr (K == 1) return dy * value * c;
+    else return dy * value * b;
+  }
+};
+struct Addcdiv : QuaternaryMap {
+  static constexpr auto name = "addcdiv";
+  static constexpr auto doc =
+      "addcdiv(input, tensor1, tensor2, *, value=1) -> Tensor\n\ninput + value * tensor1 / "
+      "tensor2.";
+  static constexpr unsigned tensor_operands = 3;
+  static constexpr const char* params = "Tensor tensor1, Tensor tensor2, *, Number value=1";
+  static constexpr int pass(int k) { return k == 0 ? 1 : 0; }
+  static constexpr unsigned reads(int k) { return k == 1 ? 4u : 6u; }
+  template <class T> GS_FN T operator()(T a, T b, T c, T value) const { return a + value * b / c; }
+  template <int K, class T> GS_FN T grad(T dy, T, T b, T c, T value) const {
+    if constexpr (K == 0) return dy;
+    else if constexpr (K == 1) return dy * value / c;
+    else return -dy * value * b / (c * c);
+  }
+};
+/// Exact at both ends: from the start for |weight| < 1/2, from the end otherwise.
+struct Lerp : TernaryMap {
+  static constexpr auto name = "lerp";
+  static constexpr auto doc =
+      "lerp(input, end, weight) -> Tensor\n\ninput + weight * (end - input).";
+  static constexpr const char* params = "Tensor end, Tensor weight";
+  static constexpr unsigned reads(int k) { return k == 2 ? 3u : 4u; }
+  template <class T> GS_FN T operator()(T a, T b, T w) const {
+    T d = b - a;
+    return select(abs(w) < T(0.5), a + w * d, b - d * (T(1) - w));
+  }
+  template <int K, class T> GS_FN T grad(T dy, T a, T b, T w) const {
+    if constexpr (K == 0) return dy * (T(1) - w);
+    else if constexpr (K == 1) return dy * w;
+    else return dy * (b - a);
+  }
+};
+
+struct Where : TernaryMap {
+  static constexpr auto name = "where";
+  static constexpr auto doc =
+      "where(condition, input, other) -> Tensor\n\ninput where condition, else other.";
+  static constexpr Types types = Arithmetic;
+  static constexpr unsigned as = Internal;
+  static constexpr unsigned reads(int) { return 1; }
+  template <class T> GS_FN T operator()(T condition, T a, T b) const {
+    return select(condition != T(0), a, b);
+  }
+  template <int K, class T> GS_FN T grad(T dy, T condition, T, T) const {
+    if constexpr (K == 0) return T(0);
+    else if constexpr (K == 1) return select(condition != T(0), dy, T(0));
+    else return select(condition != T(0), T(0), dy);
+  }
+};
+
+// ---- lists ----
+
+using UnaryOps = Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, Frac, Square, Sqrt, Rsqrt,
+                     Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin,
+                     Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf,
+                     Erfc, Erfinv, Lgamma, Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
+using Predicates = Ops<IsNan, IsInf, IsFinite, IsPosInf, IsNegInf, Signbit, LogicalNot>;
+using BinaryOps = Ops<Add, Sub, AddScaled, SubScaled, Mul, Div, FloorDivide, TruncDivide, Remainder,
+                      Fmod, Pow, Maximum, Minimum, Fmax, Fmin, ClampMin, ClampMax, Heaviside, Atan2,
+                      Hypot, Copysign, Logaddexp, Logaddexp2, Xlogy, Ldexp>;
+using Comparisons = Ops<Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr, LogicalXor>;
+using BitwiseOps = Ops<BitwiseAnd, BitwiseOr, BitwiseXor, LeftShift, RightShift>;
+using TernaryOps = Ops<Clamp, Addcmul, Addcdiv, Lerp, Where>;
+
+}  // namespace GS_ISA
+}  // namespace gradstep

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward. Nodes run in descending order of creation: whatever uses a node's output was made after it, so
+// all of its gradients have arrived by then, and no dependency has to be counted. Everything happens in
+// the caller's thread. Gradients wait in the nodes themselves.
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "graph/node.h"
+
+namespace gradstep {
+
+namespace {
+
+// See Note [Gradient donation].
+bool sole_owner(const Tensor& t) { return t->ref_count == 1 && t->storage->ref_count == 1; }
+
+struct Capture {
+  Node* node;
+  uint32_t slot;
+  size_t index;
+};
+
+class Run {
+ public:
+  Run(bool retain_graph, bool create_graph)
+      : retain_graph_(retain_graph), create_graph_(create_graph), id_(++last_id_) {}
+  Run(const Run&) = delete;
+  ~Run() {
+    // After an exception: no gradient may wait for a later run.
+    for (const Ref<Node>& n : heap_) clear(*n);
+    for (const Ref<Node>& n : leaves_) clear(*n);
+  }
+
+  // Note [Gradient donation]
+  // The first gradient that arrives is moved in. A second one is added in place if nobody else owns the
+  // first and no graph is being made of the backward pass itself; else the sum is a new tensor.
+  void deliver(const Edge& edge, Tensor g) {
+    if (!edge.node || !g.defined()) return;
+    Ref<TensorImpl>& slot = edge.node->grads[edge.slot];
+    if (!slot) {
+      slot = std::move(g.ref());
+    } else {
+      Tensor have(std::move(slot));
+      if (!create_graph_ && have.contiguous() && sole_owner(have)) {
+        engine_ops().add_inplace(have, g);
+      } else {
+        have = engine_ops().add(have, g);
+      }
+      slot = std::move(have.ref());
+    }
+    if (edge.node->queued == id_) return;
+    edge.node->queued = id_;
+    if (edge.node->sequence == 0) {
+      leaves_.push_back(edge.node);
+    } else {
+      heap_.push_back(edge.node);
+      std::push_heap(heap_.begin(), heap_.end(), &earlier);
+    }
+  }
+
+  /// Restricts the run to the paths that end in these places.
+  void restrict_to(std::span<const Edge> roots, std::vector<Capture> captures) {
+    captures_ = std::move(captures);
+    restricted_ = true;
+    for (const Capture& c : captures_) needed_.insert(c.node);
+    std::vector<Node*> order;
+    std::unordered_set<Node*> seen;
+    for (const Edge& e : roots) {
+      if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
+    }
+    for (size_t i = 0; i < order.size(); ++i) {
+      for (const Edge& e : order[i]->all_edges()) {
+        if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
+      }
+    }
+    std::sort(order.begin(), order.end(), [](Node* a, Node* b) { return a->sequence < b->sequence; });
+    for (Node* n : order) {
+      for (const Edge& e : n->all_edges()) {
+        if (e.node && needed_.count(e.node.get())) {
+          paths_.insert(n);
+          needed_.insert(n);
+          break;
+        }
+      }
+    }
+  }
+
+  void work(std::span<Tensor> captured) {
+    const GradMode mode(create_graph_);
+    while (!heap_.empty()) {
+      std::pop_heap(heap_.begin(), heap_.end(), &earlier);
+      const Ref<Node> node = std::move(heap_.back());
+      heap_.pop_back();
+      run_node(*node, captured);
+    }
+    // By index: a hook may run backward itself, but only this run's leaves are in the list.
+    for (size_t i = 0; i < leaves_.size(); ++i) finish_leaf(*leaves_[i], captured);
+    leaves_.clear();
+  }
+
+ private:
+  static bool earlier(const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; }
+
+  void clear(Node& n) const {
+    if (n.queued != id_) return;
+    n.queued = 0;
+    for (int i = 0; i < n.n_outputs; ++i) n.grads[i].reset();
+  }
+
+  void capture(const Node& node, std::span<const Tensor> grads, std::span<Tensor> captured) {
+    for (const Capture& c : captures_) {
+      if (c.node == &node) captured[c.index] = grads[c.slot];
+    }
+  }
+
+  void run_node(Node& node, std::span<Tensor> captured) {
+    node.queued = 0;
+    constexpr int kInline = 8;
+    Tensor inline_out[kInline];
+    Tensor inline_in[kInline];
+    std::vector<Tensor> more_out;
+    std::vector<Tensor> more_in;
+    std::span<Tensor> out_grads(inline_out, node.n_outputs);
+    std::span<Tensor> in_grads(inline_in, node.n_edges);
+    if (node.n_outputs > kInline) {
+      more_out.resize(node.n_outputs);
+      out_grads = more_out;
+    }
+    if (node.n_edges > kInline) {
+      more_in.resize(node.n_edges);
+      in_grads = more_in;
+    }
+    bool any = false;
+    for (size_t i = 0; i < node.n_outputs; ++i) {
+      any |= static_cast<bool>(node.grads[i]);
+      out_grads[i] = Tensor(std::move(node.grads[i]));
+    }
+    if (!any) return;
+    if (node.extra) {
+      for (size_t i = 0; i < node.extra->pre.size(); ++i) node.extra->pre[i]->run({}, out_grads);
+    }
+    if (!captures_.empty()) capture(node, out_grads, captured);
+    if (restricted_ && !paths_.count(&node)) return;
+
+    Backward b{node, out_grads, in_grads};
+    if (restricted_) {
+      b.mask = 0;
+      for (int k = 0; k < node.n_edges && k < 64; ++k) {
+        if (needed_.count(node.edges[k].node.get())) b.mask |= uint64_t{1} << k;
+      }
+    }
+    if (node.released) b.saved(0);  // raises "a second time"
+    if (node.extra && node.extra->custom) {
+      GS_CHECK(!node.released,
+               "Trying to backward through the graph a second time (or directly access saved tensors "
+               "after they have already been freed). Saved intermediate values of the graph are freed "
+               "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+               "backward through the graph a second time or if you need to access saved tensors after "
+               "calling backward.");
+      node.extra->custom->run(b);
+    } else {
+      GS_CHECK_KIND(NotImplemented, node.op->backward, "the derivative for '{}' is not implemented.",
+                    node.op->name);
+      node.op->backward(b);
+    }
+    if (node.extra) {
+      for (size_t i = 0; i < node.extra->post.size(); ++i) node.extra->post[i]->run(in_grads, out_grads);
+    }
+    if (!retain_graph_) node.release_saved();
+    for (Tensor& g : out_grads) g = Tensor();
+    for (size_t k = 0; k < node.n_edges; ++k) deliver(node.edges[k], std::move(in_grads[k]));
+  }
+
+  void finish_leaf(Node& node, std::span<Tensor> captured) {
+    node.queued = 0;
+    Tensor g(std::move(node.grads[0]));
+    if (!g.defined()) return;
+    const Tensor leaf(node.leaf);
+    AutogradMeta& meta = autograd_meta(leaf.get());
+    for (size_t i = 0; i < meta.hooks.pre.size(); ++i) meta.hooks.pre[i]->run({}, {&g, 1});
+    if (restricted_) {
+      capture(node, {&g, 1}, captured);
+      if (!accumulate_into_.count(leaf.get())) return;
+    }
+    if (!meta.grad) {
+      const bool steal = create_graph_ || (sole_owner(g) && g.strides() == leaf.strides());
+      meta.grad = steal ? std::move(g.ref()) : engine_ops().clone(g).ref();
+    } else if (create_graph_) {
+      meta.grad = engine_ops().add(Tensor(meta.grad), g).ref();
+    } else {
+      engine_ops().add_inplace(Tensor(meta.grad), g);
+    }
+    for (size_t i = 0; i < meta.hooks.post.size(); ++i) {
+      Tensor self = leaf;
+      meta.hooks.post[i]->run({}, {&self, 1});
+    }
+  }
+
+ public:
+  std::unordered_set<TensorImpl*> accumulate_into_;
+
+ private:
+  bool retain_graph_;
+  bool create_graph_;
+  bool restricted_ = false;
+  uint32_t id_;
+  static inline thread_local uint32_t last_id_ = 0;
+  std::vector<Ref<Node>> heap_;
+  std::vector<Ref<Node>> leaves_;
+  std::vector<Capture> captures_;
+  std::unordered_set<Node*> needed_;  // a wanted gradient can be reached
+  std::unordered_set<Node*> paths_;   // .. through its inputs
+};
+
+/// The gradient to start from: the given one, or 1 for a scalar.
+Tensor root_gradient(const Tensor& root, const Tensor& given, size_t index) {
+  GS_CHECK(root.wants_grad(), "element {} of tensors does not require grad and does not have a grad_fn",
+           index);
+  if (!given.defined()) {
+    GS_CHECK(root.numel() == 1, "grad can be implicitly created only for scalar outputs");
+    const GradMode off(false);
+    return engine_ops().ones_like(root);
+  }
+  GS_CHECK(given.sizes() == root.sizes(),
+           "Mismatch in shape: grad_output[{}] has a shape of torch.Size({}) and output[{}] has a shape "
+           "of torch.Size({}).",
+           index, given.sizes(), index, root.sizes());
+  return given;
+}
+
+std::vector<Edge> root_edges(std::span<const Tensor> roots) {
+  std::vector<Edge> edges;
+  for (const Tensor& r : roots) edges.push_back(gradient_edge(r));
+  return edges;
+}
+
+std::vector<Capture> capture_points(std::span<const Tensor> inputs) {
+  std::vector<Capture> captures;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    GS_CHECK(inputs[i].wants_grad(), "One of the differentiated Tensors does not require grad");
+    const Edge e = gradient_edge(inputs[i]);
+    // The edge is dropped here: a node with no other owner is not in the graph, so it cannot be reached.
+    captures.push_back({e.node->ref_count > 1 ? e.node.get() : nullptr, e.slot, i});
+  }
+  return captures;
+}
+
+void deliver_roots(Run& run, std::span<const Tensor> roots, std::span<const Tensor> grads,
+                   const std::vector<Edge>& edges) {
+  for (size_t i = 0; i < roots.size(); ++i) {
+    run.deliver(edges[i], root_gradient(roots[i], i < grads.size() ? grads[i] : Tensor(), i));
+  }
+}
+
+}  // namespace
+
+void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, bool retain_graph,
+              bool create_graph, std::span<const Tensor> inputs) {
+  const std::vector<Edge> edges = root_edges(roots);
+  Run run(retain_graph, create_graph);
+  if (!inputs.empty()) {
+    for (const Tensor& t : inputs) {
+      run.accumulate_into_.insert(t.get());
+      if (!is_leaf(t)) retain_grad(t);
+    }
+    run.restrict_to(edges, capture_points(inputs));
+  }
+  deliver_roots(run, roots, grads, edges);
+  std::vector<Tensor> captured(inputs.size());
+  run.work(captured);
+}
+
+std::vector<Tensor> gradients(std::span<const Tensor> roots, std::span<const Tensor> grads,
+                              std::span<const Tensor> inputs, bool retain_graph, bool create_graph,
+                              bool allow_unused) {
+  const std::vector<Edge> edges = root_edges(roots);
+  Run run(retain_graph, create_graph);
+  run.restrict_to(edges, capture_points(inputs));
+  deliver_roots(run, roots, grads, edges);
+  std::vector<Tensor> captured(inputs.size());
+  run.work(captured);
+  if (!allow_unused) {
+    for (const Tensor& g : captured) {
+      GS_CHECK(g.defined(),
+               "One of the differentiated Tensors appears to not have been used in the graph. Set "
+               "allow_unused=True if this is the desired behavior.");
+    }
+  }
+  return captured;
+}
+
+}  // namespace gradstep

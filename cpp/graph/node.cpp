@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes and the history of tensors: recording, leaves, views and in-place writes.
+#include "graph/node.h"
+
+#include <algorithm>
+#include <new>
+
+#include "core/memory.h"
+
+namespace gradstep {
+
+namespace {
+thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
+thread_local uint64_t t_sequence __attribute__((tls_model("initial-exec"))) = 0;
+
+const Op& accumulate_op() {
+  static const Op& op = Op::get("accumulate_grad");
+  return op;
+}
+}  // namespace
+
+Modes& modes() { return t_modes; }
+
+EngineOps& engine_ops() {
+  static EngineOps ops;
+  return ops;
+}
+
+// ---- nodes ----
+
+namespace {
+size_t node_bytes(int n_edges, int n_saved, int n_outputs) {
+  return sizeof(Node) + static_cast<size_t>(n_edges) * sizeof(Edge) +
+         static_cast<size_t>(n_saved) * sizeof(Saved) +
+         static_cast<size_t>(n_outputs) * sizeof(Ref<TensorImpl>);
+}
+}  // namespace
+
+Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
+  auto* memory = static_cast<char*>(allocate(node_bytes(n_edges, n_saved, n_outputs)));
+  Node* n = new (memory) Node;
+  memory += sizeof(Node);
+  n->op = &op;
+  n->sequence = ++t_sequence;
+  n->n_edges = static_cast<uint16_t>(n_edges);
+  n->n_saved = static_cast<uint16_t>(n_saved);
+  n->n_outputs = static_cast<uint16_t>(n_outputs);
+  n->edges = reinterpret_cast<Edge*>(memory);
+  n->saved = reinterpret_cast<Saved*>(n->edges + n_edges);
+  n->grads = reinterpret_cast<Ref<TensorImpl>*>(n->saved + n_saved);
+  std::uninitialized_default_construct_n(n->edges, n_edges);
+  std::uninitialized_default_construct_n(n->saved, n_saved);
+  std::uninitialized_default_construct_n(n->grads, n_outputs);
+  return n;
+}
+
+// Note [Iterative release]
+// A long graph is a chain of nodes that own each other, so releasing its end recursively would overflow
+// the stack. destroy() therefore puts nodes on a list that the outermost call works off.
+void Node::destroy(Node* node) {
+  thread_local std::vector<Node*> pending;
+  thread_local bool active = false;
+  pending.push_back(node);
+  if (active) return;
+  active = true;
+  while (!pending.empty()) {
+    Node* n = pending.back();
+    pending.pop_back();
+    if (n->leaf && n->leaf->meta && n->leaf->meta->accumulator == n) {
+      n->leaf->meta->accumulator = nullptr;
+    }
+    delete n->extra;
+    const size_t bytes = node_bytes(n->n_edges, n->n_saved, n->n_outputs);
+    std::destroy_n(n->edges, n->n_edges);
+    std::destroy_n(n->saved, n->n_saved);
+    std::destroy_n(n->grads, n->n_outputs);
+    n->~Node();
+    deallocate(n, bytes);
+  }
+  active = false;
+}
+
+void Node::release_saved() {
+  for (int i = 0; i < n_saved; ++i) saved[i].tensor.reset();
+  if (extra && extra->custom) extra->custom->release_saved();
+  if (n_saved != 0 || (extra && extra->custom)) released = true;
+}
+
+NodeExtra& Node::make_extra() {
+  if (!extra) extra = new NodeExtra;
+  return *extra;
+}
+
+std::string Node::display_name() const {
+  if (leaf) return "AccumulateGrad";
+  if (extra && extra->custom) return extra->custom->name();
+  std::string out;
+  bool upper = true;
+  for (const char* p = op->name; *p; ++p) {
+    if (*p == '_') {
+      upper = true;
+      continue;
+    }
+    out += upper ? static_cast<char>(std::toupper(*p)) : *p;
+    upper = false;
+  }
+  return out + "Backward0";
+}
+
+Tensor Backward::saved(int i) const {
+  const Saved& s = node.saved[i];
+  if (!s.tensor) {
+    GS_CHECK(!node.released,
+             "Trying to backward through the graph a second time (or directly access saved tensors "
+             "after they have already been freed). Saved intermediate values of the graph are freed "
+             "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+             "backward through the graph a second time or if you need to access saved tensors after "
+             "calling backward.");
+    return Tensor();
+  }
+  const uint32_t now = s.tensor->storage->version;
+  GS_CHECK(now == s.version,
+           "one of the variables needed for gradient computation has been modified by an inplace "
+           "operation: [{} {}], which is output {} of {}, is at version {}; expected version {} "
+           "instead. Hint: enable anomaly detection to find the operation that failed to compute its "
+           "gradient, with torch.autograd.set_detect_anomaly(True).",
+           "torch." + std::string(scalar_name(s.tensor->dtype)) + "Tensor", s.tensor->sizes,
+           s.tensor->output_nr, s.output >= 0 ? node.display_name()
+                                              : (s.tensor->grad_fn ? s.tensor->grad_fn->display_name()
+                                                                   : std::string("AsStridedBackward0")),
+           now, s.version);
+  Tensor t(s.tensor);
+  if (s.output >= 0 && grad_enabled()) {
+    // The kept output has no history, or it would own its own node; a double backward needs one.
+    t = alias(t);
+    set_history(t, Ref<Node>(&node), static_cast<uint32_t>(s.output));
+  }
+  return t;
+}
+
+// ---- leaves ----
+
+AutogradMeta& autograd_meta(TensorImpl* t) {
+  if (!t->meta) t->meta = new AutogradMeta;
+  return *t->meta;
+}
+
+void set_grad(const Tensor& t, Tensor grad) { autograd_meta(t.get()).grad = std::move(grad.ref()); }
+
+namespace {
+/// Writes the arriving gradient into `.grad` of a non-leaf; its tensor unhooks it when it goes.
+struct RetainHook : Hook {
+  TensorImpl* tensor;
+  explicit RetainHook(TensorImpl* t) : tensor(t) {}
+  void run(std::span<Tensor>, std::span<Tensor> grad_outputs) override {
+    const Tensor& g = grad_outputs[tensor->output_nr];
+    if (g.defined()) tensor->meta->grad = g.ref();
+  }
+};
+}  // namespace
+
+void retain_grad(const Tensor& t) {
+  GS_CHECK(t.wants_grad(), "can't retain_grad on Tensor that has requires_grad=False");
+  Node* node = grad_fn(t);
+  if (!node || autograd_meta(t.get()).retains_grad) return;
+  t->meta->retains_grad = true;
+  node->make_extra().pre.push_back(std::make_unique<RetainHook>(t.get()));
+}
+
+void release_autograd(TensorImpl* t) {
+  if (t->meta) {
+    if (t->meta->retains_grad && t->grad_fn && t->grad_fn->extra) {
+      std::erase_if(t->grad_fn->extra->pre, [&](const std::unique_ptr<Hook>& h) {
+        const auto* r = dynamic_cast<RetainHook*>(h.get());
+        return r && r->tensor == t;
+      });
+    }
+    delete std::exchange(t->meta, nullptr);
+  }
+  if (t->grad_fn) Ref<Node>::adopt(std::exchange(t->grad_fn, nullptr)).reset();
+}
+
+Edge gradient_edge(const Tensor& t) {
+  if (!t.wants_grad() && !t->base) return {};
+  if (Node* node = grad_fn(t)) return {Ref<Node>(node), t->output_nr};
+  if (!t->requires_grad) return {};
+  AutogradMeta& meta = autograd_meta(t.get());
+  if (!meta.accumulator) {
+    Ref<Node> node(Node::create(accumulate_op(), 0, 0, 1));
+    node->sequence = 0;
+    node->leaf = t.ref();
+    meta.accumulator = node.get();
+    return {std::move(node), 0};
+  }
+  return {Ref<Node>(meta.accumulator), 0};
+}
+
+// ---- recording ----
+
+bool needs_grad(std::span<const Tensor> tensors) {
+  return grad_enabled() &&
+         std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return needs_grad(t); });
+}
+
+Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* const> inputs,
+                    std::span<const Save> saves, int n_outputs) {
+  Ref<Node> node(Node::create(op, static_cast<int>(inputs.size()), static_cast<int>(saves.size()),
+                              n_outputs));
+  node->params.count = params.count;
+  std::copy(params.s, params.s + params.count, node->params.s);
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    if (inputs[k]->defined() && is_floating(inputs[k]->dtype())) {
+      node->edges[k] = gradient_edge(*inputs[k]);
+    }
+  }
+  for (size_t k = 0; k < saves.size(); ++k) {
+    const Tensor& t = *saves[k].tensor;
+    if (!t.defined()) continue;
+    Saved& s = node->saved[k];
+    s.output = saves[k].output;
+    s.tensor = s.output >= 0 ? alias(t).ref() : t.ref();
+    s.version = t->storage->version;
+    GS_CHECK(!t->inference,
+             "Inference tensors cannot be saved for backward. To work around you can make a clone to "
+             "get a normal tensor and use it in autograd.");
+  }
+  return node;
+}
+
+void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index) {
+  TensorImpl* t = output.get();
+  Ref<Node> copy = node;
+  if (t->grad_fn) Ref<Node>::adopt(t->grad_fn).reset();
+  t->grad_fn = copy.release();
+  t->output_nr = index;
+  t->view_version = t->storage->version;
+}
+
+Node* record(const Op& op, const Params& params, std::span<const Tensor* const> outputs,
+             std::span<const Tensor* const> inputs, std::span<const Save> saves) {
+  Ref<Node> node = make_node(op, params, inputs, saves, static_cast<int>(outputs.size()));
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (outputs[k]->defined() && is_floating(outputs[k]->dtype())) {
+      set_history(*outputs[k], node, static_cast<uint32_t>(k));
+    }
+  }
+  return node.get();
+}
+
+Node* record(const Op& op, const Params& params, std::initializer_list<const Tensor*> outputs,
+             std::initializer_list<const Tensor*> inputs, std::initializer_list<Save> saves) {
+  return record(op, params, std::span<const Tensor* const>(outputs.begin(), outputs.size()),
+                std::span<const Tensor* const>(inputs.begin(), inputs.size()),
+                std::span<const Save>(saves.begin(), saves.size()));
+}
+
+// ---- views and in-place writes ----
+
+void set_base(const Tensor& view, const Tensor& of) {
+  TensorImpl* v = view.get();
+  v->base = of->base ? of->base : of.ref();
+  v->view_no_grad = !grad_enabled();
+  v->inference = of->inference;
+  v->view_version = v->storage->version;
+}
+
+Node* grad_fn(const Tensor& t) {
+  TensorImpl* v = t.get();
+  // A view's own history is stale once the storage was written through another view.
+  if (v->base && v->view_version != v->storage->version && v->base->wants_grad() &&
+      is_floating(v->dtype)) {
+    const Tensor base(v->base);
+    v->view_version = v->storage->version;
+    if (base->grad_fn) {
+      const GradMode on(true);
+      const Tensor fresh =
+          engine_ops().as_view(base, v->sizes, v->strides, v->offset() - base.offset());
+      set_history(t, Ref<Node>(fresh->grad_fn), fresh->output_nr);
+    }
+  }
+  return v->grad_fn;
+}
+
+void check_inplace(const Tensor& t) {
+  GS_CHECK(modes().inference || !t->inference,
+           "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+           "clone to get a normal tensor before doing inplace update.");
+  for (int d = 0; d < t.ndim(); ++d) {
+    GS_CHECK(t.strides()[d] != 0 || t.sizes()[d] <= 1,
+             "unsupported operation: more than one element of the written-to tensor refers to a single "
+             "memory location. Please clone() the tensor before performing the operation.");
+  }
+  if (!grad_enabled()) return;
+  const bool leaf = !t->grad_fn;
+  GS_CHECK(!(leaf && t->requires_grad),
+           "a leaf Variable that requires grad is being used in an in-place operation.");
+  if (t->base) {
+    GS_CHECK(!(t->base->requires_grad && !t->base->grad_fn),
+             "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+    GS_CHECK(!(t->view_no_grad && t->base->wants_grad()),
+             "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+             "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+             "your code by moving both the view and the inplace either both inside the no_grad block "
+             "(if you don't want the inplace to be tracked) or both outside (if you want the inplace "
+             "to be tracked).");
+  }
+}
+
+namespace {
+// The history of a base after a write into one of its views: inner is the write's own node.
+struct CopySlices : CustomBackward {
+  Ref<Node> inner;
+  Dims base_sizes, base_strides, sizes, strides;
+  int64_t offset = 0;
+
+  void run(Backward& b) override {
+    const EngineOps& ops = engine_ops();
+    // The gradient in the base's geometry; the slice's part of it goes through the write.
+    const Tensor result = empty_strided(base_sizes, base_strides, b.grad().dtype(), b.grad().device());
+    ops.copy_inplace(result, b.grad());
+    const Tensor slice = ops.as_view(result, sizes, strides, offset);
+    Tensor slice_grad = ops.clone(slice);
+    std::vector<Tensor> inner_grads(inner->n_edges);
+    Backward inside{*inner, {&slice_grad, 1}, inner_grads};
+    if (inner->extra && inner->extra->custom) {
+      inner->extra->custom->run(inside);
+    } else {
+      inner->op->backward(inside);
+    }
+    for (int k = 1; k < b.node.n_edges; ++k) b.set(k, inner_grads[static_cast<size_t>(k)]);
+    if (!b.needs(0)) return;
+    if (inner_grads[0].defined()) {
+      ops.copy_inplace(slice, inner_grads[0]);
+    } else {
+      ops.zero_inplace(slice);
+    }
+    b.set(0, result);
+  }
+  void release_saved() override {
+    if (inner) inner->release_saved();
+  }
+  const char* name() const override { return "CopySlices"; }
+};
+}  // namespace
+
+void rebase_history(const Tensor& t, const Ref<Node>& node) {
+  TensorImpl* v = t.get();
+  if (!v->base) {
+    set_history(t, node, 0);
+    return;
+  }
+  static const Op& op = Op::get("copy_slices");
+  const Tensor base(v->base);
+  Ref<Node> outer(Node::create(op, node->n_edges, 0, 1));
+  std::copy(node->edges, node->edges + node->n_edges, outer->edges);
+  outer->edges[0] = gradient_edge(base);
+  node->edges[0] = outer->edges[0];
+  auto slices = std::make_unique<CopySlices>();
+  slices->inner = node;
+  slices->base_sizes = base.sizes();
+  slices->base_strides = base.strides();
+  slices->sizes = t.sizes();
+  slices->strides = t.strides();
+  slices->offset = t.offset() - base.offset();
+  outer->make_extra().custom = std::move(slices);
+  set_history(base, outer, 0);
+  v->view_version = v->storage->version - 1;  // stale: refreshed at the next look
+  grad_fn(t);
+}
+
+}  // namespace gradstep

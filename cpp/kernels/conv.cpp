@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which convolution runs; see conv.h.
+#include "kernels/conv.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "core/threads.h"
+
+namespace gradstep {
+
+namespace {
+
+ConvBackend backend_ = ConvBackend::Auto;
+
+int64_t product(const int64_t* x, int n) {
+  int64_t p = 1;
+  for (int i = 0; i < n; ++i) p *= x[i];
+  return p;
+}
+
+/// No output element or no product: nothing that the implementations would want to see.
+bool is_empty(const ConvShape& s) {
+  return s.batch == 0 || s.c_in == 0 || s.c_out == 0 || product(s.in, s.nd) == 0 || product(s.out, s.nd) == 0;
+}
+
+template <class T>
+bool use_dnnl() {
+#ifdef GS_WITH_ONEDNN
+  return std::is_same_v<T, float> && backend_ == ConvBackend::Auto;
+#else
+  return false;
+#endif
+}
+
+/// y[n][c][..] += bias[c]
+template <class T>
+void add_bias(int64_t batch, int64_t channels, int64_t plane, const T* bias, T* y) {
+  parallel_for(batch * channels, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, plane)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const T b = bias[i % channels];
+                   T* row = y + i * plane;
+                   for (int64_t j = 0; j < plane; ++j) row[j] += b;
+                 }
+               });
+}
+
+}  // namespace
+
+void set_conv_backend(ConvBackend backend) { backend_ = backend; }
+
+const char* conv_backend_name() { return use_dnnl<float>() ? "onednn" : "im2col"; }
+
+template <class T>
+void conv_forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  if (is_empty(s)) {
+    const int64_t plane = product(s.out, s.nd), n = s.batch * s.c_out * plane;
+    for (int64_t i = 0; i < n; ++i) y[i] = bias ? bias[i / plane % s.c_out] : T(0);
+    return;
+  }
+#ifdef GS_WITH_ONEDNN
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_dnnl<T>() && dnnl_forward(s, x, weight, bias, y)) return;
+  }
+#endif
+  im2col_forward(s, x, weight, bias, y);
+}
+
+template <class T>
+void conv_backward_data(const ConvShape& s, const T* dy, const T* weight, T* dx) {
+  if (is_empty(s)) return std::fill_n(dx, s.batch * s.c_in * product(s.in, s.nd), T(0)), void();
+#ifdef GS_WITH_ONEDNN
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_dnnl<T>() && dnnl_backward_data(s, dy, weight, dx)) return;
+  }
+#endif
+  im2col_backward_data(s, dy, weight, dx);
+}
+
+template <class T>
+void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweight, T* dbias) {
+  if (is_empty(s)) {
+    std::fill_n(dweight, s.c_out * (s.c_in / s.groups) * product(s.kernel, s.nd), T(0));
+    if (!dbias) return;
+    const int64_t plane = product(s.out, s.nd);
+    std::fill_n(dbias, s.c_out, T(0));
+    for (int64_t i = 0; i < s.batch * s.c_out * plane; ++i) dbias[i / plane % s.c_out] += dy[i];
+    return;
+  }
+#ifdef GS_WITH_ONEDNN
+  if constexpr (std::is_same_v<T, float>) {
+    if (use_dnnl<T>() && dnnl_backward_weights(s, x, dy, dweight, dbias)) return;
+  }
+#endif
+  im2col_backward_weights(s, x, dy, dweight, dbias);
+}
+
+template <class T>
+void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  conv_backward_data(s, x, weight, y);
+  if (bias) add_bias(s.batch, s.c_in, product(s.in, s.nd), bias, y);
+}
+
+#define GS_INSTANTIATE(T)                                                                          \
+  template void conv_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);               \
+  template void conv_backward_data<T>(const ConvShape&, const T*, const T*, T*);                   \
+  template void conv_backward_weights<T>(const ConvShape&, const T*, const T*, T*, T*);            \
+  template void conv_transpose_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);
+GS_INSTANTIATE(float)
+GS_INSTANTIATE(double)
+#undef GS_INSTANTIATE
+
+}  // namespace gradstep

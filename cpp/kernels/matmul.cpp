@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// The matmul call on the CPU: finds out how each operand lies in memory and hands it to gemm.
+#include <cstring>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "graph/call.h"
+#include "kernels/gemm.h"
+
+namespace gradstep {
+
+namespace {
+
+struct Matrix {
+  bool transposed;
+  int64_t ld;
+  int64_t batch_stride;
+};
+
+Matrix layout(const TensorImpl& t) {
+  const int n = t.ndim();
+  const int64_t rows = t.sizes[n - 2], cols = t.sizes[n - 1];
+  const int64_t rs = t.strides[n - 2], cs = t.strides[n - 1];
+  const int64_t batch_stride = n == 3 ? t.strides[0] : 0;
+  const bool by_rows = (cs == 1 || cols == 1) && (rs >= cols || rows == 1);
+  if (by_rows) return {false, rows == 1 ? std::max<int64_t>(cols, 1) : rs, batch_stride};
+  return {true, cols == 1 ? std::max<int64_t>(rows, 1) : cs, batch_stride};
+}
+
+template <class T>
+void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix lb, int64_t c_stride) {
+  const TensorImpl& out = call.out(0);
+  const TensorImpl& left = call.in(0);
+  const int n = out.ndim();
+  const int64_t rows = out.sizes[n - 2], cols = out.sizes[n - 1], k = left.sizes[n - 1];
+  const T alpha = static_cast<T>(call.f(0));
+  const T beta = static_cast<T>(call.f(1));
+  if (n == 2) {
+    gemm(la.transposed, lb.transposed, rows, cols, k, alpha, a, la.ld, b, lb.ld, beta, c, cols);
+  } else {
+    gemm_batched(out.sizes[0], la.transposed, lb.transposed, rows, cols, k, alpha, a, la.ld, la.batch_stride, b, lb.ld,
+                 lb.batch_stride, beta, c, cols, c_stride);
+  }
+}
+
+// A bias is written first and the product added to it.
+template <class T>
+void matmul_native(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const auto* a = reinterpret_cast<const T*>(call.in(0).data);
+  const auto* b = reinterpret_cast<const T*>(call.in(1).data);
+  auto* c = reinterpret_cast<T*>(out.data);
+  const int n = out.ndim();
+  const int64_t c_stride = out.sizes[n - 2] * out.sizes[n - 1];
+  if (call.n_in < 3) {
+    product(call, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
+    return;
+  }
+  const int64_t rows = out.sizes[0], cols = out.sizes[1];
+  const auto* bias = reinterpret_cast<const T*>(call.in(2).data);
+  const int64_t step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
+  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(cols, 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (step == 1) {
+        std::memcpy(c + i * cols, bias, static_cast<size_t>(cols) * sizeof(T));
+      } else {
+        for (int64_t j = 0; j < cols; ++j) c[i * cols + j] = bias[j * step];
+      }
+    }
+  });
+  Call add = call;
+  add.params.s[1].f = 1;
+  product(add, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
+}
+
+template <class T>
+float* as_float(const TensorImpl& t, int64_t n) {
+  auto* out = static_cast<float*>(allocate(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)));
+  const auto* p = reinterpret_cast<const T*>(t.data);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(p[i]);
+  return out;
+}
+
+int64_t reach(const TensorImpl& t) {
+  int64_t last = 0;
+  for (int d = 0; d < t.ndim(); ++d) {
+    if (t.sizes[d] == 0) return 0;
+    last += (t.sizes[d] - 1) * t.strides[d];
+  }
+  return last + 1;
+}
+
+// Halves: the product is made in float.
+template <class T>
+void matmul_half(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const int64_t na = reach(call.in(0)), nb = reach(call.in(1)), nc = out.numel;
+  float* a = as_float<T>(call.in(0), na);
+  float* b = as_float<T>(call.in(1), nb);
+  float* c = as_float<T>(out, nc);
+  const int n = out.ndim();
+  Call inner = call;
+  if (call.n_in == 3) {
+    const auto* bias = reinterpret_cast<const T*>(call.in(2).data);
+    const int64_t cols = out.sizes[1];
+    const int64_t step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
+    for (int64_t i = 0; i < nc; ++i) c[i] = static_cast<float>(bias[i % cols * step]);
+    inner.params.s[1].f = 1;
+  }
+  product(inner, a, b, c, layout(call.in(0)), layout(call.in(1)), out.sizes[n - 2] * out.sizes[n - 1]);
+  auto* p = reinterpret_cast<T*>(out.data);
+  for (int64_t i = 0; i < nc; ++i) p[i] = T(c[i]);
+  deallocate(a, static_cast<size_t>(std::max<int64_t>(na, 1)) * sizeof(float));
+  deallocate(b, static_cast<size_t>(std::max<int64_t>(nb, 1)) * sizeof(float));
+  deallocate(c, static_cast<size_t>(std::max<int64_t>(nc, 1)) * sizeof(float));
+}
+
+// Integers: plain loops.
+template <class T>
+void matmul_integer(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const TensorImpl& a = call.in(0);
+  const TensorImpl& b = call.in(1);
+  const int n = out.ndim();
+  const int64_t batches = n == 3 ? out.sizes[0] : 1;
+  const int64_t rows = out.sizes[n - 2], cols = out.sizes[n - 1], depth = a.sizes[n - 1];
+  const auto alpha = static_cast<int64_t>(call.f(0));
+  const auto beta = static_cast<int64_t>(call.f(1));
+  auto* c = reinterpret_cast<T*>(out.data);
+  for (int64_t g = 0; g < batches; ++g) {
+    const T* pa = reinterpret_cast<const T*>(a.data) + (n == 3 ? g * a.strides[0] : 0);
+    const T* pb = reinterpret_cast<const T*>(b.data) + (n == 3 ? g * b.strides[0] : 0);
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < cols; ++j) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < depth; ++k) {
+          sum += static_cast<int64_t>(pa[i * a.strides[n - 2] + k * a.strides[n - 1]]) *
+                 static_cast<int64_t>(pb[k * b.strides[n - 2] + j * b.strides[n - 1]]);
+        }
+        T& dst = c[(g * rows + i) * cols + j];
+        const int64_t bias = call.n_in == 3 ? static_cast<int64_t>(reinterpret_cast<const T*>(call.in(2).data)[j]) : 0;
+        dst = convert<T>(alpha * sum + bias + (beta ? beta * static_cast<int64_t>(dst) : 0));
+      }
+    }
+  }
+}
+
+void matmul(const Call& call) {
+  if (call.out(0).numel == 0) return;
+  dispatch(call.out(0).dtype, [&](auto tag) {
+    using T = decltype(tag);
+    if constexpr (std::is_floating_point_v<T>) {
+      matmul_native<T>(call);
+    } else if constexpr (std::is_integral_v<T>) {
+      matmul_integer<T>(call);
+    } else {
+      matmul_half<T>(call);
+    }
+  });
+}
+GS_CPU_KERNEL("matmul", matmul);
+
+}  // namespace
+
+}  // namespace gradstep

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+// The multi skeleton on the CPU: one pass over a list of tensors of any sizes, for optimizer steps, zeroing,
+// scaling and norms. A call's inputs stand parameter by parameter: the tensors of the functor (fn/optim.h), then
+// its counters (0-d tensors); after the last parameter one operand that replaces params[0] if it is not null (a
+// learning rate in a tensor). All parameters together are cut into chunks, so 161 tiny ones cost one region.
+// Tensors of the compute type in one order of memory run as they are; others go through L1, 512 at a time.
+// Compiled once for each instruction set.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#include "core/threads.h"
+#include "fn/optim.h"
+#include "kernels/map.h"
+#include "kernels/walk.h"
+
+namespace gradstep {
+inline namespace GS_ISA {
+namespace {
+
+constexpr int64_t kMultiGrain = 16384;  // elements: 3 to 5 streams of 64 KB, so that a chunk stays in L2
+
+// ---- one element range ----
+
+/// The operands of one parameter when some need conversion or have strides.
+template <int kTensors>
+struct Strided {
+  Walker walker[kTensors];
+  ConvertLoop load[kTensors];   // null: already of the compute type
+  ConvertLoop store[kTensors];
+};
+
+template <class F>
+struct Item {
+  int64_t begin;  // its first element in the concatenation of all
+  int64_t strided;  // index into the strided ones, or -1
+  char* data[F::kTensors];
+  F rule;
+};
+
+template <class F, class S, size_t... J>
+GS_FN void apply_vector(const F& rule, S* const* p, int64_t at, std::index_sequence<J...>) {
+  using V = Native<S>;
+  V v[] = {V::load(p[J] + at)...};
+  rule(v[J]...);
+  ((F::kWrites >> J & 1 ? v[J].store(p[J] + at) : void()), ...);
+}
+
+// The last n elements. Masked where the machine can: through memory they take half of a tiny tensor's time.
+template <class S>
+GS_FN Native<S> load_rest(const S* p, int n) {
+#ifdef __AVX512F__
+  const unsigned mask = (1u << n) - 1;
+  if constexpr (sizeof(S) == 4) return bit_cast<Native<S>>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p));
+  else return bit_cast<Native<S>>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p));
+#else
+  return Native<S>::load_partial(p, n);
+#endif
+}
+template <class S>
+GS_FN void store_rest(S* p, Native<S> v, int n) {
+#ifdef __AVX512F__
+  const unsigned mask = (1u << n) - 1;
+  if constexpr (sizeof(S) == 4) _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), bit_cast<__m512>(v));
+  else _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), bit_cast<__m512d>(v));
+#else
+  v.store_partial(p, n);
+#endif
+}
+
+template <class F, class S, size_t... J>
+GS_FN void apply_rest(const F& rule, S* const* p, int64_t at, int n, std::index_sequence<J...>) {
+  Native<S> v[] = {load_rest(p[J] + at, n)...};
+  rule(v[J]...);
+  ((F::kWrites >> J & 1 ? store_rest(p[J] + at, v[J], n) : void()), ...);
+}
+
+/// The only arithmetic loop: contiguous, in the compute type.
+template <class F, class S, size_t... J>
+void run_loop(const F& shared, char* const* data, int64_t from, int64_t n, std::index_sequence<J...> all) {
+  constexpr int kLanesOfS = Native<S>::size;
+  const F rule = shared;
+  S* const p[] = {reinterpret_cast<S*>(data[J]) + from...};
+  int64_t i = 0;
+  for (; i + kLanesOfS <= n; i += kLanesOfS) apply_vector<F, S>(rule, p, i, all);
+  if (i < n) apply_rest<F, S>(rule, p, i, static_cast<int>(n - i), all);
+}
+
+template <class F, class S>
+void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int64_t n) {
+  alignas(64) S buffer[F::kTensors][kChunk];
+  alignas(64) char raw[kChunk * sizeof(double)];
+  for (int64_t done = 0; done < n; done += kChunk) {
+    const int64_t at = from + done, m = std::min<int64_t>(kChunk, n - done);
+    char* p[F::kTensors];
+    for (int j = 0; j < F::kTensors; ++j) {
+      const Walker& w = t.walker[j];
+      p[j] = reinterpret_cast<char*>(buffer[j]);
+      char* const flat = w.is_flat() ? w.data + at * w.item : nullptr;
+      if (!t.load[j]) {
+        if (flat) p[j] = flat;
+        else w.gather(at, m, p[j]);
+      } else {
+        if (!flat) w.gather(at, m, raw);
+        t.load[j](p[j], flat ? flat : raw, m);
+      }
+    }
+    run_loop<F, S>(rule, p, 0, m, std::make_index_sequence<F::kTensors>());
+    for (int j = 0; j < F::kTensors; ++j) {
+      const Walker& w = t.walker[j];
+      if (!(F::kWrites >> j & 1)) continue;
+      char* const flat = w.is_flat() ? w.data + at * w.item : nullptr;
+      if (!t.store[j]) {
+        if (!flat) w.scatter(at, m, p[j]);
+      } else {
+        t.store[j](flat ? flat : raw, p[j], m);
+        if (!flat) w.scatter(at, m, raw);
+      }
+    }
+  }
+}
+
+// ---- all parameters ----
+
+double read_number(const TensorImpl& t) {
+  if (t.dtype == DType::Float32) return *reinterpret_cast<const float*>(t.data);
+  return dispatch(t.dtype, [&](auto tag) {
+    return ::gradstep::convert<double>(*reinterpret_cast<const decltype(tag)*>(t.data));
+  });
+}
+
+void write_number(const TensorImpl& t, double value) {
+  dispatch(t.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    *reinterpret_cast<T*>(t.data) = ::gradstep::convert<T>(value);
+  });
+}
+
+template <int kTensors>
+Strided<kTensors> make_strided(TensorImpl* const* tensors, DType type) {
+  Strided<kTensors> s;
+  int order[kMaxDims];
+  iteration_order(*tensors[0], order);
+  for (int j = 0; j < kTensors; ++j) {
+    const TensorImpl& t = *tensors[j];
+    s.walker[j] = Walker(t, tensors[0]->sizes, order);
+    s.load[j] = t.dtype == type ? nullptr : convert_loop(type, t.dtype);
+    s.store[j] = t.dtype == type ? nullptr : convert_loop(t.dtype, type);
+  }
+  return s;
+}
+
+/// Calls body(item, from, n) for the pieces of items that lie in [begin, end) of the concatenation.
+template <class AnyItem, class Body>
+void for_pieces(const AnyItem* items, int64_t count, int64_t begin, int64_t end, Body&& body) {
+  const AnyItem* item = std::upper_bound(items, items + count, begin,
+                                         [](int64_t at, const AnyItem& i) { return at < i.begin; }) - 1;
+  for (; begin < end; ++item) {
+    const int64_t stop = std::min(end, item[1].begin);  // the last item has a successor, too
+    body(*item, begin - item->begin, stop - begin);
+    begin = stop;
+  }
+}
+
+template <class F, class S>
+void run_update(const Call& call) {
+  constexpr int kTensors = F::kTensors, kCounters = F::kCounters, kWidth = kTensors + kCounters;
+  constexpr DType kType = dtype_of<S>;
+  const int64_t n_params = (call.n_in - 1) / kWidth;
+  double h[Params::kSlots];
+  for (int i = 0; i < call.params.count; ++i) h[i] = call.f(i);
+  if (const TensorImpl* lr = call.maybe_in(call.n_in - 1)) h[0] = read_number(*lr);
+
+  const Scratch<Item<F>> items(n_params + 1);
+  std::vector<Strided<kTensors>> strided;
+  int64_t count = 0, total = 0;
+  double last[3] = {-1, -1, -1};
+  double next[3];
+  bool last_single = false;
+  F rule = {};
+  bool made = false;
+  for (int64_t i = 0; i < n_params; ++i) {
+    TensorImpl* const* t = call.operands + call.n_out + i * kWidth;
+    // Parameters with equal counters share the rule's numbers.
+    double now[3];
+    bool same = made;
+    const bool single = kCounters == 0 || t[kTensors]->dtype != DType::Float64;
+    for (int c = 0; c < kCounters; ++c) {
+      now[c] = read_number(*t[kTensors + c]);
+      same = same && now[c] == last[c];
+    }
+    if (!same || single != last_single) {
+      for (int c = 0; c < kCounters; ++c) next[c] = last[c] = now[c];
+      rule = F::make(h, next, single);
+      last_single = single;
+      made = true;
+    }
+    for (int c = 0; c < kCounters; ++c) write_number(*t[kTensors + c], next[c]);
+
+    if (t[0]->numel == 0) continue;
+    Item<F>& item = items[count++];
+    item.begin = total;
+    item.strided = -1;
+    item.rule = rule;
+    total += t[0]->numel;
+    bool direct = true;
+    for (int j = 0; j < kTensors; ++j) {
+      item.data[j] = t[j]->data;
+      direct = direct && t[j]->dtype == kType && t[j]->contiguous;
+    }
+    if (!direct) {
+      item.strided = static_cast<int64_t>(strided.size());
+      strided.push_back(make_strided<kTensors>(t, kType));
+    }
+  }
+  items[count].begin = total;
+
+  parallel_for(total, kMultiGrain, [&](int64_t begin, int64_t end) {
+    for_pieces(items.data(), count, begin, end, [&](const Item<F>& item, int64_t from, int64_t n) {
+      if (item.strided < 0) {
+        run_loop<F, S>(item.rule, item.data, from, n, std::make_index_sequence<kTensors>());
+      } else {
+        run_strided<F, S>(item.rule, strided[static_cast<size_t>(item.strided)], from, n);
+      }
+    });
+  });
+}
+
+template <template <class> class F>
+void update_kernel(const Call& call) {
+  if (call.compute == Compute::F64) run_update<F<double>, double>(call);
+  else run_update<F<float>, float>(call);
+}
+
+// ---- zero ----
+
+struct Bytes {
+  int64_t begin;
+  char* data;
+  const TensorImpl* strided;
+};
+
+/// Inputs: the tensors, of any dtypes.
+void zero_kernel(const Call& call) {
+  const Scratch<Bytes> items(call.n_in + 1);
+  int64_t count = 0, total = 0;
+  for (int i = 0; i < call.n_in; ++i) {
+    const TensorImpl& t = call.in(i);
+    if (t.numel == 0) continue;
+    items[count++] = {total, t.data, t.contiguous ? nullptr : &t};
+    total += t.numel * static_cast<int64_t>(element_size(t.dtype));
+  }
+  items[count].begin = total;
+  parallel_for(total, kMultiGrain * 8, [&](int64_t begin, int64_t end) {
+    for_pieces(items.data(), count, begin, end, [&](const Bytes& item, int64_t from, int64_t n) {
+      if (!item.strided) {
+        std::memset(item.data + from, 0, static_cast<size_t>(n));
+        return;
+      }
+      const TensorImpl& t = *item.strided;
+      int order[kMaxDims];
+      iteration_order(t, order);
+      const Walker walker(t, t.sizes, order);
+      const int64_t size = walker.item, first = (from + size - 1) / size, end_of = (from + n + size - 1) / size;
+      alignas(64) const char zeros[kChunk * 8] = {};
+      for (int64_t at = first; at < end_of; at += kChunk) {
+        walker.scatter(at, std::min<int64_t>(kChunk, end_of - at), zeros);
+      }
+    });
+  });
+}
+
+// ---- norms ----
+
+struct SquareSum {
+  template <class T>
+  GS_FN static T add(T sum, T x) {
+    return mul_add(x, x, sum);
+  }
+  template <class T>
+  GS_FN static T merge(T a, T b) {
+    return a + b;
+  }
+};
+struct AbsSum {
+  template <class T>
+  GS_FN static T add(T sum, T x) {
+    return sum + abs(x);
+  }
+  template <class T>
+  GS_FN static T merge(T a, T b) {
+    return a + b;
+  }
+};
+struct AbsMax {
+  template <class T>
+  GS_FN static T add(T most, T x) {
+    return merge(most, abs(x));
+  }
+  template <class T>
+  GS_FN static T merge(T a, T b) {
+    return select(isnan(a), a, select(b <= a, a, b));  // a NaN wins
+  }
+};
+
+template <class N, class S>
+double norm_of_range(const char* data, int64_t from, int64_t n) {
+  using V = Native<S>;
+  constexpr int kStep = V::size;
+  const S* p = reinterpret_cast<const S*>(data) + from;
+  V sum[4] = {V(S(0)), V(S(0)), V(S(0)), V(S(0))};
+  int64_t i = 0;
+  for (; i + 4 * kStep <= n; i += 4 * kStep) {
+    for (int k = 0; k < 4; ++k) sum[k] = N::add(sum[k], V::load(p + i + k * kStep));
+  }
+  for (; i + kStep <= n; i += kStep) sum[0] = N::add(sum[0], V::load(p + i));
+  if (i < n) sum[0] = N::add(sum[0], load_rest(p + i, static_cast<int>(n - i)));
+  const V all = N::merge(N::merge(sum[0], sum[1]), N::merge(sum[2], sum[3]));
+  return reduce(all, [](auto a, auto b) { return N::merge(a, b); });
+}
+
+struct NormItem {
+  int64_t begin;
+  char* data;
+  int64_t strided;
+  int index;  // of the tensor in the call
+};
+
+/// out: the norm of each tensor; partial results are merged in the order of chunks, whoever computed them.
+template <class N, class S>
+void run_norm(const Call& call, bool root) {
+  constexpr DType kType = dtype_of<S>;
+  const Scratch<NormItem> items(call.n_in + 1);
+  std::vector<Strided<1>> strided;
+  int64_t count = 0, total = 0;
+  S* const out = reinterpret_cast<S*>(call.out(0).data);
+  for (int i = 0; i < call.n_in; ++i) {
+    TensorImpl& t = call.in(i);
+    out[i] = 0;
+    if (t.numel == 0) continue;
+    const bool direct = t.dtype == kType && t.contiguous;
+    items[count++] = {total, t.data, direct ? -1 : static_cast<int64_t>(strided.size()), i};
+    TensorImpl* const p = &t;
+    if (!direct) strided.push_back(make_strided<1>(&p, kType));
+    total += t.numel;
+  }
+  if (count == 0) return;
+  items[count].begin = total;
+  const int64_t chunk = chunk_size(total, kMultiGrain), n_chunks = chunk_count(total, kMultiGrain);
+  // A walk along the concatenation steps to the next item, the next chunk or both, so their sum is unique.
+  const Scratch<double> partial(count + n_chunks);
+  parallel_for(total, kMultiGrain, [&](int64_t begin, int64_t end) {
+    const int64_t c = begin / chunk;
+    for_pieces(items.data(), count, begin, end, [&](const NormItem& item, int64_t from, int64_t n) {
+      double sum = 0;
+      if (item.strided < 0) {
+        sum = norm_of_range<N, S>(item.data, from, n);
+      } else {
+        const Strided<1>& t = strided[static_cast<size_t>(item.strided)];
+        alignas(64) S buffer[kChunk];
+        alignas(64) char raw[kChunk * sizeof(double)];
+        for (int64_t at = from; at < from + n; at += kChunk) {
+          const int64_t m = std::min<int64_t>(kChunk, from + n - at);
+          t.walker[0].gather(at, m, t.load[0] ? static_cast<void*>(raw) : buffer);
+          if (t.load[0]) t.load[0](buffer, raw, m);
+          sum = N::merge(sum, norm_of_range<N, S>(reinterpret_cast<const char*>(buffer), 0, m));
+        }
+      }
+      partial[c + (&item - items.data())] = sum;
+    });
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    double sum = 0;
+    for (int64_t c = items[i].begin / chunk; c <= (items[i + 1].begin - 1) / chunk; ++c) {
+      sum = N::merge(sum, partial[c + i]);
+    }
+    out[items[i].index] = static_cast<S>(root ? __builtin_sqrt(sum) : sum);
+  }
+}
+
+template <class S>
+void norm_of_type(const Call& call) {
+  const double order = call.f(0);
+  if (order == 2) run_norm<SquareSum, S>(call, true);
+  else if (order == 1) run_norm<AbsSum, S>(call, false);
+  else run_norm<AbsMax, S>(call, false);
+}
+
+/// params: the order, 1, 2 or infinity. Output: one number of the compute type for each input.
+void norm_kernel(const Call& call) {
+  if (call.compute == Compute::F64) norm_of_type<double>(call);
+  else norm_of_type<float>(call);
+}
+
+// ---- registration ----
+
+template <class S>
+using SgdFirst = SgdMomentumUpdate<S, true>;
+template <class S>
+using SgdNext = SgdMomentumUpdate<S, false>;
+template <class S>
+using RmspropPlain = RmspropUpdate<S, false, false>;
+template <class S>
+using RmspropCentered = RmspropUpdate<S, true, false>;
+template <class S>
+using RmspropMomentum = RmspropUpdate<S, false, true>;
+template <class S>
+using RmspropBoth = RmspropUpdate<S, true, true>;
+
+void add(const char* name, Kernel kernel) {
+  Op::get(name).kernel[static_cast<int>(DeviceType::CPU)] = kernel;
+}
+
+}  // namespace
+
+void register_multi_kernels() {
+  add("multi_sgd", &update_kernel<SgdUpdate>);
+  add("multi_sgd_first", &update_kernel<SgdFirst>);
+  add("multi_sgd_momentum", &update_kernel<SgdNext>);
+  add("multi_adam", &update_kernel<AdamUpdate>);
+  add("multi_adam_amsgrad", &update_kernel<AdamAmsgradUpdate>);
+  add("multi_nadam", &update_kernel<NAdamUpdate>);
+  add("multi_radam", &update_kernel<RAdamUpdate>);
+  add("multi_adamax", &update_kernel<AdamaxUpdate>);
+  add("multi_rmsprop", &update_kernel<RmspropPlain>);
+  add("multi_rmsprop_centered", &update_kernel<RmspropCentered>);
+  add("multi_rmsprop_momentum", &update_kernel<RmspropMomentum>);
+  add("multi_rmsprop_centered_momentum", &update_kernel<RmspropBoth>);
+  add("multi_adagrad", &update_kernel<AdagradUpdate>);
+  add("multi_adadelta", &update_kernel<AdadeltaUpdate>);
+  add("multi_rprop", &update_kernel<RpropUpdate>);
+  add("multi_asgd", &update_kernel<AsgdUpdate>);
+  add("multi_scale", &update_kernel<ScaleInPlace>);
+  add("multi_add_scaled", &update_kernel<AddScaled>);
+  add("multi_lerp", &update_kernel<LerpInPlace>);
+  add("multi_zero", &zero_kernel);
+  add("multi_norm", &norm_kernel);
+}
+
+}  // namespace GS_ISA
+}  // namespace gradstep

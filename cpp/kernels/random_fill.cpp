@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled once; run_fast() picks AVX2 and fused multiply-add, which PyTorch's results have, at run
+// time. The flags change the speed only: -O3 -fno-math-errno vectorises the normal distribution.
+#include "kernels/random_fill.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/threads.h"
+
+#define GS_INLINE_LAMBDA __attribute__((always_inline))
+
+namespace gradstep {
+namespace {
+
+constexpr int64_t kBlock = 65536;          // draws between two parallel regions: 512 KiB of 64 bits
+constexpr int64_t kTransformGrain = 2048;  // a transformed draw costs about 20 ns
+
+// ---- instruction set ----
+
+#if defined(__x86_64__)
+template <class F>
+[[gnu::target("avx2,fma")]] void run_with_fma(F& f) {
+  f();
+}
+#endif
+
+/// Runs f, compiled for AVX2 and FMA where the machine has them. The bits do not depend on it: what
+/// PyTorch's compiler fuses is written as std::fma, and nothing else has the form a * b + c.
+template <class F>
+void run_fast(F f) {
+#if defined(__x86_64__)
+  static const bool has_fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (has_fma) return run_with_fma(f);
+#endif
+  f();
+}
+
+// ---- draws ----
+
+constexpr double kTo53 = 0x1p-53;
+constexpr uint64_t kMask53 = (uint64_t{1} << 53) - 1;
+
+// Uniform in [0, 1), from 24 or 53 bits.
+inline float uniform_float(uint32_t word) {
+  return static_cast<float>(static_cast<int32_t>(word & 0xffffffu)) * 0x1p-24f;
+}
+inline double uniform_double(uint64_t word) {
+  return static_cast<double>(static_cast<int64_t>(word & kMask53)) *
+         kTo53;  // signed: has an instruction
+}
+inline double uniform_double(Generator& gen) { return uniform_double(gen.random64()); }
+
+/// Significant bits of T.
+template <class T>
+constexpr int kDigits = std::numeric_limits<T>::digits;
+template <>
+constexpr int kDigits<Half> = 11;
+template <>
+constexpr int kDigits<BFloat16> = 8;
+
+/// Memory of the allocator, given back at the end of the scope.
+template <class T>
+struct Scratch {
+  explicit Scratch(int64_t n)
+      : bytes(static_cast<size_t>(n) * sizeof(T)), p(static_cast<T*>(allocate(bytes))) {}
+  ~Scratch() { deallocate(p, bytes); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  size_t bytes;
+  T* p;
+};
+
+/// out[i] = f(u, i) for uniform doubles u.
+template <class T, class F>
+void from_doubles(Generator& gen, T* out, int64_t n, F f) {
+  const Scratch<uint64_t> words(std::min(n, kBlock));
+  for (int64_t at = 0; at < n; at += kBlock) {
+    const int64_t count = std::min(kBlock, n - at);
+    gen.draw64(words.p, count);
+    parallel_for(count, kTransformGrain, [&](int64_t begin, int64_t end) {
+      run_fast([&]() GS_INLINE_LAMBDA {
+        for (int64_t i = begin; i < end; ++i) {
+          out[at + i] = f(uniform_double(words.p[i]), at + i);
+        }
+      });
+    });
+  }
+}
+
+/// out[i] = f(word, i) for 32-bit draws.
+template <class T, class F>
+void from_words(Generator& gen, T* out, int64_t n, F f) {
+  uint32_t words[512];
+  for (int64_t at = 0; at < n; at += 512) {
+    const int64_t count = std::min<int64_t>(512, n - at);
+    gen.draw(words, count);
+    run_fast([&]() GS_INLINE_LAMBDA {
+      for (int64_t i = 0; i < count; ++i) out[at + i] = f(words[i], at + i);
+    });
+  }
+}
+
+template <class T, class F>
+void from_words64(Generator& gen, T* out, int64_t n, F f) {
+  uint64_t words[256];
+  for (int64_t at = 0; at < n; at += 256) {
+    const int64_t count = std::min<int64_t>(256, n - at);
+    gen.draw64(words, count);
+    for (int64_t i = 0; i < count; ++i) out[at + i] = f(words[i], at + i);
+  }
+}
+
+// ---- normal ----
+
+/// A pair of normal values from one Box-Muller step; the second is kept for the next call.
+inline double normal_double(Generator& gen, double mean, double std) {
+  double value;
+  if (gen.next_double_normal) {
+    value = *gen.next_double_normal;
+    gen.next_double_normal.reset();
+  } else {
+    const double u1 = uniform_double(gen);
+    const double u2 = uniform_double(gen);
+    const double r = std::sqrt(-2.0 * std::log1p(-u2));
+    const double theta = 2.0 * M_PI * u1;
+    gen.next_double_normal = r * std::sin(theta);
+    value = r * std::cos(theta);
+  }
+  return std::fma(value, std, mean);
+}
+
+/// The natural logarithm of x in (0, 1] by Cephes' single precision polynomial.
+struct LogUnit {
+  GS_INLINE_LAMBDA float operator()(float x) const {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    const float m = std::bit_cast<float>((bits & 0x007fffffu) | 0x3f000000u);  // [0.5, 1)
+    const float high = static_cast<float>(static_cast<int32_t>(bits >> 23) - 126);
+    const bool low_half = m < 0.707106781186547524f;
+    const float e = low_half ? high - 1.0f : high;
+    const float t = low_half ? (m - 1.0f) + m : m - 1.0f;
+    const float z = t * t;
+    float y = 7.0376836292e-2f;
+    y = std::fma(y, t, -1.1514610310e-1f);
+    y = std::fma(y, t, 1.1676998740e-1f);
+    y = std::fma(y, t, -1.2420140846e-1f);
+    y = std::fma(y, t, 1.4249322787e-1f);
+    y = std::fma(y, t, -1.6668057665e-1f);
+    y = std::fma(y, t, 2.0000714765e-1f);
+    y = std::fma(y, t, -2.4999993993e-1f);
+    y = std::fma(y, t, 3.3333331174e-1f);
+    y = std::fma(y * t, z, e * -2.12194440e-4f);
+    y = std::fma(z, -0.5f, y);
+    return std::fma(e, 0.693359375f, t + y);
+  }
+};
+
+/// Sine and cosine of x in [0, 2 pi] by Cephes' single precision polynomials.
+struct SinCosTurn {
+  GS_INLINE_LAMBDA void operator()(float x, float& sine, float& cosine) const {
+    const int32_t octant = (static_cast<int32_t>(x * 1.27323954473516f) + 1) & ~1;
+    const float k = static_cast<float>(octant);
+    float r = std::fma(k, -0.78515625f, x);
+    r = std::fma(k, -2.4187564849853515625e-4f, r);
+    r = std::fma(k, -3.77489497744594108e-8f, r);
+    const float z = r * r;
+    float c = 2.443315711809948e-5f;
+    c = std::fma(c, z, -1.388731625493765e-3f);
+    c = std::fma(c, z, 4.166664568298827e-2f);
+    c = std::fma(c * z, z, z * -0.5f) + 1.0f;
+    float s = -1.9515295891e-4f;
+    s = std::fma(s, z, 8.3321608736e-3f);
+    s = std::fma(s, z, -1.6666654611e-1f);
+    s = std::fma(s * z, r, r);
+    const bool swap = (octant & 2) != 0;
+    const uint32_t sine_sign = static_cast<uint32_t>(octant & 4) << 29;
+    const uint32_t cosine_sign = static_cast<uint32_t>(~(octant - 2) & 4) << 29;
+    sine = std::bit_cast<float>(std::bit_cast<uint32_t>(swap ? c : s) ^ sine_sign);
+    cosine = std::bit_cast<float>(std::bit_cast<uint32_t>(swap ? s : c) ^ cosine_sign);
+  }
+};
+
+// Box-Muller on 16 uniform values in place: the first 8 give the radii, the others the angles.
+
+GS_INLINE_LAMBDA inline void normal_16(float* data, float mean, float std) {
+  float radius[8], sine[8], cosine[8];
+  for (int j = 0; j < 8; ++j) radius[j] = std::sqrt(-2.0f * LogUnit{}(1.0f - data[j]));
+  for (int j = 0; j < 8; ++j)
+    SinCosTurn{}(static_cast<float>(2.0 * M_PI) * data[j + 8], sine[j], cosine[j]);
+  for (int j = 0; j < 8; ++j) {
+    data[j] = std::fma(radius[j] * cosine[j], std, mean);
+    data[j + 8] = std::fma(radius[j] * sine[j], std, mean);
+  }
+}
+
+GS_INLINE_LAMBDA inline void normal_16(double* data, double mean, double std) {
+  for (int j = 0; j < 8; ++j) {
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - data[j]));
+    const double theta = 2.0 * M_PI * data[j + 8];
+    data[j] = std::fma(radius * std::cos(theta), std, mean);
+    data[j + 8] = std::fma(radius * std::sin(theta), std, mean);
+  }
+}
+
+template <class T>
+void draw_uniform(Generator& gen, T* out, int64_t n) {
+  if constexpr (std::is_same_v<T, double>) {
+    from_words64(gen, out, n, [](uint64_t w, int64_t) { return uniform_double(w); });
+  } else {
+    from_words(gen, out, n, [](uint32_t w, int64_t) GS_INLINE_LAMBDA { return uniform_float(w); });
+  }
+}
+
+/// `draw_rest`: for a size that is no multiple of 16 PyTorch draws the rest too, and then replaces
+/// it by a last block; but not for halves.
+template <class T>
+void normal_blocks(Generator& gen, T* out, int64_t n, T mean, T std, bool draw_rest) {
+  draw_uniform(gen, out, draw_rest ? n : n / 16 * 16);
+  const auto transform = [&](T* data, int64_t n_blocks) {
+    run_fast([=]() GS_INLINE_LAMBDA {
+      for (int64_t b = 0; b < n_blocks; ++b) normal_16(data + 16 * b, mean, std);
+    });
+  };
+  parallel_for(n / 16, 256,
+               [&](int64_t begin, int64_t end) { transform(out + 16 * begin, end - begin); });
+  if (n % 16 != 0) {
+    T* tail = out + n - 16;
+    draw_uniform(gen, tail, 16);
+    transform(tail, 1);
+  }
+}
+
+// ---- integers ----
+
+/// The nearest bounds whose conversion to a floating T cannot leave [from, to).
+template <class T>
+int64_t inner_from(int64_t from) {
+  const int64_t next =
+      static_cast<int64_t>(convert<double>(convert<T>(static_cast<double>(from + 1))));
+  if (next >= from) return from;
+  const int n = std::bit_width(static_cast<uint64_t>(std::abs(from + 1))) - 1;
+  return next + (int64_t{1} << (n - kDigits<T> + 1));
+}
+template <class T>
+int64_t inner_to(int64_t to) {
+  const int64_t last =
+      static_cast<int64_t>(convert<double>(convert<T>(static_cast<double>(to - 1))));
+  if (last < to) return to;
+  const int n = std::bit_width(static_cast<uint64_t>(std::abs(to - 1))) - 1;
+  return last - (int64_t{1} << (n - kDigits<T> + 1));
+}
+
+template <class T>
+constexpr bool kFloating =
+    std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
+
+template <class T>
+constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
+template <>
+constexpr double kLargest<Half> = 65504.0;
+template <>
+constexpr double kLargest<BFloat16> = 0x1.fep127;
+
+constexpr uint64_t kWideRange = uint64_t{1}
+                                << 28;  // from here on 64 bits are drawn: the skew stays small
+
+template <class T>
+void random_range(Generator& gen, T* out, int64_t n, uint64_t range, int64_t from) {
+  const auto value = [=](uint64_t x) {
+    return convert<T>(static_cast<int64_t>(x + static_cast<uint64_t>(from)));
+  };
+  if (range >= kWideRange) {
+    from_words64(gen, out, n, [=](uint64_t w, int64_t) { return value(w % range); });
+  } else {
+    const uint32_t narrow = static_cast<uint32_t>(range);
+    from_words(gen, out, n, [=](uint32_t w, int64_t) { return value(w % narrow); });
+  }
+}
+
+/// T as a C++ compiler names it: what PyTorch prints here.
+template <class T>
+constexpr const char* kCName = std::is_same_v<T, bool>       ? "bool"
+                               : std::is_same_v<T, uint8_t>  ? "unsigned char"
+                               : std::is_same_v<T, int8_t>   ? "signed char"
+                               : std::is_same_v<T, int16_t>  ? "short int"
+                               : std::is_same_v<T, int32_t>  ? "int"
+                               : std::is_same_v<T, int64_t>  ? "long int"
+                               : std::is_same_v<T, Half>     ? "c10::Half"
+                               : std::is_same_v<T, BFloat16> ? "c10::BFloat16"
+                               : std::is_same_v<T, float>    ? "float"
+                                                             : "double";
+
+template <class T>
+void check_bounds(int64_t from, int64_t last) {
+  bool from_fits, last_fits;
+  if constexpr (kFloating<T>) {
+    from_fits = std::abs(static_cast<double>(from)) <= kLargest<T>;
+    last_fits = std::abs(static_cast<double>(last)) <= kLargest<T>;
+  } else {
+    const auto fits = [](int64_t v) {
+      return v >= static_cast<int64_t>(std::numeric_limits<T>::lowest()) &&
+             v <= static_cast<int64_t>(std::numeric_limits<T>::max());
+    };
+    from_fits = fits(from);
+    last_fits = fits(last);
+  }
+  GS_CHECK(from_fits, "from is out of bounds for {}", kCName<T>);
+  GS_CHECK(last_fits, "to - 1 is out of bounds for {}", kCName<T>);
+}
+
+// ---- multinomial ----
+
+template <class C, class T>
+void load_row(C* row, const T* weights, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) row[j] = convert<C>(weights[j]);
+}
+
+template <class C, class T>
+void multinomial_with_replacement(Generator& gen, const T* weights, int64_t* out, int64_t n_rows,
+                                  int64_t n_categories, int64_t n_samples) {
+  const Scratch<C> cumulative(n_categories);
+  C* const c = cumulative.p;
+  for (int64_t i = 0; i < n_rows; ++i) {
+    load_row(c, weights + i * n_categories, n_categories);
+    C sum = 0;
+    for (int64_t j = 0; j < n_categories; ++j) {
+      GS_CHECK(c[j] >= 0, "invalid multinomial distribution (encountering probability entry < 0)");
+      GS_CHECK(
+          std::isfinite(c[j]),
+          "invalid multinomial distribution (encountering probability entry = infinity or NaN)");
+      sum += c[j];
+      c[j] = sum;
+    }
+    GS_CHECK(sum > 0, "invalid multinomial distribution (sum of probabilities <= 0)");
+    for (int64_t j = 0; j < n_categories; ++j) c[j] /= sum;
+    c[n_categories - 1] = 1;
+    for (int64_t j = 0; j < n_samples; ++j) {
+      const double u = uniform_double(gen);
+      out[i * n_samples + j] =
+          std::lower_bound(c, c + n_categories, u,
+                           [](C p, double x) { return static_cast<double>(p) < x; }) -
+          c;
+    }
+  }
+}
+
+/// The largest of weight / exponential draw: Gumbel's trick without logarithms.
+template <class C, class T>
+void multinomial_without_replacement(Generator& gen, DType dtype, const T* weights, int64_t* out,
+                                     int64_t n_rows, int64_t n_categories, int64_t n_samples) {
+  const int64_t n = n_rows * n_categories;
+  for (int64_t i = 0; i < n_rows; ++i) {
+    C sum = 0;
+    for (int64_t j = 0; j < n_categories; ++j) {
+      const C w = convert<C>(weights[i * n_categories + j]);
+      GS_CHECK(w >= 0 && w < std::numeric_limits<C>::infinity(),
+               "probability tensor contains either `inf`, `nan` or element < 0");
+      sum += w;
+    }
+    GS_CHECK(sum > 0, "invalid multinomial distribution (sum of probabilities <= 0)");
+  }
+  const Scratch<T> q(n);
+  fill_exponential(gen, dtype, q.p, n, 1.0);
+  using Entry = std::pair<C, int64_t>;
+  std::vector<Entry> row(static_cast<size_t>(n_categories));
+  const auto larger = [](const Entry& a, const Entry& b) { return a.first > b.first; };
+  for (int64_t i = 0; i < n_rows; ++i) {
+    for (int64_t j = 0; j < n_categories; ++j) {
+      const int64_t at = i * n_categories + j;
+      const T ratio = convert<T>(convert<C>(weights[at]) / convert<C>(q.p[at]));
+      row[static_cast<size_t>(j)] = {convert<C>(ratio), j};
+    }
+    // The same algorithms as PyTorch's topk, so that equal values come in the same order.
+    const auto first = row.begin(), last = row.end();
+    if (n_samples == 1) {
+      std::iter_swap(
+          first, std::max_element(first, last, [](auto& a, auto& b) { return a.first < b.first; }));
+    } else if (n_samples * 64 <= n_categories) {
+      std::partial_sort(first, first + n_samples, last, larger);
+    } else {
+      std::nth_element(first, first + (n_samples - 1), last, larger);
+      std::sort(first, first + (n_samples - 1), larger);
+    }
+    for (int64_t j = 0; j < n_samples; ++j)
+      out[i * n_samples + j] = row[static_cast<size_t>(j)].second;
+  }
+}
+
+// ---- Poisson ----
+
+int64_t poisson(Generator& gen, double rate) {
+  GS_CHECK(rate >= 0, "invalid Poisson rate, expected rate to be non-negative");
+  if (rate == 0) return 0;
+  if (rate < 10) {  // multiply uniforms until below exp(-rate)
+    const double limit = std::exp(-rate);
+    int64_t k = 0;
+    for (double product = uniform_double(gen); product > limit; product *= uniform_double(gen)) ++k;
+    return k;
+  }
+  // Transformed rejection with squeeze: Hoermann, "The transformed rejection method for generating
+  // Poisson random variables", 1993, algorithm PTRS.
+  const double log_rate = std::log(rate);
+  const double b = 0.931 + 2.53 * std::sqrt(rate);
+  const double a = -0.059 + 0.02483 * b;
+  const double log_inverse_alpha = std::log(1.1239 + 1.1328 / (b - 3.4));
+  const double v_accept = 0.9277 - 3.6224 / (b - 2);
+  for (;;) {
+    const double u = uniform_double(gen) - 0.5;
+    const double v = uniform_double(gen);
+    const double us = 0.5 - std::fabs(u);
+    const auto k = static_cast<int64_t>(std::floor((2 * a / us + b) * u + rate + 0.43));
+    if (us >= 0.07 && v <= v_accept) return k;
+    if (k < 0 || (us < 0.013 && v > us)) continue;
+    const auto x = static_cast<double>(k);
+    if (std::log(v) + log_inverse_alpha - std::log(a / (us * us) + b) <=
+        -rate + x * log_rate - std::lgamma(x + 1)) {
+      return k;
+    }
+  }
+}
+
+}  // namespace
+
+// ---- real distributions ----
+
+void fill_uniform(Generator& gen, DType dtype, void* out, int64_t n, double from, double to) {
+  dispatch_floating(dtype, "check_uniform_bounds", [&](auto tag) {
+    using T = decltype(tag);
+    using C = compute_t<T>;
+    GS_CHECK(std::abs(from) <= kLargest<T>, "from is out of bounds for {}", kCName<T>);
+    GS_CHECK(std::abs(to) <= kLargest<T>, "to is out of bounds for {}", kCName<T>);
+    GS_CHECK(from <= to, "uniform_ expects to return a [from, to) range, but found from={} > to={}",
+             from, to);
+    GS_CHECK(to - from <= kLargest<T>,
+             "uniform_ expects to-from <= std::numeric_limits<{}>::max(), but found to={} and "
+             "from={} which "
+             "result in to-from to exceed the limit",
+             scalar_name(dtype), to, from);
+    const C base = static_cast<C>(from), bound = static_cast<C>(to), range = bound - base;
+    const std::lock_guard lock(gen.mutex);
+    if constexpr (std::is_same_v<T, double>) {
+      double* const p = static_cast<double*>(out);
+      draw_uniform(gen, p, n);
+      if (base == 0 && range == 1) return;
+      run_fast([=]() GS_INLINE_LAMBDA {
+        for (int64_t i = 0; i < n; ++i) p[i] = std::fma(p[i], range, base);
+      });
+    } else {
+      from_words(gen, static_cast<T*>(out), n, [=](uint32_t w, int64_t) GS_INLINE_LAMBDA {
+        const T value = convert<T>(std::fma(uniform_float(w), range, base));
+        if constexpr (std::is_same_v<T, float>) return value;
+        const bool rounded_up = convert<float>(value) == convert<float>(convert<T>(bound));
+        return rounded_up ? convert<T>(base) : value;
+      });
+    }
+  });
+}
+
+void fill_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean, double std,
+                 bool contiguous) {
+  GS_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std {}", std);
+  dispatch_floating(dtype, "normal_kernel_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    const std::lock_guard lock(gen.mutex);
+    T* const p = static_cast<T*>(out);
+    if (n >= 16 && contiguous) {
+      using C = compute_t<T>;
+      const C m = static_cast<C>(mean), s = static_cast<C>(std);
+      if constexpr (std::is_same_v<T, C>) {
+        normal_blocks(gen, p, n, m, s, true);
+      } else {
+        const Scratch<C> values(n);
+        normal_blocks(gen, values.p, n, m, s, false);
+        std::transform(values.p, values.p + n, p, convert<T, C>);
+      }
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) p[i] = convert<T>(normal_double(gen, mean, std));
+  });
+}
+
+void fill_log_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean, double std) {
+  GS_CHECK(std > 0.0, "log_normal_ expects std > 0.0, but found std={}", std);
+  dispatch_floating(dtype, "log_normal_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    const std::lock_guard lock(gen.mutex);
+    for (int64_t i = 0; i < n; ++i)
+      static_cast<T*>(out)[i] = convert<T>(std::exp(normal_double(gen, mean, std)));
+  });
+}
+
+void fill_cauchy(Generator& gen, DType dtype, void* out, int64_t n, double median, double sigma) {
+  GS_CHECK(sigma > 0.0, "cauchy_ expects sigma > 0.0, but found sigma={}", sigma);
+  dispatch_floating(dtype, "cauchy_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    const std::lock_guard lock(gen.mutex);
+    from_doubles(gen, static_cast<T*>(out), n, [=](double u, int64_t) {
+      return convert<T>(std::fma(sigma, std::tan(M_PI * (u - 0.5)), median));
+    });
+  });
+}
+
+void fill_exponential(Generator& gen, DType dtype, void* out, int64_t n, double lambda) {
+  GS_CHECK(lambda > 0.0, "exponential_ expects lambda > 0.0, but found lambda={}", lambda);
+  dispatch_floating(dtype, "exponential_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    const double scale = -1.0 / lambda;
+    const std::lock_guard lock(gen.mutex);
+    from_doubles(gen, static_cast<T*>(out), n,
+                 [=](double u, int64_t) { return convert<T>(scale * std::log1p(-u)); });
+  });
+}
+
+void fill_geometric(Generator& gen, DType dtype, void* out, int64_t n, double p) {
+  GS_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p={}", p);
+  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool,
+                "\"geometric_cpu\" not implemented for 'Bool'");
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const double log_q = std::log1p(-p);
+    const std::lock_guard lock(gen.mutex);
+    from_doubles(gen, static_cast<T*>(out), n,
+                 [=](double u, int64_t) { return convert<T>(std::ceil(std::log(u) / log_q)); });
+  });
+}
+
+// ---- Bernoulli ----
+
+void fill_bernoulli(Generator& gen, DType dtype, void* out, int64_t n, double p) {
+  GS_CHECK(0 <= p && p <= 1, "bernoulli_ expects p to be in [0, 1], but got p={}", p);
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T one = convert<T>(1.0f), zero = convert<T>(0.0f);
+    const std::lock_guard lock(gen.mutex);
+    from_words64(gen, static_cast<T*>(out), n,
+                 [=](uint64_t w, int64_t) { return uniform_double(w) < p ? one : zero; });
+  });
+}
+
+void fill_bernoulli(Generator& gen, DType dtype, void* out, int64_t n, DType p_dtype,
+                    const void* p) {
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T one = convert<T>(1.0f), zero = convert<T>(0.0f);
+    dispatch_floating(p_dtype, "bernoulli_tensor_cpu_p_", [&](auto p_tag) {
+      using P = decltype(p_tag);
+      const P* const probability = static_cast<const P*>(p);
+      for (int64_t i = 0; i < n; ++i) {
+        const auto x = convert<compute_t<P>>(probability[i]);
+        GS_CHECK(x >= 0 && x <= 1, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.");
+      }
+      const std::lock_guard lock(gen.mutex);
+      if constexpr (std::is_same_v<P, double>) {
+        from_words64(gen, static_cast<T*>(out), n, [=](uint64_t w, int64_t i) {
+          return uniform_double(w) < probability[i] ? one : zero;
+        });
+      } else {
+        from_words(gen, static_cast<T*>(out), n, [=](uint32_t w, int64_t i) {
+          return uniform_float(w) < convert<float>(probability[i]) ? one : zero;
+        });
+      }
+    });
+  });
+}
+
+void fill_dropout_mask(Generator& gen, DType dtype, void* out, int64_t n, double p) {
+  GS_CHECK(0 <= p && p <= 1, "dropout probability has to be between 0 and 1, but got {}", p);
+  dispatch_floating(dtype, "dropout", [&](auto tag) {
+    using T = decltype(tag);
+    using C = compute_t<T>;
+    const double keep = 1.0 - p;
+    const T kept = convert<T>(C(1) / static_cast<C>(keep)), dropped = convert<T>(0.0f);
+    const std::lock_guard lock(gen.mutex);
+    from_words64(gen, static_cast<T*>(out), n,
+                 [=](uint64_t w, int64_t) { return uniform_double(w) < keep ? kept : dropped; });
+  });
+}
+
+// ---- integers ----
+
+void fill_random(Generator& gen, DType dtype, void* out, int64_t n) {
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* const p = static_cast<T*>(out);
+    const std::lock_guard lock(gen.mutex);
+    if constexpr (std::is_same_v<T, bool>) {
+      from_words(gen, p, n, [](uint32_t w, int64_t) { return (w & 1) != 0; });
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      from_words64(gen, p, n,
+                   [](uint64_t w, int64_t) { return static_cast<int64_t>(w & INT64_MAX); });
+    } else if constexpr (std::is_same_v<T, double>) {
+      constexpr uint64_t kRange = (uint64_t{1} << 53) + 1;
+      from_words64(gen, p, n, [](uint64_t w, int64_t) { return static_cast<double>(w % kRange); });
+    } else if constexpr (kFloating<T>) {
+      constexpr uint32_t kRange = (uint32_t{1} << kDigits<T>)+1;
+      from_words(gen, p, n, [](uint32_t w, int64_t) { return T(static_cast<float>(w % kRange)); });
+    } else {
+      constexpr uint32_t kLast = static_cast<uint32_t>(std::numeric_limits<T>::max());  // 2^k - 1
+      from_words(gen, p, n, [](uint32_t w, int64_t) { return static_cast<T>(w & kLast); });
+    }
+  });
+}
+
+void fill_random(Generator& gen, DType dtype, void* out, int64_t n, int64_t from,
+                 std::optional<int64_t> to) {
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* const p = static_cast<T*>(out);
+    int64_t last;
+    if (to) {
+      GS_CHECK(from < *to, "random_ expects 'from' to be less than 'to', but got from={} >= to={}",
+               from, *to);
+      if constexpr (kFloating<T>) {
+        from = inner_from<T>(from);
+        to = inner_to<T>(*to);
+        GS_CHECK(from < *to,
+                 "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but "
+                 "got from={} "
+                 ">= to={}",
+                 from, *to);
+      }
+      last = *to - 1;
+    } else if (from != std::numeric_limits<int64_t>::lowest()) {
+      if constexpr (kFloating<T>) {
+        last = int64_t{1} << kDigits<T>;
+        from = inner_from<T>(from);
+        GS_CHECK(from < last,
+                 "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' "
+                 "casted to dtype, "
+                 "but got from={} > to_inc={}",
+                 from, last);
+      } else {
+        last = static_cast<int64_t>(std::numeric_limits<T>::max());
+      }
+    } else {
+      if (n == 0) return;
+      if constexpr (std::is_same_v<T, int64_t> || (kFloating<T> && !std::is_same_v<T, Half>)) {
+        const std::lock_guard lock(gen.mutex);
+        from_words64(gen, p, n,
+                     [](uint64_t w, int64_t) { return convert<T>(static_cast<int64_t>(w)); });
+        return;
+      } else {
+        GS_CHECK_KIND(NotImplemented, dtype != DType::Bool && dtype != DType::Float16,
+                      "\"random_full_64_bits_range_kernel_cpu\" not implemented for '{}'",
+                      scalar_name(dtype));
+        fail(ErrorKind::Runtime,
+             "random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16");
+      }
+    }
+    check_bounds<T>(from, last);
+    const std::lock_guard lock(gen.mutex);
+    random_range(gen, p, n, static_cast<uint64_t>(last) - static_cast<uint64_t>(from) + 1, from);
+  });
+}
+
+void fill_randperm(Generator& gen, DType dtype, void* out, int64_t n) {
+  GS_CHECK(n >= 0, "n must be non-negative, got{}", n);
+  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool, "\"randperm\" not implemented for 'Bool'");
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* const p = static_cast<T*>(out);
+    const std::lock_guard lock(gen.mutex);
+    if (n < std::numeric_limits<uint32_t>::max() / 20) {
+      for (int64_t i = 0; i < n; ++i) p[i] = convert<T>(i);
+      for (int64_t i = 0; i < n - 1; ++i)
+        std::swap(p[i], p[i + gen.random() % static_cast<uint32_t>(n - i)]);
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) {  // the inside-out shuffle, 64 bits for a negligible skew
+      const auto z = static_cast<int64_t>(gen.random64() % static_cast<uint64_t>(i + 1));
+      p[i] = convert<T>(i);
+      p[i] = p[z];
+      p[z] = convert<T>(i);
+    }
+  });
+}
+
+// ---- samples ----
+
+void fill_multinomial(Generator& gen, DType dtype, const void* weights, int64_t* out,
+                      int64_t n_rows, int64_t n_categories, int64_t n_samples, bool replacement) {
+  GS_CHECK(n_samples > 0, "cannot sample n_sample <= 0 samples");
+  GS_CHECK(replacement || n_samples <= n_categories,
+           "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  GS_CHECK(n_categories <= (1 << 24), "number of categories cannot exceed 2^24");
+  if (n_rows == 0) return;
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    using C = compute_t<T>;
+    const T* const w = static_cast<const T*>(weights);
+    if constexpr (!kFloating<T>) {
+      fail(ErrorKind::Runtime, "multinomial only supports floating-point dtypes for input, got: {}",
+           scalar_name(dtype));
+    } else if (!replacement || n_samples == 1) {
+      multinomial_without_replacement<C>(gen, dtype, w, out, n_rows, n_categories, n_samples);
+    } else {
+      const std::lock_guard lock(gen.mutex);
+      multinomial_with_replacement<C>(gen, w, out, n_rows, n_categories, n_samples);
+    }
+  });
+}
+
+void fill_poisson(Generator& gen, DType dtype, void* out, const void* rates, int64_t n) {
+  dispatch_floating(dtype, "poisson_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    const std::lock_guard lock(gen.mutex);
+    for (int64_t i = 0; i < n; ++i) {
+      static_cast<T*>(out)[i] =
+          convert<T>(poisson(gen, convert<double>(static_cast<const T*>(rates)[i])));
+    }
+  });
+}
+
+}  // namespace gradstep

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fills the ops' CPU kernels from the copy that was compiled for this machine's instruction set.
+#include "graph/build_info.h"
+#include "graph/call.h"
+#include "kernels/gemm.h"
+#include "kernels/instruction_set.h"
+
+namespace gradstep {
+
+#define GS_DECLARE_REGISTRATIONS(isa) \
+  namespace isa {                     \
+  void register_copy_kernels();       \
+  void register_unary_loops();        \
+  void register_binary_loops();       \
+  void register_ternary_loops();      \
+  void register_activation_loops();   \
+  void register_reduce_kernels();     \
+  void register_multi_kernels();      \
+  }
+#define GS_REGISTER(isa)              \
+  do {                                \
+    isa::register_copy_kernels();     \
+    isa::register_unary_loops();      \
+    isa::register_binary_loops();     \
+    isa::register_ternary_loops();    \
+    isa::register_activation_loops(); \
+    isa::register_reduce_kernels();   \
+    isa::register_multi_kernels();    \
+  } while (false)
+
+#ifdef GS_SINGLE_ISA
+GS_DECLARE_REGISTRATIONS(generic)
+#else
+GS_DECLARE_REGISTRATIONS(v2)
+GS_DECLARE_REGISTRATIONS(v3)
+GS_DECLARE_REGISTRATIONS(v4)
+#endif
+
+namespace {
+const bool kRegistered = [] {
+#ifdef GS_SINGLE_ISA
+  GS_REGISTER(generic);
+#else
+  switch (instruction_set()) {
+    case 4: GS_REGISTER(v4); break;
+    case 3: GS_REGISTER(v3); break;
+    default: GS_REGISTER(v2); break;
+  }
+#endif
+  return true;
+}();
+}  // namespace
+
+const char* instruction_set_name() {
+  switch (instruction_set()) {
+    case 4: return "v4";
+    case 3: return "v3";
+    case 2: return "v2";
+    default: return "generic";
+  }
+}
+
+const char* blas_name() { return gemm_backend_name(); }
+
+const char* convolution_name() {
+#ifdef GS_WITH_ONEDNN
+  return "onednn";
+#else
+  return "im2col";
+#endif
+}
+
+}  // namespace gradstep

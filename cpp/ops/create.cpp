@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/create.h"
+
+#include <cmath>
+
+namespace gradstep {
+
+namespace {
+// Rejects a number that the type cannot hold at all (not a silent wrap).
+void fill_new(const Tensor& t, Scalar value) {
+  static const Op& op = Op::get("fill");
+  const Compute compute = compute_type(t.dtype());
+  Params p;
+  p.push(value, compute);
+  run(op, p, {&t}, {}, compute);
+}
+
+void check_finite_step(double start, double end, double step, const char* name) {
+  GS_CHECK(step != 0, "step must be nonzero");
+  GS_CHECK(std::isfinite(start) && std::isfinite(end), "unsupported range: {} -> {} ({})", start, end, name);
+  GS_CHECK((step > 0 && end >= start) || (step < 0 && end <= start),
+           "upper bound and lower bound inconsistent with step sign");
+}
+
+/// out[i] = start + i * step in the compute type; with kSymmetric, from the end in the second half.
+void sequence(const Tensor& out, Scalar start, Scalar step, bool symmetric, Scalar end) {
+  static const Op& op = Op::get("sequence");
+  const Compute c = compute_type(out.dtype());
+  Params p;
+  p.push(start, c);
+  p.push(step, c);
+  p.push(end, c);
+  p.push(static_cast<int64_t>(symmetric));
+  run(op, p, {&out}, {}, c);
+}
+}  // namespace
+
+Tensor full(const Dims& sizes, Scalar value, Options options) {
+  const Tensor t = empty(sizes, options);
+  fill_new(t, value);
+  return t;
+}
+
+Tensor arange(Scalar start, Scalar end, Scalar step, Options options) {
+  check_finite_step(start.to_double(), end.to_double(), step.to_double(), "arange");
+  int64_t n;
+  if (start.is_float() || end.is_float() || step.is_float()) {
+    n = static_cast<int64_t>(std::ceil((end.to_double() - start.to_double()) / step.to_double()));
+  } else {
+    const int64_t d = end.to_int() - start.to_int();
+    const int64_t s = step.to_int();
+    n = (d + s - (s > 0 ? 1 : -1)) / s;
+  }
+  const Tensor out = empty({n}, options);
+  sequence(out, start, step, false, end);
+  return out;
+}
+
+Tensor linspace(Scalar start, Scalar end, int64_t steps, Options options) {
+  GS_CHECK(steps >= 0, "number of steps must be non-negative");
+  const Tensor out = empty({steps}, options);
+  if (steps == 0) return out;
+  if (steps == 1) {
+    fill_new(out, start);
+    return out;
+  }
+  if (compute_type(options.dtype) == Compute::I64) {
+    // PyTorch steps in float here; so the result is rounded towards zero from a double sequence.
+    const Tensor wide = linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
+    static const Op& copy = Op::get("copy");
+    run(copy, params(), {&out}, {&wide});
+    return out;
+  }
+  const double step = (end.to_double() - start.to_double()) / static_cast<double>(steps - 1);
+  const Scalar exact = options.dtype == DType::Float64
+                           ? Scalar(step)
+                           : Scalar((static_cast<float>(end.to_double()) - static_cast<float>(start.to_double())) /
+                                    static_cast<float>(steps - 1));
+  sequence(out, start.to_double(), exact, true, end.to_double());
+  return out;
+}
+
+Tensor logspace(Scalar start, Scalar end, int64_t steps, double base, Options options) {
+  const Tensor exponents = linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
+  static const Op& pow = Op::get("pow");
+  const Tensor wide = map(pow, {Scalar(base), exponents});
+  const Tensor out = empty({steps}, options);
+  static const Op& copy = Op::get("copy");
+  run(copy, params(), {&out}, {&wide});
+  return out;
+}
+
+Tensor eye(int64_t n, int64_t m, Options options) {
+  GS_CHECK(n >= 0, "n must be greater or equal to 0, got {}", n);
+  GS_CHECK(m >= 0, "m must be greater or equal to 0, got {}", m);
+  const Tensor out = full({n, m}, 0, options);
+  const int64_t k = std::min(n, m);
+  fill_new(alias(out, {k}, {m + 1}, 0), 1);
+  return out;
+}
+
+}  // namespace gradstep

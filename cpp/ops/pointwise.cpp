@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise ops under their C++ names; copies and conversions.
+#include "ops/pointwise.h"
+
+#include "ops/create.h"
+#include "ops/reduce.h"
+#include "ops/view.h"
+
+namespace gradstep {
+
+#define GS_UNARY(name)                      \
+  Tensor name(const Tensor& x) {            \
+    static const Op& op = Op::get(#name);   \
+    return map(op, {x});                    \
+  }
+GS_UNARY(neg)
+GS_UNARY(abs)
+GS_UNARY(exp)
+GS_UNARY(log)
+GS_UNARY(sqrt)
+GS_UNARY(rsqrt)
+GS_UNARY(square)
+GS_UNARY(reciprocal)
+GS_UNARY(sigmoid)
+GS_UNARY(tanh)
+GS_UNARY(relu)
+GS_UNARY(sign)
+GS_UNARY(isnan)
+GS_UNARY(logical_not)
+#undef GS_UNARY
+
+#define GS_BINARY(name)                               \
+  Tensor name(const Operand& a, const Operand& b) {   \
+    static const Op& op = Op::get(#name);             \
+    return map(op, {a, b});                           \
+  }
+GS_BINARY(mul)
+GS_BINARY(div)
+GS_BINARY(pow)
+GS_BINARY(maximum)
+GS_BINARY(minimum)
+GS_BINARY(eq)
+GS_BINARY(ne)
+GS_BINARY(lt)
+GS_BINARY(le)
+GS_BINARY(gt)
+GS_BINARY(ge)
+GS_BINARY(logical_and)
+GS_BINARY(logical_or)
+#undef GS_BINARY
+
+namespace {
+bool is_one(const Scalar& s) { return s.to_double() == 1.0; }
+}  // namespace
+
+Tensor add(const Operand& a, const Operand& b, Scalar alpha) {
+  static const Op& plain = Op::get("add");
+  static const Op& scaled = Op::get("add_scaled");
+  return is_one(alpha) ? map(plain, {a, b}) : map(scaled, {a, b, alpha});
+}
+
+Tensor sub(const Operand& a, const Operand& b, Scalar alpha) {
+  static const Op& plain = Op::get("sub");
+  static const Op& scaled = Op::get("sub_scaled");
+  return is_one(alpha) ? map(plain, {a, b}) : map(scaled, {a, b, alpha});
+}
+
+// ---- where ----
+
+Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
+  static const Op& op = Op::get("where");
+  GS_CHECK(condition.dtype() == DType::Bool || condition.dtype() == DType::UInt8,
+           "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
+           scalar_name(condition.dtype()));
+  const Operand values[] = {a, b};
+  const Operand all[] = {condition, a, b};
+  return map(op, all, result_type(values));
+}
+
+// ---- conversion and copies ----
+
+namespace {
+
+void copy_into(const Tensor& dst, const Tensor& src) {
+  static const Op& op = Op::get("copy");
+  run(op, params(), {&dst}, {&src});
+}
+
+// d/dsrc = dy converted back; the kept geometry tells to what.
+void to_backward(Backward& b) { b.set(0, to(b.grad(), static_cast<DType>(b.i(0)))); }
+
+void clone_backward(Backward& b) { b.set(0, b.grad()); }
+
+// self = src: nothing of the old self is left; src gets dy, summed where it was broadcast.
+void copy_backward(Backward& b) {
+  if (b.needs(0)) b.set(0, zeros_like(b.grad()));
+  if (!b.needs(1)) return;
+  const auto n = static_cast<int>(b.i(1));
+  Dims sizes;
+  for (int d = 0; d < n; ++d) sizes.push_back(b.i(2 + d));
+  b.set(1, to(sum_to_size(b.grad(), sizes), static_cast<DType>(b.i(0))));
+}
+
+void fill_backward(Backward& b) {
+  if (b.needs(0)) b.set(0, zeros_like(b.grad()));
+}
+
+}  // namespace
+
+Tensor to(const Tensor& x, DType dtype, bool copy) {
+  static const Op& op = define("to_copy", &to_backward);
+  if (x.dtype() == dtype) return copy ? clone(x) : x;
+  const Tensor out =
+      x.contiguous() ? empty(x.sizes(), dtype, x.device()) : map_output_like(x, dtype);
+  copy_into(out, x);
+  if (needs_grad(x) && is_floating(dtype)) {
+    record(op, params(static_cast<int64_t>(x.dtype())), {&out}, {&x}, {});
+  }
+  return out;
+}
+
+namespace {
+Tensor copy_as(const Tensor& x, const Tensor& out) {
+  static const Op& op = define("clone", &clone_backward);
+  copy_into(out, x);
+  if (needs_grad(x)) record(op, params(), {&out}, {&x}, {});
+  return out;
+}
+}  // namespace
+
+Tensor clone(const Tensor& x) {
+  return copy_as(x, x.contiguous() ? empty_like(x) : map_output_like(x, x.dtype()));
+}
+
+Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : copy_as(x, empty_like(x)); }
+
+Tensor copy_(const Tensor& self, const Tensor& src) {
+  static const Op& op = define("copy_inplace", &copy_backward);
+  check_inplace(self);
+  GS_CHECK(expandable_to(src.sizes(), self.sizes()),
+           "The size of tensor a ({}) must match the size of tensor b ({}) at non-singleton dimension 0",
+           self.sizes(), src.sizes());
+  // An overlapping source (another view of the same storage) is copied first.
+  const bool same_view = self.get() == src.get();
+  if (same_view) return self;
+  const Tensor source = self->storage == src->storage && !(self->data == src->data && self.strides() == src.strides())
+                            ? [&] { const GradMode off(false); return clone(src); }()
+                            : src;
+  copy_into(self, source);
+  bump_version(self);
+  if (needs_grad(self, src) && is_floating(self.dtype())) {
+    Params p = params(static_cast<int64_t>(src.dtype()), static_cast<int64_t>(src.ndim()), src.sizes());
+    const Tensor* inputs[] = {&self, &src};
+    rebase_history(self, make_node(op, p, inputs, {}, 1));
+  }
+  return self;
+}
+
+Tensor fill_(const Tensor& self, const Operand& value) {
+  static const Op& op = define("fill", &fill_backward);
+  if (value.tensor) {
+    GS_CHECK(value.tensor->ndim() == 0,
+             "fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.",
+             value.tensor->ndim());
+    return copy_(self, *value.tensor);
+  }
+  check_inplace(self);
+  const Compute compute = compute_type(self.dtype());
+  Params p;
+  p.push(value.number, compute);
+  run(op, p, {&self}, {}, compute);
+  bump_version(self);
+  if (needs_grad(self)) {
+    const Tensor* inputs[] = {&self};
+    rebase_history(self, make_node(op, params(), inputs, {}, 1));
+  }
+  return self;
+}
+
+Tensor zero_(const Tensor& self) { return fill_(self, 0); }
+
+Tensor detach(const Tensor& x) {
+  Tensor out = alias(x);
+  out->inference = x->inference;
+  return out;
+}
+
+Tensor sum_to_size(const Tensor& x, const Dims& sizes) {
+  if (x.sizes() == sizes) return x;
+  const int extra = x.ndim() - sizes.size();
+  Dims axes;
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (d < extra || (sizes[d - extra] == 1 && x.sizes()[d] != 1)) axes.push_back(d);
+  }
+  const Tensor reduced = axes.empty() ? x : sum(x, axes, true);
+  return reduced.sizes() == sizes ? reduced : reshape(reduced, sizes);
+}
+
+// ---- what the engine needs ----
+
+namespace {
+const bool kEngineOps = [] {
+  engine_ops() = {
+      .add = [](const Tensor& a, const Tensor& b) { return add(a, b); },
+      .add_inplace = [](const Tensor& a, const Tensor& b) {
+        static const Op& op = Op::get("add");
+        map_into(op, a, std::array<Operand, 2>{a, b});
+        bump_version(a);
+      },
+      .clone = [](const Tensor& t) { return copy_as(t, empty_like(t)); },
+      .copy_inplace = [](const Tensor& dst, const Tensor& src) { copy_(dst, src); },
+      .zero_inplace = [](const Tensor& t) { zero_(t); },
+      .ones_like = [](const Tensor& t) { return ones_like(t); },
+      .as_view = [](const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) {
+        return as_strided(base, sizes, strides, base.offset() + offset);
+      },
+  };
+  return true;
+}();
+}  // namespace
+
+}  // namespace gradstep

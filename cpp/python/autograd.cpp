@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// backward(), grad(), hooks, grad modes, grad_fn objects, and the native half of autograd.Function: Python's
+// autograd/function.py makes the context object, this file makes the node that calls its backward.
+#include "python/autograd.h"
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+
+#include "ops/create.h"
+#include "ops/pointwise.h"
+#include "ops/view.h"
+#include "python/function.h"
+#include "python/tensor_type.h"
+#include "python/types.h"
+
+namespace py = pybind11;
+
+namespace gradstep::python {
+
+namespace {
+
+// ---- grad_fn objects ----
+
+struct PyNode {
+  PyObject_HEAD
+  Node* node;  // owned
+};
+PyTypeObject* node_type;
+
+Node& node_of(PyObject* self) { return *reinterpret_cast<PyNode*>(self)->node; }
+
+void node_dealloc(PyObject* self) {
+  Node* n = reinterpret_cast<PyNode*>(self)->node;
+  PyTypeObject* type = Py_TYPE(self);
+  if (n) {
+    if (n->py_object == self) n->py_object = nullptr;
+    Ref<Node>::adopt(n).reset();
+  }
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+PyObject* node_repr(PyObject* self) {
+  return PyUnicode_FromFormat("<%s object at %p>", node_of(self).display_name().c_str(), self);
+}
+PyObject* node_name(PyObject* self, PyObject*) { return wrap(node_of(self).display_name()); }
+PyObject* node_next(PyObject* self, void*) {
+  Node& n = node_of(self);
+  PyObject* out = PyTuple_New(n.n_edges);
+  for (int k = 0; k < n.n_edges; ++k) {
+    PyTuple_SET_ITEM(out, k, Py_BuildValue("(NI)", wrap_node(n.edges[k].node), n.edges[k].slot));
+  }
+  return out;
+}
+PyObject* node_variable(PyObject* self, void*) {
+  Node& n = node_of(self);
+  if (!n.leaf) {
+    PyErr_SetString(PyExc_AttributeError, "variable");
+    return nullptr;
+  }
+  return wrap(Tensor(n.leaf));
+}
+PyObject* node_sequence(PyObject* self, PyObject*) { return PyLong_FromUnsignedLongLong(node_of(self).sequence); }
+
+// ---- hooks ----
+
+uint64_t next_hook_id = 1;
+
+/// Gives a result of Python back into the gradients it may replace.
+void replace(PyObject* result, std::span<Tensor> grads) {
+  if (result == Py_None) return;
+  if (is_tensor(result)) {
+    grads[0] = unwrap(result);
+    return;
+  }
+  GS_CHECK(PyTuple_Check(result) && PyTuple_GET_SIZE(result) == static_cast<Py_ssize_t>(grads.size()),
+           "hook has returned an incorrect number of values");
+  for (size_t i = 0; i < grads.size(); ++i) {
+    PyObject* item = PyTuple_GET_ITEM(result, static_cast<Py_ssize_t>(i));
+    grads[i] = item == Py_None ? Tensor() : unwrap(item);
+  }
+}
+
+PyObject* as_tuple(std::span<const Tensor> tensors) {
+  PyObject* t = check(PyTuple_New(static_cast<Py_ssize_t>(tensors.size())));
+  for (size_t i = 0; i < tensors.size(); ++i) PyTuple_SET_ITEM(t, static_cast<Py_ssize_t>(i), wrap(tensors[i]));
+  return t;
+}
+
+struct PyHook : Hook {
+  enum Kind { TensorHook, PreHook, PostHook, AccumulateHook } kind;
+  py::object fn;
+  uint32_t slot;
+
+  PyHook(Kind k, PyObject* f, uint32_t s) : kind(k), fn(py::reinterpret_borrow<py::object>(f)), slot(s) {
+    id = next_hook_id++;
+  }
+  void run(std::span<Tensor> grad_inputs, std::span<Tensor> grad_outputs) override {
+    switch (kind) {
+      case TensorHook:
+      case AccumulateHook: {
+        if (!grad_outputs[slot].defined()) return;
+        const py::object arg = py::reinterpret_steal<py::object>(wrap(grad_outputs[slot]));
+        const py::object out = fn(arg);
+        if (kind == TensorHook && !out.is_none()) {
+          GS_CHECK_TYPE(is_tensor(out.ptr()), "hook should return None or a Tensor, got {}", Py_TYPE(out.ptr())->tp_name);
+          const Tensor g = unwrap(out.ptr());
+          GS_CHECK(g.sizes() == grad_outputs[slot].sizes(), "hook has changed the size of value");
+          grad_outputs[slot] = g;
+        }
+        return;
+      }
+      case PreHook: {
+        const py::object out = fn(py::reinterpret_steal<py::object>(as_tuple(grad_outputs)));
+        replace(out.ptr(), grad_outputs);
+        return;
+      }
+      case PostHook: {
+        const py::object out = fn(py::reinterpret_steal<py::object>(as_tuple(grad_inputs)),
+                                  py::reinterpret_steal<py::object>(as_tuple(grad_outputs)));
+        replace(out.ptr(), grad_inputs);
+        return;
+      }
+    }
+  }
+};
+
+/// A callable that takes a hook off again: list and id.
+struct Remover {
+  Ref<Node> node;
+  Tensor leaf;
+  uint64_t id;
+  void remove() {
+    const auto drop = [&](std::vector<std::unique_ptr<Hook>>& v) {
+      std::erase_if(v, [&](const std::unique_ptr<Hook>& h) { return h->id == id; });
+    };
+    if (node && node->extra) {
+      drop(node->extra->pre);
+      drop(node->extra->post);
+    }
+    if (leaf.defined() && leaf->meta) {
+      drop(leaf->meta->hooks.pre);
+      drop(leaf->meta->hooks.post);
+    }
+  }
+};
+
+PyObject* removable(Remover r) {
+  auto shared = std::make_shared<Remover>(std::move(r));
+  static PyObject* make = [] {
+    const py::module_ m = py::module_::import("gradstep._handles");
+    return py::object(m.attr("NativeHandle")).release().ptr();
+  }();
+  const py::cpp_function remove([shared] { shared->remove(); });
+  return check(PyObject_CallOneArg(make, remove.ptr()));
+}
+
+PyObject* register_hook(Args& a) {
+  const Tensor t = a.tensor(0);
+  GS_CHECK(t.wants_grad(), "cannot register a hook on a tensor that doesn't require gradient");
+  auto add = [&](std::vector<std::unique_ptr<Hook>>& v, uint32_t slot) {
+    v.push_back(std::make_unique<PyHook>(PyHook::TensorHook, a.object(1), slot));
+    return v.back()->id;
+  };
+  if (Node* node = grad_fn(t)) {
+    const uint64_t id = add(node->make_extra().pre, t->output_nr);
+    return removable({Ref<Node>(node), {}, id});
+  }
+  return removable({{}, t, add(autograd_meta(t.get()).hooks.pre, 0)});
+}
+
+PyObject* register_accumulate_hook(Args& a) {
+  const Tensor t = a.tensor(0);
+  GS_CHECK(t->requires_grad && is_leaf(t), "post accumulate grad hooks cannot be registered on non-leaf tensors");
+  auto& hooks = autograd_meta(t.get()).hooks.post;
+  hooks.push_back(std::make_unique<PyHook>(PyHook::AccumulateHook, a.object(1), 0));
+  return removable({{}, t, hooks.back()->id});
+}
+
+PyObject* node_register(PyObject* self, PyObject* fn, PyHook::Kind kind) {
+  return guard([&] {
+    Node& n = node_of(self);
+    auto& list = kind == PyHook::PreHook ? n.make_extra().pre : n.make_extra().post;
+    list.push_back(std::make_unique<PyHook>(kind, fn, 0));
+    return removable({Ref<Node>(&n), {}, list.back()->id});
+  });
+}
+PyObject* node_register_hook(PyObject* self, PyObject* fn) { return node_register(self, fn, PyHook::PostHook); }
+PyObject* node_register_prehook(PyObject* self, PyObject* fn) { return node_register(self, fn, PyHook::PreHook); }
+
+PyMethodDef node_methods[] = {{"name", node_name, METH_NOARGS, nullptr},
+                              {"register_hook", node_register_hook, METH_O, nullptr},
+                              {"register_prehook", node_register_prehook, METH_O, nullptr},
+                              {"_sequence_nr", node_sequence, METH_NOARGS, nullptr},
+                              {}};
+PyGetSetDef node_getset[] = {{"next_functions", node_next, nullptr, "Where the gradients of the inputs go.", nullptr},
+                             {"variable", node_variable, nullptr, "The leaf of an AccumulateGrad node.", nullptr},
+                             {}};
+PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
+                            {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
+                            {Py_tp_methods, node_methods},
+                            {Py_tp_getset, node_getset},
+                            {0, nullptr}};
+PyType_Spec node_spec = {"gradstep.autograd.Node", sizeof(PyNode), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
+
+// ---- custom functions ----
+
+/// Calls ctx._backward(*grads), a method of Python's context object, which returns one gradient per input.
+struct PyCustom : CustomBackward {
+  py::object context;
+  std::string label;
+  explicit PyCustom(PyObject* ctx, std::string name)
+      : context(py::reinterpret_borrow<py::object>(ctx)), label(std::move(name)) {}
+  ~PyCustom() override {
+    if (!Py_IsInitialized()) context.release();
+  }
+  void run(Backward& b) override {
+    const py::object needs = py::reinterpret_steal<py::object>(check(PyTuple_New(b.node.n_edges)));
+    for (int k = 0; k < b.node.n_edges; ++k) {
+      PyTuple_SET_ITEM(needs.ptr(), k, PyBool_FromLong(b.needs(k)));
+    }
+    const py::object grads = py::reinterpret_steal<py::object>(as_tuple(b.out_grads));
+    const py::object out = context.attr("_run_backward")(grads, needs);
+    for (int k = 0; k < b.node.n_edges; ++k) {
+      PyObject* g = PyTuple_GET_ITEM(out.ptr(), k);
+      if (g == Py_None || !b.needs(k)) continue;
+      b.set(k, unwrap(g));
+    }
+  }
+  void release_saved() override { context.attr("_release")(); }
+  const char* name() const override { return label.c_str(); }
+};
+
+/// _attach_function(ctx, name, inputs, outputs, dirty): hangs one node on all outputs that can be differentiated.
+PyObject* attach_function(Args& a) {
+  static const Op& op = Op::get("custom_function");
+  const std::vector<Tensor> inputs = a.tensors(2);
+  const std::vector<Tensor> outputs = a.tensors(3);
+  Ref<Node> node(Node::create(op, static_cast<int>(inputs.size()), 0, static_cast<int>(outputs.size())));
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    if (is_floating(inputs[k].dtype())) node->edges[k] = gradient_edge(inputs[k]);
+  }
+  node->make_extra().custom = std::make_unique<PyCustom>(a.object(0), a.str(1));
+  const std::vector<Tensor> dirty = a.tensors(4);
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    const Tensor& t = outputs[k];
+    if (!is_floating(t.dtype())) continue;
+    const bool written = std::any_of(dirty.begin(), dirty.end(), [&](const Tensor& d) { return d.get() == t.get(); });
+    if (written && t->base) {
+      rebase_history(t, node);
+    } else {
+      set_history(t, node, static_cast<uint32_t>(k));
+    }
+  }
+  return wrap_node(node);
+}
+
+// ---- backward and grad ----
+
+std::vector<Tensor> tensors_or_none(PyObject* o) {
+  std::vector<Tensor> out;
+  if (o == Py_None) return out;
+  if (is_tensor(o)) return {unwrap(o)};
+  const py::object fast = py::reinterpret_steal<py::object>(check(PySequence_Fast(o, "expected a Tensor or a sequence of Tensors")));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.ptr()); ++i) {
+    PyObject* item = PySequence_Fast_GET_ITEM(fast.ptr(), i);
+    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensors or None, got {}", Py_TYPE(item)->tp_name);
+    out.push_back(item == Py_None ? Tensor() : unwrap(item));
+  }
+  return out;
+}
+
+PyObject* run_backward(Args& a) {
+  const std::vector<Tensor> roots = tensors_or_none(a.object(0));
+  const std::vector<Tensor> grads = tensors_or_none(a.object(1));
+  GS_CHECK(grads.empty() || grads.size() == roots.size(), "got {} tensors and {} gradients", roots.size(), grads.size());
+  const bool create = a.flag(3);
+  const bool retain = a.has(2) ? a.flag(2) : create;
+  const std::vector<Tensor> inputs = tensors_or_none(a.object(4));
+  GS_CHECK(!a.has(4) || !inputs.empty(), "'inputs' argument to backward() cannot be empty.");
+  backward(roots, grads, retain, create, inputs);
+  return none();
+}
+
+PyObject* run_grad(Args& a) {
+  const std::vector<Tensor> roots = tensors_or_none(a.object(0));
+  const std::vector<Tensor> inputs = tensors_or_none(a.object(1));
+  const std::vector<Tensor> grads = tensors_or_none(a.object(2));
+  const bool create = a.flag(4);
+  const bool retain = a.has(3) ? a.flag(3) : create;
+  const bool materialize = a.flag(6);
+  GS_CHECK_VALUE(!(materialize && a.has(5) && !a.flag(5)),
+                 "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                 "allow_unused=False.");
+  const bool unused = a.has(5) ? a.flag(5) : materialize;
+  std::vector<Tensor> out = gradients(roots, grads, inputs, retain, create, unused);
+  for (size_t i = 0; materialize && i < out.size(); ++i) {
+    if (!out[i].defined()) out[i] = zeros_like(inputs[i]);
+  }
+  return wrap(out);
+}
+
+const FunctionRow kRows[] = {
+    {"backward", "(object input, object gradient=None, bool? retain_graph=None, bool create_graph=False, object inputs=None)",
+     Method, "Accumulates the gradient of this tensor into the leaves' .grad.", &run_backward},
+    {"_backward", "(object tensors, object grad_tensors=None, bool? retain_graph=None, bool create_graph=False, object inputs=None)",
+     Fn, "", &run_backward},
+    {"_grad", "(object outputs, object inputs, object grad_outputs=None, bool? retain_graph=None, bool create_graph=False, "
+              "bool? allow_unused=None, bool materialize_grads=False)",
+     Fn, "", &run_grad},
+    {"register_hook", "(Tensor input, object hook)", Method, "Calls hook(grad) when the gradient is known; it may return another.",
+     &register_hook},
+    {"register_post_accumulate_grad_hook", "(Tensor input, object hook)", Method, "", &register_accumulate_hook},
+    {"_attach_function", "(object ctx, str name, TensorList inputs, TensorList outputs, TensorList dirty)", Fn, "",
+     &attach_function},
+    {"_check_inplace", "(Tensor input)", Fn, "",
+     [](Args& a) {
+       check_inplace(a.tensor(0));
+       return none();
+     }},
+    {"_bump_version", "(Tensor input)", Fn, "",
+     [](Args& a) {
+       bump_version(a.tensor(0));
+       return none();
+     }},
+    {"_alias", "(Tensor input)", Fn, "A view without history, for what a custom function returns unchanged.",
+     [](Args& a) { return wrap(alias(a.tensor(0))); }},
+    {"_view_of", "(Tensor input)", Fn, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
+    {"is_grad_enabled", "()", Fn, "", [](Args&) { return wrap(modes().grad); }},
+    {"_set_grad_enabled", "(bool mode)", Fn, "",
+     [](Args& a) {
+       modes().grad = a.flag(0);
+       return none();
+     }},
+    {"is_inference_mode_enabled", "()", Fn, "", [](Args&) { return wrap(modes().inference); }},
+    {"_set_inference_mode", "(bool mode)", Fn, "",
+     [](Args& a) {
+       modes().inference = a.flag(0);
+       return none();
+     }},
+};
+
+}  // namespace
+
+PyObject* wrap_node(Ref<Node> node) {
+  if (!node) Py_RETURN_NONE;
+  if (node->py_object) return Py_NewRef(static_cast<PyObject*>(node->py_object));
+  PyObject* o = check(node_type->tp_alloc(node_type, 0));
+  node->py_object = o;
+  reinterpret_cast<PyNode*>(o)->node = node.release();
+  return o;
+}
+
+void add_autograd(PyObject* module) {
+  node_type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpec(&node_spec)));
+  PyModule_AddObjectRef(module, "Node", reinterpret_cast<PyObject*>(node_type));
+  add_functions(kRows);
+}
+
+}  // namespace gradstep::python

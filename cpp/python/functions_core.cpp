@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+// Creation, conversion, views and matrix products.
+#include <cstring>
+
+#include "core/memory.h"
+#include "ops/create.h"
+#include "ops/linalg.h"
+#include "ops/pointwise.h"
+#include "ops/view.h"
+#include "python/function.h"
+#include "python/interop.h"
+#include "python/tensor_type.h"
+#include "python/types.h"
+
+namespace gradstep::python {
+
+std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim);
+
+namespace {
+
+PyObject* self(Args& a) { return Py_NewRef(a.object(0)); }
+
+// ---- creation: what the keyword arguments say ----
+
+Device usable_device(std::optional<Device> d) {
+  if (!d || d->type == DeviceType::CPU) return {};
+  check_device_available(*d);
+  return *d;
+}
+
+/// `first` is the position of dtype in "dtype? dtype=None, layout? layout=None, device? device=None,
+/// bool pin_memory=False, bool requires_grad=False".
+#define GS_OPTIONS "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
+#define GS_LIKE GS_OPTIONS ", memory_format? memory_format=None"
+
+Options options(const Args& a, int first, DType fallback) {
+  return {a.opt_dtype(first).value_or(fallback), usable_device(a.opt_device(first + 2))};
+}
+Options options_like(const Args& a, int first, const Tensor& t) {
+  return {a.opt_dtype(first).value_or(t.dtype()), a.has(first + 2) ? usable_device(a.opt_device(first + 2)) : t.device()};
+}
+PyObject* created(const Args& a, int first, const Tensor& t) {
+  if (a.flag(first + 4)) {
+    GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
+    t->requires_grad = true;
+  }
+  t->inference = modes().inference;
+  return wrap(t);
+}
+/// With out= at `first - 1`.
+PyObject* created_out(const Args& a, int first, const Tensor& t) {
+  if (a.has(first - 1)) return wrap(write_out(a.tensor(first - 1), t));
+  return created(a, first, t);
+}
+
+DType number_type(std::initializer_list<Scalar> numbers) {
+  for (const Scalar& s : numbers) {
+    if (s.is_float()) return default_dtype();
+  }
+  return DType::Int64;
+}
+
+Tensor full_of(const Args& a, const Dims& sizes, const Scalar& v, int first) {
+  const DType natural = v.is_float() ? default_dtype() : v.category() == Category::Bool ? DType::Bool : DType::Int64;
+  return full(sizes, v, options(a, first, natural));
+}
+
+Tensor arange_of(const Args& a, const Scalar& start, const Scalar& end, const Scalar& step, int first) {
+  return arange(start, end, step, options(a, first, number_type({start, end, step})));
+}
+
+// ---- conversion ----
+
+Tensor converted(const Tensor& x, std::optional<DType> dtype, std::optional<Device> device, bool copy) {
+  if (device && device->type != x.device().type) check_device_available(*device);
+  return to(x, dtype.value_or(x.dtype()), copy);
+}
+
+template <DType kType>
+PyObject* as_type(Args& a) {
+  return wrap(to(a.tensor(0), kType));
+}
+
+// ---- views ----
+
+int64_t clamp_end(const Args& a, int i) { return a.has(i) ? a.i(i) : std::numeric_limits<int64_t>::max(); }
+
+PyObject* split_rows(Args& a) {
+  const Tensor x = a.tensor(0);
+  PyObject* o = a.object(1);
+  const std::vector<Tensor> parts = PyTuple_Check(o) || PyList_Check(o) ? split_list(x, o, a.i(2)) : split(x, a.i(1), a.i(2));
+  return wrap(parts);
+}
+
+/// In-place forms of views change the tensor's own geometry.
+PyObject* take_geometry(Args& a, const Tensor& v) {
+  const Tensor x = a.tensor(0);
+  TensorImpl* t = x.get();
+  t->sizes = v.sizes();
+  t->strides = v.strides();
+  t->data = v->data;
+  t->update_geometry();
+  if (v->grad_fn) set_history(x, Ref<Node>(v->grad_fn), v->output_nr);
+  bump_version(x);
+  return self(a);
+}
+
+const FunctionRow kRows[] = {
+    // ---- creation ----
+    {"tensor", "(object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False, bool pin_memory=False)", Fn,
+     "A new tensor with a copy of the data: numbers, nested lists, arrays or tensors.",
+     [](Args& a) {
+       const Device device = usable_device(a.opt_device(2));
+       (void)device;
+       const Tensor t = tensor_from_object(a.object(0), a.opt_dtype(1));
+       if (a.flag(3)) {
+         GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
+         t->requires_grad = true;
+       }
+       t->inference = modes().inference;
+       return wrap(t);
+     }},
+    {"as_tensor", "(object data, dtype? dtype=None, device? device=None)", Fn,
+     "The data as a tensor, sharing memory with tensors and numpy arrays where possible.",
+     [](Args& a) {
+       usable_device(a.opt_device(2));
+       PyObject* o = a.object(0);
+       if (is_tensor(o)) return wrap(to(unwrap(o), a.opt_dtype(1).value_or(unwrap(o).dtype())));
+       if (std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0) {
+         const Tensor t = tensor_from_numpy(o);
+         return wrap(to(t, a.opt_dtype(1).value_or(t.dtype())));
+       }
+       return wrap(tensor_from_object(o, a.opt_dtype(1)));
+     }},
+    {"asarray", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)", Fn, "",
+     [](Args& a) {
+       PyObject* o = a.object(0);
+       Tensor t = is_tensor(o) ? unwrap(o)
+                  : std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 ? tensor_from_numpy(o)
+                                                                           : tensor_from_object(o, a.opt_dtype(1));
+       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), a.has(3) && a.flag(3)));
+     }},
+    {"empty", "(IntList* size, *, Tensor? out=None, " GS_LIKE ")", Fn, "Uninitialised memory.",
+     [](Args& a) { return created_out(a, 2, empty(a.dims(0), options(a, 2, default_dtype()))); }},
+    {"zeros", "(IntList* size, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "All zeros.",
+     [](Args& a) { return created_out(a, 2, zeros(a.dims(0), options(a, 2, default_dtype()))); }},
+    {"ones", "(IntList* size, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "All ones.",
+     [](Args& a) { return created_out(a, 2, ones(a.dims(0), options(a, 2, default_dtype()))); }},
+    {"full", "(IntList size, Number fill_value, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "One value everywhere.",
+     [](Args& a) { return created_out(a, 3, full_of(a, a.dims(0), a.scalar(1), 3)); }},
+    {"empty_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+     [](Args& a) { return created(a, 1, empty(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
+    {"zeros_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+     [](Args& a) { return created(a, 1, zeros(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
+    {"ones_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+     [](Args& a) { return created(a, 1, ones(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
+    {"full_like", "(Tensor input, Number fill_value, *, " GS_LIKE ")", Fn, "",
+     [](Args& a) { return created(a, 2, full(a.tensor(0).sizes(), a.scalar(1), options_like(a, 2, a.tensor(0)))); }},
+    {"new_empty", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+     [](Args& a) { return created(a, 2, empty(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
+    {"new_zeros", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+     [](Args& a) { return created(a, 2, zeros(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
+    {"new_ones", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+     [](Args& a) { return created(a, 2, ones(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
+    {"new_full", "(Tensor input, IntList size, Number fill_value, *, " GS_OPTIONS ")", Method, "",
+     [](Args& a) { return created(a, 3, full(a.dims(1), a.scalar(2), options_like(a, 3, a.tensor(0)))); }},
+    {"new_tensor", "(Tensor input, object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", Method, "",
+     [](Args& a) {
+       const Tensor t = tensor_from_object(a.object(1), a.opt_dtype(2).value_or(a.tensor(0).dtype()));
+       t->requires_grad = a.flag(4);
+       return wrap(t);
+     }},
+    {"empty_strided", "(IntList size, IntList stride, *, " GS_OPTIONS ")", Fn, "",
+     [](Args& a) {
+       const Options o = options(a, 2, default_dtype());
+       return created(a, 2, empty_strided(a.dims(0), a.dims(1), o.dtype, o.device));
+     }},
+    {"scalar_tensor", "(Number s, *, " GS_OPTIONS ")", Fn, "",
+     [](Args& a) { return created(a, 1, scalar_tensor(a.scalar(0), options(a, 1, default_dtype()))); }},
+    {"arange", "(Number end, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "0, 1, .. below end.",
+     [](Args& a) { return created_out(a, 2, arange_of(a, 0, a.scalar(0), 1, 2)); }},
+    {"arange", "(Number start, Number end, Number step=1, *, Tensor? out=None, " GS_OPTIONS ")", Fn,
+     "start, start + step, .. below end.",
+     [](Args& a) { return created_out(a, 4, arange_of(a, a.scalar(0), a.scalar(1), a.scalar(2), 4)); }},
+    {"range", "(Number start, Number end, Number step=1, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "As arange, end included.",
+     [](Args& a) {
+       const double n = std::floor((a.f(1) - a.f(0)) / a.f(2)) + 1;
+       const Scalar end = a.f(0) + (n - 0.5) * a.f(2);
+       return created_out(a, 4, arange(a.f(0), end, a.f(2), options(a, 4, default_dtype())));
+     }},
+    {"linspace", "(Number start, Number end, int steps, *, Tensor? out=None, " GS_OPTIONS ")", Fn,
+     "steps values from start to end, evenly spaced.",
+     [](Args& a) { return created_out(a, 4, linspace(a.scalar(0), a.scalar(1), a.i(2), options(a, 4, default_dtype()))); }},
+    {"logspace", "(Number start, Number end, int steps, float base=10.0, *, Tensor? out=None, " GS_OPTIONS ")", Fn,
+     "base to the powers linspace(start, end, steps).",
+     [](Args& a) {
+       return created_out(a, 5, logspace(a.scalar(0), a.scalar(1), a.i(2), a.f(3), options(a, 5, default_dtype())));
+     }},
+    {"eye", "(int n, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "The identity matrix.",
+     [](Args& a) { return created_out(a, 2, eye(a.i(0), a.i(0), options(a, 2, default_dtype()))); }},
+    {"eye", "(int n, int m, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "n x m with ones on the diagonal.",
+     [](Args& a) { return created_out(a, 3, eye(a.i(0), a.i(1), options(a, 3, default_dtype()))); }},
+
+    // ---- conversion ----
+    {"to", "(Tensor input, dtype dtype, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)", Method,
+     "The tensor in another dtype or on another device; itself if nothing changes.",
+     [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(1), {}, a.flag(3))); }},
+    {"to", "(Tensor input, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)",
+     Method, "", [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(2), a.opt_device(1), a.flag(4))); }},
+    {"to", "(Tensor input, Tensor other, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)", Method, "",
+     [](Args& a) { return wrap(converted(a.tensor(0), a.tensor(1).dtype(), a.tensor(1).device(), a.flag(3))); }},
+    {"cpu", "(Tensor input, *, memory_format? memory_format=None)", Method, "",
+     [](Args& a) { return wrap(converted(a.tensor(0), {}, Device{}, false)); }},
+    {"cuda", "(Tensor input, device? device=None, bool non_blocking=False, *, memory_format? memory_format=None)", Method, "",
+     [](Args& a) { return wrap(converted(a.tensor(0), {}, Device{DeviceType::CUDA, 0}, false)); }},
+    {"type_as", "(Tensor input, Tensor other)", Method, "", [](Args& a) { return wrap(to(a.tensor(0), a.tensor(1).dtype())); }},
+    {"float", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float32>},
+    {"double", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float64>},
+    {"half", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float16>},
+    {"bfloat16", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::BFloat16>},
+    {"long", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int64>},
+    {"int", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int32>},
+    {"short", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int16>},
+    {"char", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int8>},
+    {"byte", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::UInt8>},
+    {"bool", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Bool>},
+    {"clone", "(Tensor input, *, memory_format? memory_format=None)", Fn | Method, "A copy, with history.",
+     [](Args& a) { return wrap(clone(a.tensor(0))); }},
+    {"contiguous", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor, copied if its memory has gaps.",
+     [](Args& a) { return wrap(contiguous(a.tensor(0))); }},
+    {"detach", "(Tensor input)", Fn | Method, "The same values without history, sharing memory.",
+     [](Args& a) { return wrap(detach(a.tensor(0))); }},
+    {"detach_", "(Tensor input)", Fn | Method, "Drops the history.",
+     [](Args& a) {
+       const Tensor x = a.tensor(0);
+       GS_CHECK(!(x->base && x.wants_grad()), "Can't detach views in-place. Use detach() instead.");
+       if (x->grad_fn) set_history(x, Ref<Node>(), 0);
+       x->requires_grad = false;
+       return self(a);
+     }},
+    {"alias", "(Tensor input)", Internal, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
+    {"copy_", "(Tensor input, Tensor src, bool non_blocking=False)", Method, "Overwrites self with src, broadcast and converted.",
+     [](Args& a) {
+       copy_(a.tensor(0), a.tensor(1));
+       return self(a);
+     }},
+    {"fill_", "(Tensor input, Operand value)", Fn | Method, "Overwrites every element.",
+     [](Args& a) {
+       fill_(a.tensor(0), a.operand(1));
+       return self(a);
+     }},
+    {"zero_", "(Tensor input)", Fn | Method, "Overwrites every element with 0.",
+     [](Args& a) {
+       zero_(a.tensor(0));
+       return self(a);
+     }},
+
+    // ---- views ----
+    {"view", "(Tensor input, dtype dtype)", Method, "The same bytes as another dtype.",
+     [](Args& a) { return wrap(view_as_type(a.tensor(0), *a.opt_dtype(1))); }},
+    {"view", "(Tensor input, IntList* size)", Method, "Another shape on the same memory; one size may be -1.",
+     [](Args& a) { return wrap(view(a.tensor(0), a.dims(1))); }},
+    {"view_as", "(Tensor input, Tensor other)", Method, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(1).sizes())); }},
+    {"reshape", "(Tensor input, IntList* shape)", Fn | Method, "Another shape, copied only where memory demands it.",
+     [](Args& a) { return wrap(reshape(a.tensor(0), a.dims(1))); }},
+    {"reshape_as", "(Tensor input, Tensor other)", Method, "",
+     [](Args& a) { return wrap(reshape(a.tensor(0), a.tensor(1).sizes())); }},
+    {"as_strided", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "",
+     [](Args& a) {
+       return wrap(as_strided(a.tensor(0), a.dims(1), a.dims(2), a.opt_int(3).value_or(a.tensor(0).offset())));
+     }},
+    {"permute", "(Tensor input, IntList* dims)", Fn | Method, "Axes in another order.",
+     [](Args& a) { return wrap(permute(a.tensor(0), a.dims(1))); }},
+    {"transpose", "(Tensor input, int dim0, int dim1)", Fn | Method, "Two axes swapped.",
+     [](Args& a) { return wrap(transpose(a.tensor(0), a.i(1), a.i(2))); }},
+    {"transpose_", "(Tensor input, int dim0, int dim1)", Method, "",
+     [](Args& a) { return take_geometry(a, transpose(a.tensor(0), a.i(1), a.i(2))); }},
+    {"t", "(Tensor input)", Fn | Method, "The transpose of a matrix.", [](Args& a) { return wrap(t(a.tensor(0))); }},
+    {"t_", "(Tensor input)", Method, "", [](Args& a) { return take_geometry(a, t(a.tensor(0))); }},
+    {"adjoint", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(mT(a.tensor(0))); }},
+    {"movedim", "(Tensor input, IntList source, IntList destination)", Fn | Method, "Axes moved to new places.",
+     [](Args& a) { return wrap(movedim(a.tensor(0), a.dims(1), a.dims(2))); }},
+    {"expand", "(Tensor input, IntList* size, *, bool implicit=False)", Method, "Axes of size 1 repeated without copying.",
+     [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
+    {"expand_as", "(Tensor input, Tensor other)", Method, "",
+     [](Args& a) { return wrap(expand(a.tensor(0), a.tensor(1).sizes())); }},
+    {"broadcast_to", "(Tensor input, IntList size)", Fn | Method, "", [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
+    {"squeeze", "(Tensor input)", Fn | Method, "Without axes of size 1.", [](Args& a) { return wrap(squeeze(a.tensor(0))); }},
+    {"squeeze", "(Tensor input, IntList dim)", Fn | Method, "", [](Args& a) { return wrap(squeeze(a.tensor(0), a.dims(1))); }},
+    {"squeeze_", "(Tensor input, IntList? dim=None)", Method, "",
+     [](Args& a) { return take_geometry(a, a.has(1) ? squeeze(a.tensor(0), a.dims(1)) : squeeze(a.tensor(0))); }},
+    {"unsqueeze", "(Tensor input, int dim)", Fn | Method, "With a new axis of size 1.",
+     [](Args& a) { return wrap(unsqueeze(a.tensor(0), a.i(1))); }},
+    {"unsqueeze_", "(Tensor input, int dim)", Method, "",
+     [](Args& a) { return take_geometry(a, unsqueeze(a.tensor(0), a.i(1))); }},
+    {"flatten", "(Tensor input, int start_dim=0, int end_dim=-1)", Fn | Method, "Axes start_dim..end_dim merged into one.",
+     [](Args& a) { return wrap(flatten(a.tensor(0), a.i(1), a.i(2))); }},
+    {"ravel", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(reshape(a.tensor(0), {-1})); }},
+    {"unflatten", "(Tensor input, int dim, IntList sizes)", Fn | Method, "One axis split into several.",
+     [](Args& a) { return wrap(unflatten(a.tensor(0), a.i(1), a.dims(2))); }},
+    {"select", "(Tensor input, int dim, int index)", Fn | Method, "One entry of an axis, which disappears.",
+     [](Args& a) { return wrap(select(a.tensor(0), a.i(1), a.i(2))); }},
+    {"narrow", "(Tensor input, int dim, int start, int length)", Fn | Method, "length entries of an axis from start on.",
+     [](Args& a) { return wrap(narrow(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
+    {"slice", "(Tensor input, int dim=0, int? start=None, int? end=None, int step=1)", Internal, "",
+     [](Args& a) {
+       return wrap(slice(a.tensor(0), a.i(1), a.opt_int(2).value_or(0), clamp_end(a, 3), a.i(4)));
+     }},
+    {"split", "(Tensor input, object split_size_or_sections, int dim=0)", Fn | Method, "Parts of the given sizes along dim.",
+     &split_rows},
+    {"split", "(Tensor input, object split_size, int dim=0)", Fn | Method, "", &split_rows},
+    {"split_with_sizes", "(Tensor input, object split_sizes, int dim=0)", Fn | Method, "", &split_rows},
+    {"chunk", "(Tensor input, int chunks, int dim=0)", Fn | Method, "At most `chunks` equal parts along dim.",
+     [](Args& a) { return wrap(chunk(a.tensor(0), a.i(1), a.i(2))); }},
+    {"unbind", "(Tensor input, int dim=0)", Fn | Method, "All entries of an axis.",
+     [](Args& a) { return wrap(unbind(a.tensor(0), a.i(1))); }},
+    {"diagonal", "(Tensor input, int offset=0, int dim1=0, int dim2=1)", Fn | Method, "The diagonal of two axes, as the last axis.",
+     [](Args& a) { return wrap(diagonal(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
+    {"unfold", "(Tensor input, int dimension, int size, int step)", Method, "Windows of an axis, as the last axis.",
+     [](Args& a) { return wrap(unfold(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
+
+    // ---- matrix products ----
+    {"mm", "(Tensor input, Tensor mat2, *, Tensor? out=None)", Fn | Method, "(n x k) @ (k x m).",
+     [](Args& a) { return wrap_out(a, 2, mm(a.tensor(0), a.tensor(1))); }},
+    {"bmm", "(Tensor input, Tensor mat2, *, Tensor? out=None)", Fn | Method, "(b x n x k) @ (b x k x m).",
+     [](Args& a) { return wrap_out(a, 2, bmm(a.tensor(0), a.tensor(1))); }},
+    {"matmul", "(Tensor input, Tensor other, *, Tensor? out=None)", Fn | Method, "The product of vectors, matrices or batches.",
+     [](Args& a) { return wrap_out(a, 2, matmul(a.tensor(0), a.tensor(1))); }},
+    {"mv", "(Tensor input, Tensor vec, *, Tensor? out=None)", Fn | Method, "Matrix times vector.",
+     [](Args& a) { return wrap_out(a, 2, mv(a.tensor(0), a.tensor(1))); }},
+    {"dot", "(Tensor input, Tensor tensor, *, Tensor? out=None)", Fn | Method, "The inner product of two vectors.",
+     [](Args& a) { return wrap_out(a, 2, dot(a.tensor(0), a.tensor(1))); }},
+    {"outer", "(Tensor input, Tensor vec2, *, Tensor? out=None)", Fn | Method, "The outer product of two vectors.",
+     [](Args& a) { return wrap_out(a, 2, outer(a.tensor(0), a.tensor(1))); }},
+    {"addmm", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "beta * input + alpha * (mat1 @ mat2).",
+     [](Args& a) { return wrap_out(a, 5, addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
+    {"addmm_", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)", Method, "",
+     [](Args& a) {
+       assign(a.tensor(0), addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4)));
+       return self(a);
+     }},
+    {"baddbmm", "(Tensor input, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "beta * input + alpha * (batch1 @ batch2).",
+     [](Args& a) { return wrap_out(a, 5, baddbmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
+    {"addmv", "(Tensor input, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method, "",
+     [](Args& a) {
+       return wrap_out(a, 5, add(mul(a.tensor(0), a.scalar(3)), mul(mv(a.tensor(1), a.tensor(2)), a.scalar(4))));
+     }},
+    {"addr", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method, "",
+     [](Args& a) {
+       return wrap_out(a, 5, add(mul(a.tensor(0), a.scalar(3)), mul(outer(a.tensor(1), a.tensor(2)), a.scalar(4))));
+     }},
+    {"linear", "(Tensor input, Tensor weight, Tensor? bias=None)", NnFunctional, "input @ weight.T + bias.",
+     [](Args& a) { return wrap(linear(a.tensor(0), a.tensor(1), a.tensor(2))); }},
+
+    // ---- facts ----
+    {"result_type", "(Operand tensor1, Operand tensor2)", Fn, "The dtype that an operation on both has.",
+     [](Args& a) { return wrap(result_type({a.operand(0), a.operand(1)})); }},
+    {"promote_types", "(dtype type1, dtype type2)", Fn, "", [](Args& a) { return wrap(promote(*a.opt_dtype(0), *a.opt_dtype(1))); }},
+    {"can_cast", "(dtype from_, dtype to)", Fn, "",
+     [](Args& a) { return wrap(category(*a.opt_dtype(0)) <= category(*a.opt_dtype(1))); }},
+    {"numel", "(Tensor input)", Fn | Method, "The number of elements.", [](Args& a) { return wrap(a.tensor(0).numel()); }},
+    {"nelement", "(Tensor input)", Method, "", [](Args& a) { return wrap(a.tensor(0).numel()); }},
+    {"dim", "(Tensor input)", Method, "", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
+    {"ndimension", "(Tensor input)", Method, "", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
+    {"size", "(Tensor input, int? dim=None)", Method, "All sizes, or that of one axis.",
+     [](Args& a) { return a.has(1) ? wrap(a.tensor(0).size(a.i(1))) : wrap(a.tensor(0).sizes()); }},
+    {"stride", "(Tensor input, int? dim=None)", Method, "",
+     [](Args& a) {
+       if (a.has(1)) return wrap(a.tensor(0).stride(a.i(1)));
+       PyObject* size = wrap(a.tensor(0).strides());
+       PyObject* tuple = PyTuple_GetSlice(size, 0, PyTuple_GET_SIZE(size));
+       Py_DECREF(size);
+       return tuple;
+     }},
+    {"storage_offset", "(Tensor input)", Method, "", [](Args& a) { return wrap(a.tensor(0).offset()); }},
+    {"is_contiguous", "(Tensor input, memory_format? memory_format=None)", Method, "",
+     [](Args& a) { return wrap(a.tensor(0).contiguous()); }},
+    {"element_size", "(Tensor input)", Method, "",
+     [](Args& a) { return wrap(static_cast<int64_t>(element_size(a.tensor(0).dtype()))); }},
+    {"data_ptr", "(Tensor input)", Method, "",
+     [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).numel() ? a.tensor(0)->data : nullptr); }},
+    {"is_floating_point", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(is_floating(a.tensor(0).dtype())); }},
+    {"is_complex", "(Tensor input)", Fn | Method, "", [](Args&) { return wrap(false); }},
+    {"is_signed", "(Tensor input)", Fn | Method, "",
+     [](Args& a) { return wrap(a.tensor(0).dtype() != DType::Bool && a.tensor(0).dtype() != DType::UInt8); }},
+    {"is_nonzero", "(Tensor input)", Fn | Method, "",
+     [](Args& a) {
+       GS_CHECK(a.tensor(0).numel() == 1, "Boolean value of Tensor with {} is ambiguous",
+                a.tensor(0).numel() ? "more than one value" : "no values");
+       return wrap(item(a.tensor(0)).to_bool());
+     }},
+    {"is_set_to", "(Tensor input, Tensor tensor)", Method, "",
+     [](Args& a) {
+       const Tensor x = a.tensor(0), y = a.tensor(1);
+       return wrap(x->data == y->data && x.sizes() == y.sizes() && x.strides() == y.strides());
+     }},
+    {"is_inference", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(a.tensor(0)->inference); }},
+    {"is_pinned", "(Tensor input, object device=None)", Method, "", [](Args&) { return wrap(false); }},
+    {"pin_memory", "(Tensor input, object device=None)", Method, "", [](Args& a) { return self(a); }},
+    {"share_memory_", "(Tensor input)", Method, "", [](Args& a) { return self(a); }},
+    {"is_shared", "(Tensor input)", Method, "", [](Args&) { return wrap(false); }},
+    {"resize_", "(Tensor input, IntList* size, *, memory_format? memory_format=None)", Method,
+     "Another shape, with new memory where the old is too small.",
+     [](Args& a) {
+       const Tensor x = a.tensor(0);
+       GS_CHECK(!x.wants_grad(), "cannot resize variables that require grad");
+       const Dims sizes = a.dims(1);
+       const int64_t n = count_elements(sizes);
+       TensorImpl* t = x.get();
+       const size_t need = static_cast<size_t>(x.offset() + n) * element_size(x.dtype());
+       if (need > t->storage->bytes) {
+         const Tensor fresh = empty({n}, options_of(x));
+         std::memcpy(fresh->data, t->data, static_cast<size_t>(std::min(n, t->numel)) * element_size(x.dtype()));
+         t->storage = fresh->storage;
+         t->data = fresh->data;
+       }
+       t->sizes = sizes;
+       t->strides = contiguous_strides(sizes);
+       t->update_geometry();
+       return self(a);
+     }},
+};
+
+}  // namespace
+
+std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
+  // By hand rather than as Dims: there may be more parts than a tensor has axes.
+  PyObject* const* items = PySequence_Fast_ITEMS(sizes);
+  const Py_ssize_t n = PySequence_Fast_GET_SIZE(sizes);
+  std::vector<Tensor> out;
+  int64_t at = 0;
+  int64_t total = 0;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    const int64_t s = unwrap_int(items[i]);
+    GS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got {}", s);
+    total += s;
+  }
+  GS_CHECK(total == x.size(dim),
+           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got a sum "
+           "of {}",
+           x.size(dim), dim, total);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    const int64_t s = unwrap_int(items[i]);
+    out.push_back(slice(x, dim, at, at + s, 1));
+    at += s;
+  }
+  return out;
+}
+
+void check_device_available(Device d) {
+  if (d.type == DeviceType::CPU) return;
+  fail(ErrorKind::Runtime,
+       "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part: cannot use device '{}'.", d);
+}
+
+void add_core_functions() {
+  add_functions(kRows);
+  // Second names.
+  const std::pair<const char*, const char*> aliases[] = {
+      {"swapaxes", "transpose"}, {"swapdims", "transpose"}, {"moveaxis", "movedim"}, {"ger", "outer"}};
+  for (const auto& [alias, name] : aliases) {
+    for (const FunctionRow& row : kRows) {
+      if (std::string_view(row.name) != name) continue;
+      FunctionRow copy = row;
+      copy.name = alias;
+      add_functions(std::span<const FunctionRow>(&copy, 1));
+    }
+  }
+}
+
+}  // namespace gradstep::python

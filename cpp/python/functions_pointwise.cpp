@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise functions whose signature is more than their operands: alpha, rounding_mode, optional bounds.
+#include "ops/create.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
+#include "ops/view.h"
+#include "python/function.h"
+
+namespace gradstep::python {
+
+namespace {
+
+const Op& op(const char* name) { return Op::get(name); }
+
+void check_bool(const char* what, const char* symbol, bool both) {
+  GS_CHECK(!both, "{}, the `{}` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+                  "operator instead.", what, symbol);
+}
+
+Tensor subtract(const Operand& a, const Operand& b, Scalar alpha) {
+  check_bool("Subtraction", "-",
+             a.tensor && b.tensor && a.tensor->dtype() == DType::Bool && b.tensor->dtype() == DType::Bool);
+  return sub(a, b, alpha);
+}
+
+PyObject* self(Args& a) { return Py_NewRef(a.object(0)); }
+
+bool is_one(const Scalar& s) { return s.to_double() == 1.0; }
+
+Tensor add_inplace(const Operand& a, const Operand& b, const Scalar& alpha, const char* plain, const char* scaled) {
+  return is_one(alpha) ? map_inplace(op(plain), {a, b}) : map_inplace(op(scaled), {a, b, alpha});
+}
+
+// ---- division ----
+
+void check_integer_division(const Operand& a, const Operand& b) {
+  const auto zero_number = !b.tensor && b.number.to_double() == 0;
+  if (zero_number && a.tensor && !is_floating(result_type({a, b}))) fail(ErrorKind::Runtime, "ZeroDivisionError");
+}
+
+const char* division(const Args& a, int i) {
+  if (!a.has(i)) return "div";
+  const std::string mode = a.str(i);
+  if (mode == "floor") return "floor_divide";
+  if (mode == "trunc") return "div_trunc";
+  fail(ErrorKind::Runtime, "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{}'", mode);
+}
+
+Tensor divide(const Args& a, const char* name) {
+  const Operand x = a.operand(0), y = a.operand(1);
+  if (name[0] != 'd' || name[3] != 0) check_integer_division(x, y);
+  return map(op(name), {x, y});
+}
+
+// ---- clamp ----
+
+Tensor clamp(const Operand& x, const std::optional<Operand>& lo, const std::optional<Operand>& hi, bool in_place) {
+  GS_CHECK(lo || hi, "torch.clamp: At least one of 'min' or 'max' must not be None");
+  const auto run_map = [&](const char* name, std::initializer_list<Operand> operands) {
+    return in_place ? map_inplace(op(name), operands) : map(op(name), operands);
+  };
+  if (lo && hi) return run_map("clamp", {x, *lo, *hi});
+  return lo ? run_map("clamp_min", {x, *lo}) : run_map("clamp_max", {x, *hi});
+}
+
+std::optional<Operand> optional_operand(const Args& a, int i) {
+  if (!a.has(i)) return {};
+  return a.operand(i);
+}
+
+// ---- others ----
+
+Tensor round_to(const Tensor& x, int64_t decimals) {
+  if (decimals == 0) return map(op("round"), {x});
+  const double scale = std::pow(10.0, static_cast<double>(std::abs(decimals)));
+  if (decimals > 0) return div(map(op("round"), {mul(x, scale)}), scale);
+  return mul(map(op("round"), {div(x, scale)}), scale);
+}
+
+Tensor nan_to_num(const Args& a) {
+  const Tensor x = a.tensor(0);
+  if (!is_floating(x.dtype())) return clone(x);
+  const double biggest = x.dtype() == DType::Float64    ? std::numeric_limits<double>::max()
+                         : x.dtype() == DType::Float16  ? 65504.0
+                         : x.dtype() == DType::BFloat16 ? 3.3895313892515355e38
+                                                        : std::numeric_limits<float>::max();
+  const double nan = a.has(1) ? a.f(1) : 0.0;
+  return map(op("nan_to_num"), {x, nan, a.has(2) ? a.f(2) : biggest, a.has(3) ? a.f(3) : -biggest});
+}
+
+Tensor gelu(const Args& a) {
+  const std::string approximate = a.str(1);
+  GS_CHECK(approximate == "none" || approximate == "tanh", "approximate argument must be either none or tanh.");
+  return map(op(approximate == "none" ? "gelu" : "gelu_tanh"), {a.tensor(0)});
+}
+
+Tensor prelu(const Tensor& x, const Tensor& weight) {
+  GS_CHECK(weight.ndim() <= 1, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}", weight.ndim());
+  if (weight.numel() == 1) return map(op("prelu"), {x, reshape(weight, {})});
+  GS_CHECK(x.ndim() > 0, "Not allow zero-dim input tensor.");
+  const int64_t channels = x.ndim() >= 2 ? x.sizes()[1] : 1;
+  GS_CHECK(channels == weight.numel(),
+           "Mismatch of parameter numbers and input channel size. Found parameter numbers = {} and channel size = {}.",
+           weight.numel(), channels);
+  Dims sizes = Dims::filled(x.ndim(), 1);
+  sizes[x.ndim() >= 2 ? 1 : 0] = weight.numel();
+  return map(op("prelu"), {x, reshape(weight, sizes)});
+}
+
+Tensor where_values(const Args& a) { return where(a.tensor(0), a.operand(1), a.operand(2)); }
+
+const FunctionRow kRows[] = {
+    {"add", "(Operand input, Operand other, *, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "input + alpha * other, elementwise.",
+     [](Args& a) { return wrap_out(a, 3, add(a.operand(0), a.operand(1), a.scalar(2))); }},
+    {"add", "(Tensor input, Number alpha, Tensor other)", Fn | Method, "Deprecated order of arguments.",
+     [](Args& a) {
+       if (PyErr_WarnEx(PyExc_UserWarning,
+                        "This overload of add is deprecated:\n\tadd(Number alpha, Tensor other)\nConsider using one of the "
+                        "following signatures instead:\n\tadd(Tensor other, *, Number alpha = 1)",
+                        1) < 0) {
+         return static_cast<PyObject*>(nullptr);
+       }
+       return wrap(add(a.tensor(0), a.tensor(2), a.scalar(1)));
+     }},
+    {"add_", "(Tensor input, Operand other, *, Number alpha=1)", Method, "The in-place form.",
+     [](Args& a) {
+       add_inplace(a.operand(0), a.operand(1), a.scalar(2), "add", "add_scaled");
+       return self(a);
+     }},
+    {"add_", "(Tensor input, Number alpha, Tensor other)", Method, "Deprecated order of arguments.",
+     [](Args& a) {
+       if (PyErr_WarnEx(PyExc_UserWarning,
+                        "This overload of add_ is deprecated:\n\tadd_(Number alpha, Tensor other)\nConsider using one of the "
+                        "following signatures instead:\n\tadd_(Tensor other, *, Number alpha = 1)",
+                        1) < 0) {
+         return static_cast<PyObject*>(nullptr);
+       }
+       add_inplace(a.operand(0), a.operand(2), a.scalar(1), "add", "add_scaled");
+       return self(a);
+     }},
+    {"sub", "(Operand input, Operand other, *, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "input - alpha * other, elementwise.",
+     [](Args& a) { return wrap_out(a, 3, subtract(a.operand(0), a.operand(1), a.scalar(2))); }},
+    {"sub_", "(Tensor input, Operand other, *, Number alpha=1)", Method, "The in-place form.",
+     [](Args& a) {
+       add_inplace(a.operand(0), a.operand(1), a.scalar(2), "sub", "sub_scaled");
+       return self(a);
+     }},
+    {"rsub", "(Tensor input, Operand other, *, Number alpha=1)", Fn, "other - alpha * input.",
+     [](Args& a) { return wrap(subtract(a.operand(1), a.operand(0), a.scalar(2))); }},
+    {"div", "(Operand input, Operand other, *, str? rounding_mode=None, Tensor? out=None)", Fn | Method,
+     "input / other; rounding_mode 'floor' or 'trunc' rounds the quotient.",
+     [](Args& a) { return wrap_out(a, 3, divide(a, division(a, 2))); }},
+    {"div_", "(Tensor input, Operand other, *, str? rounding_mode=None)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op(division(a, 2)), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"floor_divide", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method, "input / other, rounded down.",
+     [](Args& a) { return wrap_out(a, 2, divide(a, "floor_divide")); }},
+    {"floor_divide_", "(Tensor input, Operand other)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("floor_divide"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"remainder", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method,
+     "The remainder of division with the sign of other, as Python's %.",
+     [](Args& a) { return wrap_out(a, 2, divide(a, "remainder")); }},
+    {"remainder_", "(Tensor input, Operand other)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("remainder"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"pow", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method, "input to the power of exponent.",
+     [](Args& a) {
+       const Operand x = a.operand(0), e = a.operand(1);
+       GS_CHECK(e.tensor || !x.tensor || is_floating(result_type({x, e})) || e.number.to_int() >= 0,
+                "Integers to negative integer powers are not allowed.");
+       return wrap_out(a, 2, gradstep::pow(x, e));
+     }},
+    {"pow_", "(Tensor input, Operand exponent)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("pow"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"xlogy", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method, "input * log(other), 0 where input is 0.",
+     [](Args& a) { return wrap_out(a, 2, map(op("xlogy"), {a.operand(0), a.operand(1)})); }},
+    {"xlogy_", "(Tensor input, Operand other)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("xlogy"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"clamp", "(Tensor input, Operand? min=None, Operand? max=None, *, Tensor? out=None)", Fn | Method,
+     "input limited to [min, max].",
+     [](Args& a) { return wrap_out(a, 3, clamp(a.operand(0), optional_operand(a, 1), optional_operand(a, 2), false)); }},
+    {"clamp_", "(Tensor input, Operand? min=None, Operand? max=None)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       clamp(a.operand(0), optional_operand(a, 1), optional_operand(a, 2), true);
+       return self(a);
+     }},
+    {"clamp_min", "(Tensor input, Operand min, *, Tensor? out=None)", Fn | Method, "max(input, min).",
+     [](Args& a) { return wrap_out(a, 2, map(op("clamp_min"), {a.operand(0), a.operand(1)})); }},
+    {"clamp_max", "(Tensor input, Operand max, *, Tensor? out=None)", Fn | Method, "min(input, max).",
+     [](Args& a) { return wrap_out(a, 2, map(op("clamp_max"), {a.operand(0), a.operand(1)})); }},
+    {"clamp_min_", "(Tensor input, Operand min)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("clamp_min"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"clamp_max_", "(Tensor input, Operand max)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("clamp_max"), {a.operand(0), a.operand(1)});
+       return self(a);
+     }},
+    {"round", "(Tensor input, *, int decimals=0, Tensor? out=None)", Fn | Method, "The nearest integer, halves to even.",
+     [](Args& a) { return wrap_out(a, 2, round_to(a.tensor(0), a.i(1))); }},
+    {"round_", "(Tensor input, *, int decimals=0)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       assign(a.tensor(0), round_to(a.tensor(0), a.i(1)));
+       return self(a);
+     }},
+    {"nan_to_num", "(Tensor input, float? nan=None, float? posinf=None, float? neginf=None, *, Tensor? out=None)",
+     Fn | Method, "Replaces NaN and infinities by finite numbers.",
+     [](Args& a) { return wrap_out(a, 4, nan_to_num(a)); }},
+    {"nan_to_num_", "(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)", Fn | Method,
+     "The in-place form.",
+     [](Args& a) {
+       assign(a.tensor(0), nan_to_num(a));
+       return self(a);
+     }},
+    {"logit", "(Tensor input, float? eps=None, *, Tensor? out=None)", Fn | Method, "log(input / (1 - input)).",
+     [](Args& a) { return wrap_out(a, 2, map(op("logit"), {a.operand(0), a.has(1) ? a.f(1) : -1.0})); }},
+    {"logit_", "(Tensor input, float? eps=None)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("logit"), {a.operand(0), a.has(1) ? a.f(1) : -1.0});
+       return self(a);
+     }},
+    {"gelu", "(Tensor input, *, str approximate='none')", NnFunctional, "x * Phi(x), the Gaussian error linear unit.",
+     [](Args& a) { return wrap(gelu(a)); }},
+    {"gelu", "(Tensor input, str approximate)", NnFunctional, "", [](Args& a) { return wrap(gelu(a)); }},
+    {"prelu", "(Tensor input, Tensor weight)", Fn | Method | NnFunctional,
+     "input where positive, weight * input elsewhere; one weight or one for each channel.",
+     [](Args& a) { return wrap(prelu(a.tensor(0), a.tensor(1))); }},
+    {"hardtanh", "(Tensor input, float min_val=-1.0, float max_val=1.0, bool inplace=False)", NnFunctional,
+     "input limited to [min_val, max_val].",
+     [](Args& a) {
+       GS_CHECK_VALUE(a.f(1) <= a.f(2), "min_val cannot be greater than max_val");
+       const Operand x = a.operand(0);
+       if (!a.flag(3)) return wrap(map(op("hardtanh"), {x, a.scalar(1), a.scalar(2)}));
+       map_inplace(op("hardtanh"), {x, a.scalar(1), a.scalar(2)});
+       return self(a);
+     }},
+    {"hardtanh_", "(Tensor input, float min_val=-1.0, float max_val=1.0)", Fn | NnFunctional, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("hardtanh"), {a.operand(0), a.scalar(1), a.scalar(2)});
+       return self(a);
+     }},
+    {"softplus", "(Tensor input, float beta=1.0, float threshold=20.0)", NnFunctional,
+     "log(1 + exp(beta * input)) / beta; input itself where beta * input > threshold.",
+     [](Args& a) { return wrap(map(op("softplus"), {a.operand(0), a.scalar(1), a.scalar(2)})); }},
+    {"threshold", "(Tensor input, Number threshold, Number value, bool inplace=False)", Fn | NnFunctional,
+     "input where it is above threshold, else value.",
+     [](Args& a) {
+       const Operand x = a.operand(0);
+       if (!a.flag(3)) return wrap(map(op("threshold"), {x, a.scalar(1), a.scalar(2)}));
+       map_inplace(op("threshold"), {x, a.scalar(1), a.scalar(2)});
+       return self(a);
+     }},
+    {"threshold_", "(Tensor input, Number threshold, Number value)", Fn | NnFunctional, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("threshold"), {a.operand(0), a.scalar(1), a.scalar(2)});
+       return self(a);
+     }},
+    {"where", "(Tensor condition, Operand input, Operand other, *, Tensor? out=None)", Fn,
+     "input where condition is true, else other.", [](Args& a) { return wrap_out(a, 3, where_values(a)); }},
+    {"where", "(Tensor input, Tensor condition, Operand other)", Method, "self where condition is true, else other.",
+     [](Args& a) { return wrap(where(a.tensor(1), a.operand(0), a.operand(2))); }},
+};
+
+struct Alias {
+  const char* name;
+  const char* of;
+};
+constexpr Alias kAliases[] = {{"subtract", "sub"}, {"subtract_", "sub_"}, {"divide", "div"},   {"divide_", "div_"},
+                              {"true_divide", "div"}, {"true_divide_", "div_"}, {"clip", "clamp"}, {"clip_", "clamp_"}};
+
+}  // namespace
+
+void add_pointwise_functions() {
+  add_functions(kRows);
+  std::vector<FunctionRow> rows;
+  for (const Alias& alias : kAliases) {
+    for (const FunctionRow& row : kRows) {
+      if (std::string_view(row.name) != alias.of) continue;
+      rows.push_back(row);
+      rows.back().name = alias.name;
+    }
+  }
+  add_functions(rows);
+}
+
+}  // namespace gradstep::python

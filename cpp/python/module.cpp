@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The native module gradstep._C: types, then the function tables of every subject.
+#include <pybind11/pybind11.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "graph/build_info.h"
+#include "python/autograd.h"
+#include "python/function.h"
+#include "python/interop.h"
+#include "python/tensor_type.h"
+#include "python/types.h"
+
+namespace py = pybind11;
+
+namespace gradstep::python {
+
+void init_functions(PyObject* module);
+void add_methods(PyObject* module) __attribute__((weak));
+void add_optim(PyObject* module) __attribute__((weak));
+void add_map_functions() __attribute__((weak));
+void add_pointwise_functions() __attribute__((weak));
+void add_core_functions() __attribute__((weak));
+void add_reduce_functions() __attribute__((weak));
+void add_nn_norm_loss_functions() __attribute__((weak));
+void add_index_functions() __attribute__((weak));
+void add_random_functions() __attribute__((weak));
+void add_conv_pool_functions() __attribute__((weak));
+void add_linalg_more_functions() __attribute__((weak));
+
+namespace {
+
+void add_settings(py::module_& m) {
+  m.def("get_num_threads", &num_threads, "How many threads an operation may use.");
+  m.def("set_num_threads", [](int n) {
+    GS_CHECK(n > 0, "set_num_threads expects a positive integer");
+    set_num_threads(n);
+  });
+  m.def("get_default_dtype", [] { return py::reinterpret_steal<py::object>(wrap(default_dtype())); });
+  m.def("set_default_dtype", [](py::object d) {
+    GS_CHECK_TYPE(is_dtype(d.ptr()), "invalid dtype object: only floating-point types are supported as the default type");
+    set_default_dtype(unwrap_dtype(d.ptr()));
+  });
+  m.def("empty_cache", &empty_cache, "Gives free memory back to the system.");
+  m.def("memory_stats", [] {
+    const MemoryStats s = memory_stats();
+    py::dict d;
+    d["allocated_bytes"] = s.allocated;
+    d["reserved_bytes"] = s.reserved;
+    d["cached_bytes"] = s.cached;
+    d["peak_allocated_bytes"] = s.peak_allocated;
+    d["peak_reserved_bytes"] = s.peak_reserved;
+    d["allocations"] = s.n_allocations;
+    d["live_blocks"] = s.n_live;
+    return d;
+  });
+  m.def("reset_peak_memory_stats", &reset_peak);
+  m.def("_build_info", [] {
+    py::dict d;
+    d["instruction_set"] = instruction_set_name();
+    d["blas"] = blas_name();
+    d["convolution"] = convolution_name();
+    return d;
+  });
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Error&) {
+      translate_exception();
+    } catch (const PythonError&) {
+      // already set
+    }
+  });
+  init_functions(m.ptr());
+  add_types(m.ptr());
+  add_tensor_type(m.ptr());
+  add_methods(m.ptr());
+  add_interop(m.ptr());
+  add_autograd(m.ptr());
+  if (add_map_functions) add_map_functions();
+  if (add_pointwise_functions) add_pointwise_functions();
+  if (add_core_functions) add_core_functions();
+  if (add_reduce_functions) add_reduce_functions();
+  if (add_nn_norm_loss_functions) add_nn_norm_loss_functions();
+  if (add_index_functions) add_index_functions();
+  if (add_random_functions) add_random_functions();
+  if (add_conv_pool_functions) add_conv_pool_functions();
+  if (add_linalg_more_functions) add_linalg_more_functions();
+  if (add_optim) add_optim(m.ptr());
+  add_settings(m);
+}
+
+}  // namespace gradstep::python

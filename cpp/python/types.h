@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small Python types: dtype, device, Size, layout, memory_format, Generator; and numbers both ways.
+#pragma once
+#include <Python.h>
+
+#include <optional>
+
+#include "core/generator.h"
+#include "core/scalar.h"
+#include "core/tensor.h"
+
+namespace gradstep::python {
+
+void add_types(PyObject* module);
+
+PyObject* wrap(DType t);   // new reference to the one object of that dtype
+PyObject* wrap(Device d);
+bool is_dtype(PyObject* o);
+DType unwrap_dtype(PyObject* o);
+/// A device object or a string such as "cuda:0".
+bool is_device(PyObject* o);
+Device unwrap_device(PyObject* o);
+/// Raises PyTorch's error for a device that this machine or build does not have.
+void check_device_available(Device d);
+bool is_generator(PyObject* o);
+Generator* unwrap_generator(PyObject* o);
+bool is_layout(PyObject* o);
+bool is_memory_format(PyObject* o);
+
+/// A Python number, numpy scalar or bool; nothing for other objects (tensors too).
+std::optional<Scalar> number(PyObject* o);
+/// A number or a tensor of one element.
+Scalar unwrap_scalar(PyObject* o);
+int64_t unwrap_int(PyObject* o);
+
+}  // namespace gradstep::python

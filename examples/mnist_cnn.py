@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A convolutional net on MNIST, written as for PyTorch; runs under either library, unchanged.
+
+python examples/mnist_cnn.py FOLDER            # with the four original IDX .gz files
+python examples/mnist_cnn.py FOLDER --torch    # the same under PyTorch
+"""
+
+import gzip
+import sys
+import time
+
+import numpy as np
+
+if "--torch" in sys.argv:
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+else:
+    import gradstep as torch
+    from gradstep import nn
+    from gradstep.utils.data import DataLoader, TensorDataset
+
+
+def read(folder, part):
+    with gzip.open(f"{folder}/{part}-images-idx3-ubyte.gz") as f:
+        images = np.frombuffer(f.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    with gzip.open(f"{folder}/{part}-labels-idx1-ubyte.gz") as f:
+        labels = np.frombuffer(f.read(), np.uint8, offset=8)
+    pixels = (images.astype(np.float32) / 255 - 0.1307) / 0.3081
+    return TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(32 * 7 * 7, 64)
+        self.fc2 = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.conv1(x)))
+        x = self.pool(torch.relu(self.conv2(x)))
+        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+
+def main(folder, epochs=2):
+    torch.manual_seed(0)
+    train_loader = DataLoader(read(folder, "train"), batch_size=64, shuffle=True)
+    test_loader = DataLoader(read(folder, "t10k"), batch_size=1000)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Net().to(device=device)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    steps = epochs * len(train_loader)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+
+    for epoch in range(epochs):
+        start = time.perf_counter()
+        model.train()
+        for i, (inputs, labels) in enumerate(train_loader):
+            inputs, labels = inputs.to(device=device), labels.to(device=device)
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            if i % 300 == 0:
+                print(f"epoch {epoch + 1} step {i:4} loss {loss.item():.4f}")
+        seconds = time.perf_counter() - start
+
+        model.eval()
+        correct = 0
+        with torch.no_grad():
+            for inputs, labels in test_loader:
+                outputs = model(inputs.to(device=device))
+                correct += (outputs.argmax(1) == labels.to(device=device)).sum().item()
+        print(f"epoch {epoch + 1}: {correct / 100:.2f} % of the test images, {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    folders = [a for a in sys.argv[1:] if a != "--torch"]
+    if len(folders) != 1:
+        sys.exit("usage: mnist_cnn.py FOLDER [--torch]")
+    main(folders[0])

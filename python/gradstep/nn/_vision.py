@@ -1,0 +1,577 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling with indices, folding, shuffling and resampling for nn.functional.
+
+Written on tensor ops, so that derivatives come by themselves. May include: the engine only.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from gradstep import _C
+from gradstep._C import Tensor
+
+
+def _tuple(value: Any, n: int) -> tuple[Any, ...]:
+    if isinstance(value, (tuple, list)):
+        return tuple(value) if len(value) != 1 else (value[0],) * n
+    return (value,) * n
+
+
+# ---- pooling ----
+
+
+def _max_pool(
+    n: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    if stride is None:
+        stride = kernel_size
+    name = f"max_pool{n}d_with_indices" if return_indices else f"max_pool{n}d"
+    return getattr(_C, name)(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum over windows of (N, C, L)."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum over windows of (N, C, H, W)."""
+    if stride is None:
+        stride = kernel_size
+    if return_indices:
+        return _C.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
+    return _C.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum over windows of (N, C, D, H, W)."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _full_size(n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
+    """The output size with the input's where None was given."""
+    size = _tuple(output_size, n)
+    return tuple(input.shape[i - n] if s is None else s for i, s in enumerate(size))
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over `output_size` windows of (N, C, H, W); None keeps a size."""
+    return _C.adaptive_avg_pool2d(input, _full_size(2, input, output_size))
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean over `output_size` windows of (N, C, D, H, W); None keeps a size."""
+    return _C.adaptive_avg_pool3d(input, _full_size(3, input, output_size))
+
+
+def _adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    result = getattr(_C, f"adaptive_max_pool{n}d")(input, _full_size(n, input, output_size))
+    return tuple(result) if return_indices else result[0]
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The maximum over `output_size` windows of (N, C, L)."""
+    return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The maximum over `output_size` windows of (N, C, H, W); None keeps a size."""
+    return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The maximum over `output_size` windows of (N, C, D, H, W); None keeps a size."""
+    return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def _lp_pool(
+    n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
+) -> Tensor:
+    kernel = _tuple(kernel_size, n)
+    # An even power loses the sign, so the mean is positive; an odd one keeps PyTorch's relu.
+    mean = getattr(_C, f"avg_pool{n}d")(
+        input.pow(norm_type), kernel, kernel if stride is None else stride, 0, ceil_mode
+    )
+    return (_C.sign(mean) * _C.relu(mean.abs())).mul(math.prod(kernel)).pow(1.0 / norm_type)
+
+
+def lp_pool1d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """(sum x^p)^(1/p) over windows of (N, C, L)."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """(sum x^p)^(1/p) over windows of (N, C, H, W)."""
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """(sum x^p)^(1/p) over windows of (N, C, D, H, W)."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _max_unpool(
+    n: int,
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Any,
+) -> Tensor:
+    kernel = _tuple(kernel_size, n)
+    stride = kernel if stride is None else _tuple(stride, n)
+    pad = _tuple(padding, n)
+    default = [(input.shape[i - n] - 1) * stride[i] + kernel[i] - 2 * pad[i] for i in range(n)]
+    if output_size is None:
+        size = default
+    else:
+        size = list(output_size)
+        if len(size) == n + 2:
+            size = size[2:]
+        if len(size) != n:
+            raise ValueError(
+                f"output_size should be a sequence containing {n} or {n + 2} elements, "
+                f"but it has a length of '{len(size)}'"
+            )
+        for i in range(n):
+            low, high = default[i] - stride[i], default[i] + stride[i]
+            if not low < size[i] < high:
+                raise ValueError(
+                    f'invalid output_size "{size}" (dim {i} must be between {low} and {high})'
+                )
+    lead = input.shape[:-n]
+    flat = _C.zeros((*lead, math.prod(size)), dtype=input.dtype, device=input.device)
+    flat = flat.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1))
+    return flat.view(*lead, *size)
+
+
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Put the maxima of max_pool1d back to their places, zeros elsewhere."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Put the maxima of max_pool2d back to their places, zeros elsewhere."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Put the maxima of max_pool3d back to their places, zeros elsewhere."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+# ---- folding ----
+
+
+def _patch_index(
+    size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any
+) -> tuple[list[int], tuple[int, int]]:
+    """Flat positions in the padded image, ordered (kernel row, kernel col, out row, out col)."""
+    padded = [size[i] + 2 * padding[i] for i in range(2)]
+    n = [(padded[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
+    index = [
+        (r * stride[0] + i * dilation[0]) * padded[1] + c * stride[1] + j * dilation[1]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+        for r in range(n[0])
+        for c in range(n[1])
+    ]
+    return index, (n[0], n[1])
+
+
+def unfold(
+    input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """Windows as columns: (N, C, H, W) to (N, C * prod(kernel_size), number of windows)."""
+    if input.dim() == 3:
+        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    if input.dim() != 4:
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(input.shape)}"
+        )
+    kernel, dilation = _tuple(kernel_size, 2), _tuple(dilation, 2)
+    padding, stride = _tuple(padding, 2), _tuple(stride, 2)
+    n, c, h, w = input.shape
+    index, out = _patch_index((h, w), kernel, dilation, padding, stride)
+    padded = _C.pad(input, (padding[1], padding[1], padding[0], padding[0]))
+    places = _C.tensor(index, dtype=_C.int64, device=input.device)
+    columns = padded.reshape(n, c, -1).index_select(2, places)
+    return columns.view(n, c * kernel[0] * kernel[1], out[0] * out[1])
+
+
+def fold(
+    input: Tensor,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:
+    """The adjoint of unfold: sums the columns' values at the places that they came from."""
+    if input.dim() == 2:
+        return fold(
+            input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride
+        ).squeeze(0)
+    size, kernel, dilation = _tuple(output_size, 2), _tuple(kernel_size, 2), _tuple(dilation, 2)
+    padding, stride = _tuple(padding, 2), _tuple(stride, 2)
+    index, out = _patch_index(size, kernel, dilation, padding, stride)
+    n, columns, n_blocks = input.shape
+    n_taps = kernel[0] * kernel[1]
+    if columns % n_taps:
+        raise RuntimeError(
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={columns} and kernel_size=({kernel[0]}, {kernel[1]})."
+        )
+    if n_blocks != out[0] * out[1]:
+        raise RuntimeError(
+            f"Given output_size=({size[0]}, {size[1]}), kernel_size=({kernel[0]}, {kernel[1]}), "
+            f"dilation=({dilation[0]}, {dilation[1]}), padding=({padding[0]}, {padding[1]}), "
+            f"stride=({stride[0]}, {stride[1]}), expected size of input's dimension 2 to match "
+            f"the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, "
+            f"but got input.size(2)={n_blocks}."
+        )
+    c = columns // n_taps
+    h, w = size[0] + 2 * padding[0], size[1] + 2 * padding[1]
+    places = _C.tensor(index, dtype=_C.int64, device=input.device)
+    flat = _C.zeros((n, c, h * w), dtype=input.dtype, device=input.device)
+    flat = flat.index_add(2, places, input.reshape(n, c, -1))
+    image = flat.view(n, c, h, w)
+    return image[:, :, padding[0] : h - padding[0], padding[1] : w - padding[1]]
+
+
+# ---- shuffling ----
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """(*, C r^2, H, W) to (*, C, H r, W r)."""
+    *lead, c, h, w = input.shape
+    r = upscale_factor
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+        )
+    x = input.reshape(-1, c // (r * r), r, r, h, w).permute(0, 1, 4, 2, 5, 3)
+    return x.reshape(*lead, c // (r * r), h * r, w * r)
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """(*, C, H r, W r) to (*, C r^2, H, W)."""
+    *lead, c, h, w = input.shape
+    r = downscale_factor
+    if h % r or w % r:
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but "
+            f"input sizes are {h} and {w}, and downscale_factor is {r}"
+        )
+    x = input.reshape(-1, c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
+    return x.reshape(*lead, c * r * r, h // r, w // r)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Reorder channels (g, C / g) as (C / g, g)."""
+    n, c, *rest = input.shape
+    if c % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
+        )
+    return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(n, c, *rest)
+
+
+# ---- resampling ----
+
+
+def _axis_taps(
+    mode: str, n_in: int, n_out: int, scale: float | None, align_corners: bool
+) -> list[tuple[list[int], list[float]]]:
+    """Per tap: for every output position along one axis its source index and weight."""
+    ratio = 1.0 / scale if scale else n_in / n_out
+    if mode in ("nearest", "nearest-exact"):
+        shift = 0.5 if mode == "nearest-exact" else 0.0
+        source = [min(int(math.floor((i + shift) * ratio)), n_in - 1) for i in range(n_out)]
+        return [(source, [1.0] * n_out)]
+    if align_corners:
+        step = (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
+        places = [i * step for i in range(n_out)]
+    else:
+        places = [(i + 0.5) * ratio - 0.5 for i in range(n_out)]
+    if mode == "cubic":
+        a = -0.75
+
+        def inner(t: float) -> float:
+            return ((a + 2) * t - (a + 3)) * t * t + 1
+
+        def outer(t: float) -> float:
+            return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+
+        taps = []
+        for k in range(-1, 3):
+            index, weight = [], []
+            for place in places:
+                base = math.floor(place)
+                distance = abs(place - base - k)
+                index.append(min(max(base + k, 0), n_in - 1))
+                weight.append(inner(distance) if distance <= 1 else outer(distance))
+            taps.append((index, weight))
+        return taps
+    places = [max(place, 0.0) for place in places]
+    low = [min(int(place), n_in - 1) for place in places]
+    high = [min(i + 1, n_in - 1) for i in low]
+    part = [min(max(place - i, 0.0), 1.0) for place, i in zip(places, low)]
+    return [(low, [1.0 - f for f in part]), (high, part)]
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Resize the last 1, 2 or 3 dimensions: nearest, linear, bilinear, bicubic, trilinear, area."""
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: "
+                "linear | bilinear | bicubic | trilinear"
+            )
+    elif align_corners is None:
+        align_corners = False
+    n = input.dim() - 2
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    scales: list[Any] = [None] * n
+    if size is not None:
+        if isinstance(size, (list, tuple)) and len(size) != n:
+            raise ValueError(
+                "Input and output must have the same number of spatial dimensions, but got "
+                f"input with spatial dimensions of {list(input.shape[2:])} and output size of "
+                f"{size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and output "
+                "size in (o1, o2, ...,oK) format."
+            )
+        out = [int(s) for s in _tuple(size, n)]
+    elif scale_factor is not None:
+        scales = list(_tuple(scale_factor, n))
+        out = [int(math.floor(float(input.shape[i + 2]) * scales[i])) for i in range(n)]
+        if recompute_scale_factor:
+            scales = [None] * n
+    else:
+        raise ValueError("either size or scale_factor should be defined")
+    if mode == "area":
+        return getattr(_C, f"adaptive_avg_pool{n}d")(input, out)
+    n_dims = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
+    if mode in n_dims and n_dims[mode] != input.dim():
+        raise NotImplementedError(
+            f"Got {input.dim()}D input, but {mode} mode needs {n_dims[mode]}D input"
+        )
+    if mode not in n_dims and mode not in ("nearest", "nearest-exact") or antialias:
+        raise NotImplementedError(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported with the modes: nearest | "
+            f"linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+        )
+    axis_mode = "cubic" if mode == "bicubic" else mode
+    for axis in range(n):
+        n_in = input.shape[axis + 2]
+        total: Any = None
+        shape = [1] * input.dim()
+        shape[axis + 2] = out[axis]
+        for index, weight in _axis_taps(
+            axis_mode, n_in, out[axis], scales[axis], bool(align_corners)
+        ):
+            picked = input.index_select(
+                axis + 2, _C.tensor(index, dtype=_C.int64, device=input.device)
+            )
+            if axis_mode not in ("nearest", "nearest-exact"):
+                w = _C.tensor(weight, dtype=input.dtype, device=input.device).view(shape)
+                picked = picked * w
+            total = picked if total is None else total + picked
+        input = total
+    return input
+
+
+def upsample(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Deprecated name of interpolate."""
+    warnings.warn(
+        "`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """Deprecated name of interpolate(mode='nearest')."""
+    warnings.warn(
+        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """Deprecated name of interpolate(mode='bilinear', align_corners=True)."""
+    warnings.warn(
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
+    """Sampling grid (N, H, W, 2) of affine maps (N, 2, 3), or (N, D, H, W, 3) of (N, 3, 4)."""
+    n = len(size) - 2
+    axes = []
+    for length in reversed(list(size)[2:]):
+        if align_corners:
+            values = [2 * i / (length - 1) - 1 if length > 1 else 0.0 for i in range(length)]
+        else:
+            values = [(2 * i + 1) / length - 1 for i in range(length)]
+        axes.append(_C.tensor(values, dtype=theta.dtype, device=theta.device))
+    columns = []
+    spatial = list(size)[2:]
+    for i, axis in enumerate(axes):
+        shape = [1] * n
+        shape[n - 1 - i] = axis.shape[0]
+        columns.append(axis.view(shape).expand(spatial))
+    columns.append(_C.ones(spatial, dtype=theta.dtype, device=theta.device))
+    base = _C.stack(columns, -1).view(1, -1, n + 1)
+    return (base @ theta.transpose(1, 2)).view(size[0], *spatial, n)
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Values of (N, C, H, W) at the places (N, Ho, Wo, 2), given as x, y in [-1, 1]."""
+    if mode not in ("bilinear", "nearest"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected mode to be 'bilinear' or 'nearest', "
+            f"but got: '{mode}'"
+        )
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
+            f"'reflection', but got: '{padding_mode}'"
+        )
+    if input.dim() != 4:
+        raise NotImplementedError("grid_sample: only 4-D input is supported")
+    n, c, h, w = input.shape
+    flat = input.reshape(n, c, h * w)
+
+    def place(coordinate: Tensor, length: int) -> Tensor:
+        if align_corners:
+            p = (coordinate + 1) / 2 * (length - 1)
+        else:
+            p = ((coordinate + 1) * length - 1) / 2
+        if padding_mode == "reflection":
+            low, span = (0.0, length - 1.0) if align_corners else (-0.5, float(length))
+            if span <= 0:
+                return p * 0
+            d = (p - low).abs()
+            turns = (d / span).detach().floor()
+            rest = d - turns * span
+            odd = turns.remainder(2) == 1
+            p = _C.where(odd, span - rest, rest) + low
+        return p if padding_mode == "zeros" else p.clamp(0, length - 1)
+
+    x, y = place(grid[..., 0], w), place(grid[..., 1], h)
+
+    def at(ix: Tensor, iy: Tensor) -> Tensor:
+        inside = (ix >= 0) & (ix < w) & (iy >= 0) & (iy < h)
+        index = (iy.clamp(0, h - 1) * w + ix.clamp(0, w - 1)).to(_C.int64)
+        index = index.view(n, 1, -1).expand(n, c, -1)
+        values = flat.gather(2, index).view(n, c, *grid.shape[1:3])
+        return values * inside.to(values.dtype).unsqueeze(1)
+
+    if mode == "nearest":
+        return at(x.detach().round(), y.detach().round())
+    x0, y0 = x.detach().floor(), y.detach().floor()
+    fx, fy = (x - x0).unsqueeze(1), (y - y0).unsqueeze(1)
+    top = at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx
+    bottom = at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx
+    return top * (1 - fy) + bottom * fy

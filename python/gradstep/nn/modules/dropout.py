@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dropout layers: identity in eval mode, random zeros in training."""
+
+from __future__ import annotations
+
+from gradstep import _C
+from gradstep._C import Tensor
+
+from .. import functional as F
+from .module import Module
+
+
+class _DropoutNd(Module):
+    __constants__ = ["p", "inplace"]
+    p: float
+    inplace: bool
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if p < 0 or p > 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        self.p = p
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_DropoutNd):
+    """Dropout(p=0.5, inplace=False): zeros single elements.
+
+    >>> nn.Dropout(0.5).eval()(gs.ones(2))
+    tensor([1., 1.])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _C.dropout(input, self.p, self.training, self.inplace)
+
+
+class Dropout1d(_DropoutNd):
+    """Dropout1d(p=0.5, inplace=False): zeros channels of (N, C, L) or (C, L)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout1d(input, self.p, self.training, self.inplace)
+
+
+class Dropout2d(_DropoutNd):
+    """Dropout2d(p=0.5, inplace=False): zeros channels of (N, C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)
+
+
+class Dropout3d(_DropoutNd):
+    """Dropout3d(p=0.5, inplace=False): zeros channels of (N, C, D, H, W) or (C, D, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout3d(input, self.p, self.training, self.inplace)
+
+
+class AlphaDropout(_DropoutNd):
+    """AlphaDropout(p=0.5, inplace=False): keeps the statistics of SELU activations."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _C.alpha_dropout(input, self.p, self.training)
+
+
+class FeatureAlphaDropout(_DropoutNd):
+    """FeatureAlphaDropout(p=0.5, inplace=False): AlphaDropout of whole channels."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _C.feature_alpha_dropout(input, self.p, self.training)

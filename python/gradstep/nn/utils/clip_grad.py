@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient clipping: ``clip_grad_norm_(model.parameters(), 1.0)`` between backward and step.
+
+Only public tensor operations; the total stays a tensor, so that nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Iterable
+
+from gradstep import _C
+from gradstep._C import Tensor
+
+
+def _as_list(tensors: Any) -> list[Tensor]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+_FUSED_ORDERS = (1.0, 2.0, float("inf"))
+
+
+def _one_kind(tensors: list[Tensor]) -> bool:
+    """True if one fused pass can take all of them."""
+    kind = (tensors[0].device, tensors[0].dtype)
+    return all((tensor.device, tensor.dtype) == kind for tensor in tensors)
+
+
+def get_total_norm(
+    tensors: Any,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all tensors, as if they were one vector."""
+    tensors = _as_list(tensors)
+    norm_type = float(norm_type)
+    if not tensors:
+        return _C.tensor(0.0)
+    with _C.no_grad():
+        if _one_kind(tensors) and norm_type in _FUSED_ORDERS:
+            norms = _C._multi_norm(tensors, norm_type)
+        else:
+            device = tensors[0].device
+            norms = _C.stack([tensor.norm(norm_type).to(device) for tensor in tensors])
+        total = norms.norm(norm_type)
+        if error_if_nonfinite and not _C.isfinite(total):
+            raise RuntimeError(
+                f"The total norm of order {norm_type} for gradients from `parameters` is "
+                "non-finite, so it cannot be clipped. To disable this error and scale the "
+                "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
+            )
+    return total
+
+
+def clip_grads_with_norm_(
+    parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale the gradients so that a total norm already known becomes at most `max_norm`."""
+    grads = [p.grad for p in _as_list(parameters) if p.grad is not None]
+    if not grads:
+        return
+    with _C.no_grad():
+        scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        if _one_kind(grads):
+            _C._multi_scale_(grads, scale.to(grads[0].device))
+        else:
+            for grad in grads:
+                grad.mul_(scale.to(grad.device))
+
+
+def clip_grad_norm_(
+    parameters: Iterable[Tensor] | Tensor,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale all gradients so that their total norm is at most `max_norm`; returns the old norm."""
+    parameters = _as_list(parameters)
+    grads = [p.grad for p in parameters if p.grad is not None]
+    total = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
+    clip_grads_with_norm_(parameters, max_norm, total, foreach)
+    return total
+
+
+def clip_grad_norm(
+    parameters: Iterable[Tensor] | Tensor,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Deprecated name of clip_grad_norm_."""
+    warnings.warn(
+        "`torch.nn.utils.clip_grad_norm` is now deprecated "
+        "in favor of `torch.nn.utils.clip_grad_norm_`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
+def clip_grad_value_(
+    parameters: Iterable[Tensor] | Tensor, clip_value: float, foreach: bool | None = None
+) -> None:
+    """Limit every gradient element to [-clip_value, clip_value]."""
+    clip_value = float(clip_value)
+    with _C.no_grad():
+        for param in _as_list(parameters):
+            if param.grad is not None:
+                param.grad.clamp_(-clip_value, clip_value)

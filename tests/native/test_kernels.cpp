@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compares the dense kernels (matrix product, convolution, pooling, normalisation, softmax) with plain loops in
+// double on small random shapes, with every implementation that the build has. Exits with 1 on the first failure
+// of each subject; takes a few seconds.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/threads.h"
+#include "kernels/conv.h"
+#include "kernels/gemm.h"
+#include "kernels/instruction_set.h"
+#include "kernels/norm_kernels.h"
+#include "kernels/pool_kernels.h"
+
+using namespace gradstep;
+
+namespace {
+
+std::mt19937 rng(1);
+int failures = 0;
+int checks = 0;
+
+int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); }
+
+template <class T>
+std::vector<T> random_values(int64_t n) {
+  std::normal_distribution<double> normal;
+  std::vector<T> v(n);
+  for (T& x : v) x = static_cast<T>(normal(rng));
+  return v;
+}
+
+template <class T>
+std::vector<double> doubles(const std::vector<T>& v) {
+  return {v.begin(), v.end()};
+}
+
+/// Absolute and relative difference up to `tolerance` times the type's precision; NaN equals NaN.
+template <class T>
+void check_close(const std::string& what, const std::vector<T>& got, const std::vector<double>& want,
+                 double tolerance) {
+  ++checks;
+  const double limit = tolerance * std::numeric_limits<T>::epsilon();
+  if (got.size() != want.size()) {
+    std::printf("FAIL %s: %zu values, expected %zu\n", what.c_str(), got.size(), want.size());
+    ++failures;
+    return;
+  }
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double x = static_cast<double>(got[i]), y = want[i];
+    if (std::isnan(x) && std::isnan(y)) continue;
+    if (x == y || std::abs(x - y) <= limit * (1 + std::abs(y))) continue;
+    std::printf("FAIL %s: [%zu] is %.9g, expected %.9g\n", what.c_str(), i, x, y);
+    ++failures;
+    return;
+  }
+}
+
+// ---- matrix product ----
+
+template <class T>
+void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T alpha, T beta, int64_t batch) {
+  const int64_t lda = (trans_a ? m : k) + between(0, 3), ldb = (trans_b ? k : n) + between(0, 3);
+  const int64_t ldc = n + between(0, 3);
+  const int64_t a_size = (trans_a ? k : m) * lda, b_size = (trans_b ? n : k) * ldb, c_size = m * ldc;
+  const bool shared = batch > 1 && between(0, 1);
+  const std::vector<T> a = random_values<T>(a_size * batch), b = random_values<T>(b_size * (shared ? 1 : batch));
+  std::vector<T> c = random_values<T>(c_size * batch);
+  std::vector<double> want = doubles(c);
+  if (beta == T(0)) std::fill(c.begin(), c.end(), std::numeric_limits<T>::quiet_NaN());
+  std::vector<T> plain = c;
+  for (int64_t q = 0; q < batch; ++q) {
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < ldc; ++j) {
+        double& out = want[q * c_size + i * ldc + j];
+        if (j >= n) {
+          if (beta == T(0)) out = std::numeric_limits<double>::quiet_NaN();
+          continue;
+        }
+        double sum = 0;
+        for (int64_t p = 0; p < k; ++p) {
+          const T x = a[q * a_size + (trans_a ? p * lda + i : i * lda + p)];
+          const T y = b[(shared ? 0 : q) * b_size + (trans_b ? j * ldb + p : p * ldb + j)];
+          sum += double(x) * double(y);
+        }
+        out = alpha * sum + (beta == T(0) ? 0 : beta * out);
+      }
+    }
+  }
+  gemm_batched<T>(batch, trans_a, trans_b, m, n, k, alpha, a.data(), lda, a_size, b.data(), ldb, shared ? 0 : b_size,
+                  beta, c.data(), ldc, c_size);
+  const std::string what = std::string("gemm ") + gemm_backend_name() + (sizeof(T) == 4 ? " f32 " : " f64 ") +
+                           std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) +
+                           (trans_a ? " ta" : "") + (trans_b ? " tb" : "") + " batch " + std::to_string(batch);
+  const double tolerance = double(k) + 16;
+  check_close(what, c, want, tolerance);
+  for (int64_t q = 0; q < batch; ++q) {
+    gemm_plain<T, T>(trans_a, trans_b, m, n, k, alpha, a.data() + q * a_size, lda,
+                     b.data() + (shared ? 0 : q) * b_size, ldb, beta, plain.data() + q * c_size, ldc);
+  }
+  check_close(what + " plain", plain, want, 2 * tolerance);
+}
+
+template <class T>
+void check_gemms() {
+  for (const int64_t side : {0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 32, 33, 47, 64, 65}) {
+    for (int trans = 0; trans < 4; ++trans) {
+      const int64_t n = between(0, 2) ? between(1, 70) : side, k = between(0, 2) ? between(1, 70) : side;
+      check_gemm<T>(side, n, k, trans & 1, trans & 2, T(1), T(0), 1);
+      check_gemm<T>(n, side, k, trans & 1, trans & 2, T(0.5), T(2), 1);
+      check_gemm<T>(n, k, side, trans & 1, trans & 2, T(1), T(1), between(1, 5));
+    }
+  }
+  for (int trans = 0; trans < 4; ++trans) {
+    check_gemm<T>(1, 300, 200, trans & 1, trans & 2, T(1), T(0), 1);
+    check_gemm<T>(300, 1, 600, trans & 1, trans & 2, T(1), T(1), 1);
+    check_gemm<T>(200, 170, 600, trans & 1, trans & 2, T(1), T(0), 1);   // several blocks of k, tiles
+    check_gemm<T>(13, 1100, 300, trans & 1, trans & 2, T(2), T(0.5), 2);
+    check_gemm<T>(130, 40, 257, trans & 1, trans & 2, T(1), T(0), 9);
+  }
+}
+
+void check_integer_gemm() {
+  std::vector<int64_t> a{1, 2, 3, int64_t{1} << 62}, b{4, 5, 6, 7}, c(4);
+  gemm_plain<int64_t>(false, true, 2, 2, 2, 1, a.data(), 2, b.data(), 2, 0, c.data(), 2);
+  const std::vector<int64_t> want{14, 20, 12 + (int64_t{5} << 62) * 1, 18 + static_cast<int64_t>(uint64_t{7} << 62)};
+  ++checks;
+  if (c[0] != want[0] || c[1] != want[1]) {
+    std::printf("FAIL integer gemm\n");
+    ++failures;
+  }
+}
+
+/// The same product must have the same bits with any number of threads.
+void check_thread_independence() {
+  const std::vector<float> a = random_values<float>(300 * 500), b = random_values<float>(500 * 290);
+  std::vector<float> first(300 * 290), second(300 * 290);
+  const int before = num_threads();
+  set_num_threads(1);
+  gemm<float>(false, true, 300, 290, 500, 1, a.data(), 500, b.data(), 500, 0, first.data(), 290);
+  set_num_threads(3);
+  gemm<float>(false, true, 300, 290, 500, 1, a.data(), 500, b.data(), 500, 0, second.data(), 290);
+  set_num_threads(before);
+  ++checks;
+  if (std::memcmp(first.data(), second.data(), first.size() * sizeof(float)) != 0) {
+    std::printf("FAIL gemm depends on the number of threads\n");
+    ++failures;
+  }
+}
+
+// ---- convolution ----
+
+int64_t volume(const int64_t* x, int n) {
+  int64_t p = 1;
+  for (int i = 0; i < n; ++i) p *= x[i];
+  return p;
+}
+
+/// Calls visit(index of x, index of weight, index of y) for every product of the convolution.
+template <class Visit>
+void naive_conv(const ConvShape& s, Visit&& visit) {
+  const int64_t in = volume(s.in, s.nd), out = volume(s.out, s.nd), taps = volume(s.kernel, s.nd);
+  const int64_t c_in = s.c_in / s.groups, c_out = s.c_out / s.groups;
+  for (int64_t n = 0; n < s.batch; ++n) {
+    for (int64_t o = 0; o < s.c_out; ++o) {
+      for (int64_t i = 0; i < c_in; ++i) {
+        for (int64_t q = 0; q < out; ++q) {
+          for (int64_t t = 0; t < taps; ++t) {
+            int64_t rest_out = q, rest_tap = t, at = 0, scale = 1;
+            bool inside = true;
+            for (int d = s.nd - 1; d >= 0; --d) {
+              const int64_t x = rest_out % s.out[d] * s.stride[d] - s.pad[d] + rest_tap % s.kernel[d] * s.dilation[d];
+              rest_out /= s.out[d];
+              rest_tap /= s.kernel[d];
+              inside = inside && x >= 0 && x < s.in[d];
+              at += x * scale;
+              scale *= s.in[d];
+            }
+            if (!inside) continue;
+            visit(((n * s.c_in) + o / c_out * c_in + i) * in + at, (o * c_in + i) * taps + t, (n * s.c_out + o) * out + q);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void check_conv(const ConvShape& s) {
+  const int64_t in = volume(s.in, s.nd), out = volume(s.out, s.nd), taps = volume(s.kernel, s.nd);
+  const std::vector<T> x = random_values<T>(s.batch * s.c_in * in), bias = random_values<T>(s.c_out),
+                       w = random_values<T>(s.c_out * (s.c_in / s.groups) * taps),
+                       dy = random_values<T>(s.batch * s.c_out * out);
+  std::vector<T> y(dy.size()), dx(x.size()), dw(w.size()), db(s.c_out);
+  std::vector<double> y0(y.size()), y1(y.size()), dx0(dx.size()), dw0(dw.size()), db0(db.size());
+  naive_conv(s, [&](int64_t i, int64_t t, int64_t o) {
+    y0[o] += double(x[i]) * w[t];
+    dx0[i] += double(dy[o]) * w[t];
+    dw0[t] += double(dy[o]) * x[i];
+  });
+  for (size_t i = 0; i < dy.size(); ++i) {
+    y1[i] = y0[i] + bias[i / out % s.c_out];
+    db0[i / out % s.c_out] += dy[i];
+  }
+  std::string what = std::string("conv") + std::to_string(s.nd) + "d " + conv_backend_name() +
+                     (sizeof(T) == 4 ? " f32" : " f64") + " batch " + std::to_string(s.batch) + " " +
+                     std::to_string(s.c_in) + "-" + std::to_string(s.c_out) + " groups " + std::to_string(s.groups);
+  for (int d = 0; d < s.nd; ++d) {
+    what += " | " + std::to_string(s.in[d]) + " k" + std::to_string(s.kernel[d]) + " s" + std::to_string(s.stride[d]) +
+            " p" + std::to_string(s.pad[d]) + " d" + std::to_string(s.dilation[d]);
+  }
+  const double tolerance = 400;
+  conv_forward<T>(s, x.data(), w.data(), nullptr, y.data());
+  check_close(what + " forward", y, y0, tolerance);
+  conv_forward<T>(s, x.data(), w.data(), bias.data(), y.data());
+  check_close(what + " forward with bias", y, y1, tolerance);
+  conv_backward_data<T>(s, dy.data(), w.data(), dx.data());
+  check_close(what + " backward data", dx, dx0, tolerance);
+  conv_backward_weights<T>(s, x.data(), dy.data(), dw.data(), db.data());
+  check_close(what + " backward weights", dw, dw0, tolerance);
+  check_close(what + " backward bias", db, db0, tolerance);
+  std::fill(dw.begin(), dw.end(), T(-1));
+  conv_backward_weights<T>(s, x.data(), dy.data(), dw.data(), nullptr);
+  check_close(what + " backward weights only", dw, dw0, tolerance);
+  const std::vector<T> shift = random_values<T>(s.c_in);
+  conv_transpose_forward<T>(s, dy.data(), w.data(), shift.data(), dx.data());
+  for (size_t i = 0; i < dx.size(); ++i) dx0[i] += shift[i / in % s.c_in];
+  check_close(what + " transposed", dx, dx0, tolerance);
+}
+
+ConvShape random_conv(int nd) {
+  ConvShape s{};
+  s.nd = nd;
+  s.batch = between(1, 5);
+  s.groups = between(0, 3) ? 1 : between(2, 3);
+  s.c_in = s.groups * between(1, 7);
+  s.c_out = s.groups * between(1, 18);
+  for (int d = 0; d < nd; ++d) {
+    s.kernel[d] = between(1, 4);
+    s.stride[d] = between(1, 3);
+    s.pad[d] = between(0, s.kernel[d] - 1);
+    s.dilation[d] = between(1, 2);
+    s.in[d] = s.dilation[d] * (s.kernel[d] - 1) + 1 + between(0, nd == 1 ? 40 : nd == 2 ? 9 : 4);
+    s.out[d] = conv_output_size(s.in[d], s.kernel[d], s.stride[d], s.pad[d], s.dilation[d]);
+  }
+  return s;
+}
+
+ConvShape square_conv(int64_t batch, int64_t c_in, int64_t c_out, int64_t side, int64_t kernel, int64_t pad) {
+  ConvShape s{};
+  s.nd = 2;
+  s.batch = batch;
+  s.groups = 1;
+  s.c_in = c_in;
+  s.c_out = c_out;
+  for (int d = 0; d < 2; ++d) {
+    s.in[d] = side;
+    s.kernel[d] = kernel;
+    s.stride[d] = s.dilation[d] = 1;
+    s.pad[d] = pad;
+    s.out[d] = conv_output_size(side, kernel, 1, pad, 1);
+  }
+  return s;
+}
+
+template <class T>
+void check_convs() {
+  for (int i = 0; i < 60; ++i) check_conv<T>(random_conv(1 + i % 3));
+  check_conv<T>(square_conv(7, 6, 16, 14, 5, 0));  // LeNet; a last chunk that is shorter
+  check_conv<T>(square_conv(2, 24, 20, 9, 1, 0));  // a plain matrix product
+  check_conv<T>(square_conv(19, 16, 32, 8, 3, 1));
+}
+
+//@POOLNORM@
+
+}  // namespace
+
+int main() {
+  for (const GemmBackend backend : {GemmBackend::Auto, GemmBackend::Own}) {
+    set_gemm_backend(backend);
+    check_gemms<float>();
+    check_gemms<double>();
+    check_thread_independence();
+  }
+  set_gemm_backend(GemmBackend::Auto);
+  check_integer_gemm();
+  for (const ConvBackend backend : {ConvBackend::Auto, ConvBackend::Im2col}) {
+    set_conv_backend(backend);
+    check_convs<float>();
+  }
+  set_conv_backend(ConvBackend::Auto);
+  check_convs<double>();
+  //@MAIN@
+  std::printf("%d checks, %d failures; instruction set %d, gemm %s, conv %s\n", checks, failures, instruction_set(),
+              gemm_backend_name(), conv_backend_name());
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sort, topk, kthvalue, unique, searchsorted: against PyTorch, NaN and ties included."""
+
+import gradstep as gs
+import numpy as np
+import pytest
+from parity import check, check_error, floats, ints, same, tensor, torch
+
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+SHAPES = [((), 0), ((1,), 0), ((0,), 0), ((9,), -1), ((4, 6), 0), ((4, 6), 1), ((3, 0, 2), 1), ((3, 4, 5), 1)]
+
+
+@pytest.mark.parametrize("shape,dim", SHAPES)
+@pytest.mark.parametrize("descending", [False, True])
+def test_sort_is_stable_along_every_axis(shape, dim, descending):
+    for x in (floats(*shape), ints(0, 3, *shape).astype(np.float64)):
+        check(lambda lib, x: lib.sort(x, dim=dim, descending=descending, stable=True), x)
+        check(lambda lib, x: x.argsort(dim=dim, descending=descending, stable=True), x, grad=False)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [50, 3000, 70000])
+def test_every_dtype_sorts_short_and_long(dtype, n):
+    a = ints(0, 2, n) if dtype == "bool" else ints(0 if dtype == "uint8" else -100, 100, n)
+    if dtype.startswith(("float", "bf")):
+        a = a + floats(n)
+    for descending in (False, True):
+        same(*[tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_nan_is_greatest_and_zeros_are_equal(dtype):
+    a = np.array([0.0, np.nan, -np.inf, -0.0, np.inf, 1.0, np.nan, 0.0, -1.0])
+    for descending in (False, True):
+        ours, theirs = [tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)]
+        same(ours, theirs)
+        same(1 / ours[0], 1 / theirs[0])  # the zeros kept their signs and places
+    same(*[tensor(lib, a, dtype).topk(3).values for lib in (gs, torch)])
+    same(*[tensor(lib, a, dtype).kthvalue(8).values for lib in (gs, torch)])
+
+
+def test_extreme_integers_sort():
+    a = np.array([2**63 - 1, -(2**63), 0, -1, 1, 2**40, -(2**40)])
+    same(*[tensor(lib, a).sort() for lib in (gs, torch)])
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("shape,dim,k", [((9,), 0, 3), ((9,), 0, 9), ((9,), 0, 0), ((4, 6), 0, 2), ((3, 4, 5), 1, 3)])
+def test_topk_values_and_gradients(shape, dim, k, largest):
+    check(lambda lib, x: x.topk(k, dim, largest=largest), floats(*shape))
+
+
+def test_topk_of_a_long_axis_and_of_a_scalar():
+    x = floats(100000)
+    for k in (1, 20, 50000):
+        same(*[tensor(lib, x).topk(k) for lib in (gs, torch)])
+    check(lambda lib, x: x.topk(1), np.float64(2.0))
+
+
+def test_unsorted_topk_holds_the_same_values():
+    x = floats(1000)
+    ours = tensor(gs, x).topk(30, sorted=False)
+    np.testing.assert_array_equal(np.sort(ours.values.numpy()), np.sort(x)[-30:])
+    np.testing.assert_array_equal(x[ours.indices.numpy()], ours.values.numpy())
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_kthvalue_with_gradients(keepdim):
+    for shape, dim, k in (((9,), 0, 1), ((4, 6), 0, 4), ((4, 6), 1, 3), ((), 0, 1)):
+        check(lambda lib, x, k=k, dim=dim: x.kthvalue(k, dim, keepdim), floats(*shape))
+
+
+def test_msort_sorts_the_first_axis():
+    check(lambda lib, x: lib.msort(x), floats(4, 3))
+
+
+def test_named_results():
+    s = gs.sort(gs.tensor([2.0, 1.0]))
+    assert s.values.tolist() == [1.0, 2.0] and s.indices.tolist() == [1, 0]
+    assert gs.tensor([2.0, 1.0]).topk(1).indices.tolist() == [0]
+
+
+# ---- unique ----
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (50,), (4, 6), (5000,)])
+def test_unique_elements_with_inverse_and_counts(shape):
+    for x in (ints(0, 9, *shape), ints(0, 9, *shape).astype(np.float32)):
+        check(lambda lib, x: lib.unique(x, return_inverse=True, return_counts=True), x, grad=False)
+        check(lambda lib, x: x.unique(return_counts=True), x, grad=False)
+        check(lambda lib, x: x.unique(), x, grad=False)
+        check(lambda lib, x: lib.unique_consecutive(x, return_inverse=True, return_counts=True), x, grad=False)
+
+
+def test_each_nan_is_unique():
+    x = np.array([np.nan, 1.0, np.nan, 1.0])
+    check(lambda lib, x: x.unique(return_counts=True), x, grad=False)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_unique_slices_along_an_axis(dim):
+    x = ints(0, 2, 6, 5, 2)
+    x[3] = x[1]
+    x[:, 4] = x[:, 0]
+    check(lambda lib, x: lib.unique(x, dim=dim, return_inverse=True, return_counts=True), x)
+    check(lambda lib, x: lib.unique_consecutive(x, dim=dim, return_inverse=True, return_counts=True), x)
+
+
+# ---- searchsorted ----
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_searchsorted_and_bucketize(right):
+    bounds, x = np.sort(ints(0, 20, 8)).astype(np.float64), ints(-2, 22, 3, 5).astype(np.float64)
+    rows = np.sort(floats(3, 8), axis=1)
+    check(lambda lib, b, x: lib.searchsorted(b, x, right=right), bounds, x, grad=False)
+    check(lambda lib, b, x: lib.bucketize(x, b, right=right), bounds, x, grad=False)
+    check(lambda lib, b, x: lib.searchsorted(b, x, right=right, out_int32=True), rows, floats(3, 5), grad=False)
+    check(lambda lib, b: lib.searchsorted(b, 7, right=right), bounds, grad=False)
+    check(lambda lib, b: lib.bucketize(7.5, b, right=right), bounds, grad=False)
+    check(lambda lib, b, x: lib.searchsorted(b, x, side="right"), bounds, x, grad=False)
+    shuffled = ints(0, 20, 8).astype(np.float64)
+    check(lambda lib, b, x: lib.searchsorted(b, x, sorter=b.argsort(stable=True)), shuffled, x, grad=False)
+
+
+# ---- errors ----
+
+ERRORS = [
+    lambda lib, x: x.sort(3),
+    lambda lib, x: x.topk(4),
+    lambda lib, x: x.topk(1, 3),
+    lambda lib, x: x.kthvalue(4),
+    lambda lib, x: x.kthvalue(0),
+    lambda lib, x: lib.unique(x, dim=3),
+    lambda lib, x: lib.searchsorted(x, lib.tensor([1.0])),
+    lambda lib, x: lib.searchsorted(x[0], x, side="foo"),
+    lambda lib, x: lib.searchsorted(x[0], x, side="left", right=True),
+    lambda lib, x: lib.searchsorted(x, 1.5),
+    lambda lib, x: lib.bucketize(lib.tensor([1.0]), x),
+]
+
+
+@pytest.mark.parametrize("number", range(len(ERRORS)))
+def test_a_bad_argument_raises_pytorchs_error(number):
+    check_error(ERRORS[number], floats(2, 3, dtype=np.float32))
