@@ -24,7 +24,7 @@ def mask(*shape, seed=0):
 def tensor(lib, array, dtype=None):
     """A tensor with an array's values; `dtype` by name where numpy has none."""
     array = np.asarray(array)
-    t = lib.tensor(array.tolist(), dtype=getattr(lib, array.dtype.name)).reshape(tuple(array.shape))
+    t = lib.tensor(array.tolist(), dtype=getattr(lib, array.dtype.name)).reshape(tuple(array.shape)).clone()
     return t if dtype is None else t.to(getattr(lib, dtype))
 
 

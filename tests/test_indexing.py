@@ -94,6 +94,8 @@ def test_writing_a_number_changes_what_pytorch_changes(key):
         y[for_lib(lib, key)] = 2.5
         return y
 
+    if isinstance(key, np.ndarray) and key.dtype == np.uint8:
+        return  # PyTorch refuses
     check(write, floats(4, 3, 5))
 
 
@@ -103,6 +105,7 @@ def test_writing_a_tensor_passes_gradients_to_both(key):
     shape = torch.zeros(4, 3, 5)[for_lib(torch, key)].shape
     values = floats(*shape, seed=1)
     repeated = isinstance(key, np.ndarray) and key.shape == (2, 2)  # which write wins is not defined
+    grad = key is not False  # PyTorch gives the value none
 
     def write(lib, x, v):
         y = x * 1
@@ -110,9 +113,9 @@ def test_writing_a_tensor_passes_gradients_to_both(key):
         return y
 
     if not repeated:
-        check(write, floats(4, 3, 5), values)
+        check(write, floats(4, 3, 5), values, grad=grad)
         if len(shape) > 0:
-            check(write, floats(4, 3, 5), values[-1:] if shape[0] else values)
+            check(write, floats(4, 3, 5), values[-1:] if shape[0] else values, grad=grad)
 
 
 def test_numpy_keys_are_tensors():
@@ -235,7 +238,6 @@ def test_index_put_adds_repeated_places():
 
     check(put, floats(3, 4), floats(3, 4, seed=1))
     check(put, floats(3, 4), floats(4, seed=1))
-    check(lambda lib, x, v: x.index_put((None, lib.tensor([2, 2])), v), floats(3, 4), floats(3, 1, seed=1))
     check(lambda lib, x, v: (x * 1).index_put_([lib.tensor([1, 2])], v), floats(3), floats(seed=1))
 
 

@@ -5,6 +5,8 @@ ways, hooks, errors; and against a reference that is written with plain tensor o
 import copy
 import itertools
 import pickle
+import subprocess
+import sys
 import warnings
 
 import gradstep as gs
@@ -133,12 +135,13 @@ def test_double_parameters_agree_to_many_digits(name):
 
 
 def test_sgd_is_pytorchs_to_the_last_bit():
+    cpu = torch.backends.cpu.get_cpu_capability()
+    if "AVX" not in cpu or gs._C._build_info()["instruction_set"] == "v2":
+        pytest.skip("one of the two rounds products on this machine: they have no FMA in common")
     for options in SGD_FLAGS:
         ours, _ = trajectory(gs, "SGD", options)
         theirs, _ = trajectory(torch, "SGD", options)
-        for a, b in zip(ours, theirs, strict=True):
-            # The elements after the last full vector are not fused in PyTorch: one ulp a step.
-            assert_close([a], [b], rtol=5e-7, atol=1e-7)
+        assert all((array(a) == array(b)).all() for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -146,7 +149,9 @@ def test_sgd_is_pytorchs_to_the_last_bit():
 def test_half_parameters_are_updated_in_float(name, dtype):
     options = {"lr": 0.05, "weight_decay": 0.1, **({"momentum": 0.9} if name == "SGD" else {})}
     ours, optimizer = trajectory(gs, name, options, dtype=dtype)
-    theirs, _ = trajectory(torch, name, {**options, "fused": True}, dtype=dtype)
+    # PyTorch 2.13's fused SGD is wrong for vectors of 16-bit types with weight decay; its other AdamW
+    # rounds every intermediate to 16 bits.
+    theirs, _ = trajectory(torch, name, {**options, "fused": name == "AdamW"}, dtype=dtype)
     step = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
     assert_close(ours, theirs, rtol=6 * step, atol=2 * step)
     for p in ours:
@@ -247,15 +252,11 @@ def test_fused_sgd_follows_the_reference(options):
 
 
 def test_deprecated_order_of_add_warns():
-    for lib in (gs, torch):
-        t = lib.ones(3)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            t.add_(-0.5, lib.ones(3))
-        assert t.tolist() == [0.5, 0.5, 0.5]
-    if not hasattr(gs, "_warned_once"):
-        with pytest.warns(UserWarning, match="This overload of add_ is deprecated"):
-            gs.ones(3).add_(0.5, gs.ones(3))
+    # PyTorch warns once in a process, so the warning is looked for in a fresh one.
+    code = "import gradstep as gs; t = gs.ones(3); t.add_(-0.5, gs.ones(3)); print(t.tolist())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[0.5, 0.5, 0.5]"
+    assert "This overload of add_ is deprecated:\n\tadd_(Number alpha, Tensor other)" in run.stderr
 
 
 # ---- gradients ----
@@ -616,8 +617,7 @@ def test_errors_are_pytorchs(failure):
         function(torch)
     with pytest.raises(type(theirs.value)) as ours:
         function(gs)
-    expected = str(theirs.value).replace("torch.FloatTensor", "gradstep.Tensor")
-    assert str(ours.value) == expected
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_duplicate_parameters_warn():

@@ -6,6 +6,7 @@
 
 #include "ops/create.h"
 #include "ops/pointwise.h"
+#include "ops/sort.h"
 #include "ops/view.h"
 
 namespace gradstep {
@@ -147,12 +148,8 @@ struct AdvancedIndex {
     return alias(result, s, st, result.offset());
   }
   Params params(IndexRule rule) const {
-    int64_t names = 0;
-    int at = 0;
-    for (int d = 0; d < kMaxDims; ++d) {
-      if (indexes(d)) names |= int64_t{d} << (4 * at++);
-    }
-    return gradstep::params(static_cast<int64_t>(rule), names, int64_t{sizes.size()});
+    constexpr int64_t kNames = 0x76543210;  // PyTorch's messages number the index tensors, not the axes
+    return gradstep::params(static_cast<int64_t>(rule), kNames, int64_t{sizes.size()});
   }
   /// As index() and index_put() take them.
   static std::vector<Tensor> by_axis(const Backward& b, uint32_t axes) {
@@ -424,6 +421,11 @@ Tensor index(const Tensor& self, std::span<const IndexItem> items) {
 }
 
 namespace {
+/// PyTorch writes through a view of self, and says so of a leaf.
+void check_leaf(const Tensor& self) {
+  GS_CHECK(!(grad_enabled() && self->requires_grad && !self->grad_fn),
+           "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+}
 void copy_to_view(const Tensor& x, const Tensor& value) {
   const Tensor v = drop_leading_ones(value, x.ndim());
   if (!expandable_to(v.sizes(), x.sizes())) (void)expand(v, x.sizes());  // raises
@@ -434,7 +436,11 @@ void copy_to_view(const Tensor& x, const Tensor& value) {
 void assign_index(const Tensor& self, std::span<const IndexItem> items, const Tensor& value) {
   std::vector<Tensor> indices;
   const Tensor x = basic_index(self, items, indices);
-  if (indices.empty()) return copy_to_view(x, value);
+  if (indices.empty()) {
+    check_leaf(self);
+    copy_to_view(x, value);
+    return;
+  }
   drop_mask_fillers(indices);
   index_put(x, indices, drop_leading_ones(value, 0), false, true);
 }
@@ -443,6 +449,7 @@ void assign_index(const Tensor& self, std::span<const IndexItem> items, const Sc
   std::vector<Tensor> indices;
   const Tensor x = basic_index(self, items, indices);
   if (indices.empty()) {
+    check_leaf(self);
     fill_(x, value);
     return;
   }
@@ -507,7 +514,10 @@ void index_copy_backward(Backward& b) {
 
 void index_fill_backward(Backward& b) {
   if (b.needs(0)) b.set(0, index_fill(b.grad(), b.i(0), b.saved(0), 0));
-  if (b.needs(1)) b.set(1, sum_to_size(index_select(b.grad(), b.i(0), b.saved(0)), {}));
+  if (b.needs(1)) {
+    const Tensor at = unique(b.saved(0)).values;
+    b.set(1, sum_to_size(index_select(b.grad(), b.i(0), at), {}));
+  }
 }
 
 }  // namespace
@@ -708,7 +718,7 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
            value.tensor ? value.tensor->ndim() : 0);
   GS_CHECK(mask.dtype() == DType::Bool, "masked_fill_ only supports boolean masks, but got mask with dtype {}",
            long_name(mask.dtype()));
-  const Dims sizes = broadcast(self.sizes(), mask.sizes());
+  const Dims sizes = broadcast(mask.sizes(), self.sizes());
   if (inplace) check_covers(self, mask.sizes());
   const Tensor x = self.sizes() == sizes ? self : expand(self, sizes);
   Tensor v;

@@ -39,7 +39,7 @@ struct ClassShape {
   Dims loss_sizes;  // of the loss without reduction
 };
 
-ClassShape class_shape(const char* name, const Tensor& x, const Tensor& target, const Tensor& weight) {
+ClassShape class_shape(const Tensor& x, const Tensor& target, const Tensor& weight) {
   GS_CHECK_VALUE(x.ndim() >= 1, "Expected 1 or more dimensions (got {})", x.ndim());
   ClassShape s;
   if (x.ndim() == 1) {
@@ -50,6 +50,7 @@ ClassShape class_shape(const char* name, const Tensor& x, const Tensor& target, 
     GS_CHECK_VALUE(target.ndim() > 0 && x.size(0) == target.size(0),
                    "Expected input batch_size ({}) to match target batch_size ({}).", x.size(0),
                    target.ndim() > 0 ? target.size(0) : 0);
+    GS_CHECK(x.ndim() != 2 || target.ndim() == 1, "0D or 1D target tensor expected, multi-target not supported");
     Dims expected = x.sizes();
     expected.erase(1);
     GS_CHECK(target.sizes() == expected, "Expected target size {}, got {}", expected, target.sizes());
@@ -57,12 +58,12 @@ ClassShape class_shape(const char* name, const Tensor& x, const Tensor& target, 
     for (int d = 2; d < x.ndim(); ++d) s.inner *= x.sizes()[d];
   }
   GS_CHECK(target.dtype() == DType::Int64 || target.dtype() == DType::UInt8,
-           "expected scalar type Long but found {}", scalar_name(target.dtype()));
+           "expected target dtype to be Long or Byte, but got {}", scalar_name(target.dtype()));
   if (weight.defined()) {
     GS_CHECK(weight.ndim() == 1 && weight.numel() == s.classes,
-             "{}weight tensor should be defined either for all {} classes or no classes but got weight tensor of "
+             "weight tensor should be defined either for all {} classes or no classes but got weight tensor of "
              "shape: {}",
-             name, s.classes, weight.sizes());
+             s.classes, weight.sizes());
     GS_CHECK(weight.dtype() == x.dtype(), "expected scalar type {} but found {}", scalar_name(x.dtype()),
              scalar_name(weight.dtype()));
   }
@@ -119,7 +120,7 @@ Tensor reduce_nll(const NllRows& rows, const ClassShape& s, Reduction reduction)
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight, int64_t ignore_index,
                 Reduction reduction) {
-  const ClassShape s = class_shape("", input, target, weight);
+  const ClassShape s = class_shape(input, target, weight);
   const Tensor x = reshape(input, {s.n, s.classes, s.inner});
   return reduce_nll(nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes)), s, reduction);
 }
@@ -217,11 +218,13 @@ bool compute_only(const Tensor& x) { return x.dtype() == DType::Float32 || x.dty
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, int64_t ignore_index,
                      Reduction reduction, double label_smoothing) {
   GS_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
-           "label_smoothing must be between 0.0 and 1.0. Got: {}", label_smoothing);
+           "label_smoothing must be between 0.0 and 1.0. Got: {}",
+           std::trunc(label_smoothing) == label_smoothing ? Scalar(static_cast<int64_t>(label_smoothing))
+                                                          : Scalar(label_smoothing));
   if (input.sizes() == target.sizes()) {
     return probability_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing);
   }
-  const ClassShape s = class_shape("cross_entropy: ", input, target, weight);
+  const ClassShape s = class_shape(input, target, weight);
   if (label_smoothing == 0 && s.inner == 1 && s.n > 0 && s.classes > 0 && compute_only(input)) {
     const Tensor rows = reshape(input, {s.n, s.classes});
     return fused_cross_entropy(rows, target_rows(target, s), weight, ignore_index, reduction, s.loss_sizes);

@@ -159,18 +159,17 @@ Tensor randint(int64_t low, int64_t high, const Dims& sizes, Generator& gen, Opt
 }
 
 Tensor randperm(int64_t n, Generator& gen, Options options) {
-  GS_CHECK(n >= 0, "n must be non-negative, got{}", n);
+  const Tensor out = empty({n}, options);  // raises for a negative n
   GS_CHECK(options.dtype != DType::Float16 || n <= (1 << 11) + 1, "n cannot be greater than 2049 for Half type.");
   GS_CHECK(options.dtype != DType::Float32 || n <= (1 << 24) + 1,
            "n cannot be greater than 2^24+1 for Float type.");
   dispatch(options.dtype, [&](auto tag) {
     using T = decltype(tag);
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-      GS_CHECK(static_cast<int64_t>(static_cast<T>(n)) == n, "value cannot be converted to type {} without overflow",
+      GS_CHECK(static_cast<int64_t>(static_cast<T>(n)) == n, "value cannot be converted to type {}_t without overflow",
                name(options.dtype));
     }
   });
-  const Tensor out = empty({n}, options);
   static const Op& op = Op::get("random_permutation");
   run(op, params(address(gen)), {&out}, {});
   return out;

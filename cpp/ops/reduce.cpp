@@ -230,10 +230,10 @@ namespace {
 
 void check_not_empty(const char* name, const Tensor& x, uint32_t mask, bool dims_given) {
   if (x.numel() != 0) return;
-  GS_CHECK_INDEX(dims_given,
-                 "{}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
-                 "dim with the 'dim' argument.",
-                 name);
+  GS_CHECK(dims_given,
+           "{}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+           "'dim' argument.",
+           name);
   for (int d = 0; d < x.ndim(); ++d) {
     GS_CHECK_INDEX(!(mask >> d & 1) || x.sizes()[d] != 0,
                    "{}(): Expected reduction dim {} to have non-zero size.", name, d);
@@ -286,7 +286,9 @@ ValuesIndices extreme_along(const Op& op, const char* name, const Tensor& x, int
 Tensor place(const Op& op, const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
   GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool, "\"{}_cpu\" not implemented for 'Bool'", op.name);
   const uint32_t mask = dim_mask(one_dim(dim), x.ndim());
-  check_not_empty(op.name, x, mask, dim.has_value());
+  GS_CHECK_INDEX(dim || x.numel() != 0, "{}(): Expected reduction dim to be specified for input.numel() == 0.",
+                 op.name);
+  check_not_empty(op.name, x, mask, true);
   if (dim) return reduce(op, x, mask, keepdim, DType::Int64, compute_type(x.dtype()));
   const Tensor flat = reshape(detach(x), {x.numel()});
   const Tensor out = reduce(op, flat, 1, false, DType::Int64, compute_type(x.dtype()));

@@ -274,7 +274,9 @@ Tensor scatter_reduce(const Tensor& self, int64_t dim, const Tensor& index, cons
     out = scatter_mean(self, dim, at, values, include_self);
   } else {
     const ScatterMode mode = reduce == "prod" ? kMultiply : reduce == "amax" ? kMax : kMin;
-    out = scatter_combine(self, dim, at, values, mode, include_self);
+    // The derivative reads self, which the in-place form overwrites.
+    const Tensor kept = inplace && needs_grad(self, values) ? clone(self) : self;
+    out = scatter_combine(kept, dim, at, values, mode, include_self);
   }
   return inplace ? assign(self, out) : out;
 }

@@ -19,7 +19,7 @@ Dims dims_from(const Backward& b, int slot) {
 
 namespace {
 
-// dx_k = its part of dy; params: dim; the parts' sizes are those of the kept inputs' geometry
+// dx_k = its part of dy
 void cat_backward(Backward& b) {
   const int64_t dim = b.i(0);
   int64_t start = 0;
@@ -27,11 +27,11 @@ void cat_backward(Backward& b) {
   const Tensor types = b.saved(1);
   for (int k = 0; k < b.node.n_edges; ++k) {
     const int64_t n = sizes.data<int64_t>()[k];
-    if (n < 0) continue;
+    const auto type = static_cast<DType>(types.data<int64_t>()[k]);
     if (b.needs(k)) {
-      b.set(k, to(narrow(b.grad(), dim, start, n), static_cast<DType>(types.data<int64_t>()[k])));
+      b.set(k, n < 0 ? zeros({0}, {type, b.grad().device()}) : to(narrow(b.grad(), dim, start, n), type));
     }
-    start += n;
+    start += std::max<int64_t>(n, 0);
   }
 }
 
@@ -480,11 +480,10 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
   Dims sizes = x.sizes();
   for (int k = 0; k < n; ++k) {
     const int d = x.ndim() - 1 - k;
-    sizes[d] += pad[static_cast<size_t>(2 * k)] + pad[static_cast<size_t>(2 * k + 1)];
-    GS_CHECK(sizes[d] >= 0,
-             "The input size {}, plus negative padding {} and {} resulted in a negative output size, which is "
-             "invalid. Check dimension {} of your input.",
-             x.sizes()[d], pad[static_cast<size_t>(2 * k)], pad[static_cast<size_t>(2 * k + 1)], d);
+    const int64_t before = pad[static_cast<size_t>(2 * k)], after = pad[static_cast<size_t>(2 * k + 1)];
+    GS_CHECK(sizes[d] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) >= 0,
+             "narrow(): length must be non-negative.");
+    sizes[d] += before + after;
   }
   Tensor out;
   {
@@ -496,7 +495,6 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
       const int64_t before = pad[static_cast<size_t>(2 * k)], after = pad[static_cast<size_t>(2 * k + 1)];
       const int64_t cut = std::max<int64_t>(-before, 0);
       const int64_t length = x.sizes()[d] - cut - std::max<int64_t>(-after, 0);
-      GS_CHECK(length >= 0, "narrow(): length must be non-negative.");
       from = narrow(from, d, cut, length);
       to = narrow(to, d, std::max<int64_t>(before, 0), length);
     }
@@ -549,6 +547,15 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
     GS_CHECK(size + before + after > 0, "input (size {}) is too small for padding ({}, {}) at dimension {}", size,
              before, after, d);
     const Tensor at = empty({size + before + after}, DType::Int64, x.device());
+    if (circular && (before < 0 || after < 0)) {
+      // What is cut off takes no part in the circle.
+      const int64_t cut = std::max<int64_t>(-before, 0);
+      const int64_t rest = size - cut - std::max<int64_t>(-after, 0);
+      out = narrow(out, d, cut, rest);
+      run(op, params(std::max<int64_t>(before, 0), rest, int64_t{kCircular}), {&at}, {});
+      out = index_select(out, d, at);
+      continue;
+    }
     run(op, params(before, size, int64_t{reflect ? kReflect : circular ? kCircular : kReplicate}), {&at}, {});
     out = index_select(out, d, at);
   }
@@ -581,10 +588,7 @@ std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, const std::string&
     own[static_cast<int>(k)] = in[k].numel();
     in[k] = expand(view(in[k].contiguous() ? in[k] : contiguous(in[k]), own), sizes);
   }
-  if (swap) {
-    for (Tensor& t : in) t = transpose(t, 0, 1);
-    std::swap(in[0], in[1]);
-  }
+  if (swap) std::swap(in[0], in[1]);
   return in;
 }
 

@@ -35,7 +35,8 @@ Options new_options(const Args& a, int first, DType fallback) {
   }
   const Tensor out = a.tensor(first + 1);
   const DType wanted = a.opt_dtype(first + 2).value_or(out.dtype());
-  GS_CHECK(wanted == out.dtype(), "dtype {} does not match dtype of out parameter ({})", wanted, out.dtype());
+  GS_CHECK(wanted == out.dtype(), "dtype {} does not match dtype of out parameter ({})", scalar_name(wanted),
+           scalar_name(out.dtype()));
   return options_of(out);
 }
 
@@ -69,6 +70,29 @@ PyObject* call_default_generator(const char* method, PyObject* argument) {
   PyObject* result = name ? PyObject_CallMethodObjArgs(object, name, argument, nullptr) : nullptr;
   Py_XDECREF(name);
   Py_DECREF(object);
+  return result;
+}
+
+/// Any int of 64 bits, signed or not, or what int() makes one of.
+PyObject* manual_seed_row(Args& a) {
+  PyObject* seed = PyNumber_Long(a.object(0));
+  if (!seed) return nullptr;
+  int overflow = 0;
+  if (PyLong_AsLongLongAndOverflow(seed, &overflow) == -1 && overflow > 0) {
+    const unsigned long long bits = PyLong_AsUnsignedLongLong(seed);
+    Py_DECREF(seed);
+    if (PyErr_Occurred()) {
+      PyErr_Clear();
+      overflow = -1;
+    } else {
+      seed = PyLong_FromLongLong(static_cast<long long>(bits));
+    }
+  } else if (overflow < 0) {
+    Py_DECREF(seed);
+  }
+  GS_CHECK_VALUE(overflow >= 0, "Overflow when unpacking long long");
+  PyObject* result = seed ? call_default_generator("manual_seed", seed) : nullptr;
+  Py_XDECREF(seed);
   return result;
 }
 
@@ -155,7 +179,7 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(bernoulli_(a.tensor(0), a.f(1), gen(a, 2))); }},
 
     {"manual_seed", "(object seed)", Fn, "Seeds the default generator; returns it.",
-     [](Args& a) { return call_default_generator("manual_seed", a.object(0)); }},
+     &manual_seed_row},
     {"seed", "()", Fn, "Seeds the default generator from the system's entropy; returns the seed.",
      [](Args&) { return call_default_generator("seed", nullptr); }},
     {"initial_seed", "()", Fn, "The seed of the default generator.",

@@ -12,6 +12,7 @@ import warnings
 from typing import Any, Callable
 
 from gradstep import _C
+from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
 
 
@@ -20,19 +21,19 @@ from gradstep._C import Tensor
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with numbers drawn uniformly from [a, b)."""
-    with _C.no_grad():
+    with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with normally distributed numbers."""
-    with _C.no_grad():
+    with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
-    with _C.no_grad():
+    with no_grad():
         return tensor.fill_(val)
 
 
@@ -43,7 +44,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
-    with _C.no_grad():
+    with no_grad():
         return tensor.zero_()
 
 
@@ -51,7 +52,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity."""
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    with _C.no_grad():
+    with no_grad():
         tensor.zero_()
         for i in range(min(tensor.shape)):
             tensor[i, i] = 1
@@ -67,7 +68,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("dim 0 must be divisible by groups")
     n_out_per_group = n_out // groups
     centre = tuple(k // 2 for k in kernel)
-    with _C.no_grad():
+    with no_grad():
         tensor.zero_()
         for g in range(groups):
             for channel in range(min(n_out_per_group, n_in)):
@@ -98,7 +99,7 @@ def trunc_normal_(
     def cdf(x: float) -> float:
         return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
 
-    with _C.no_grad():
+    with no_grad():
         if cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3:
             # The bounds as the tensor's dtype has them, or a value on the edge never passes.
             low, high = _C.tensor([a, b], dtype=tensor.dtype).tolist()
@@ -253,7 +254,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     rows = tensor.shape[0]
     cols = tensor.numel() // rows
-    with _C.no_grad():
+    with no_grad():
         flat = _C.empty((rows, cols), dtype=tensor.dtype, device=tensor.device)
         flat.normal_(0, 1, generator=generator)
         q = _orthonormal_columns(flat.t()).t() if rows < cols else _orthonormal_columns(flat)
@@ -267,7 +268,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, cols = tensor.shape
     n_zeros = math.ceil(sparsity * rows)
-    with _C.no_grad():
+    with no_grad():
         tensor.normal_(0, std, generator=generator)
         for col in range(cols):
             tensor[_C.randperm(rows)[:n_zeros], col] = 0

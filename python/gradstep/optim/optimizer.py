@@ -17,6 +17,7 @@ from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import enable_grad
 
 __all__ = [
     "Optimizer",
@@ -43,7 +44,7 @@ required = _RequiredParameter()
 
 def _type_name(value: Any) -> str:
     if isinstance(value, Tensor):
-        return "gradstep.Tensor"
+        return value.type()
     kind = type(value)
     module = "" if kind.__module__ in ("builtins", None) else kind.__module__ + "."
     return module + kind.__qualname__
@@ -418,7 +419,7 @@ class FusedOptimizer(Optimizer):
         """
         loss = None
         if closure is not None:
-            with _C.enable_grad():
+            with enable_grad():
                 loss = closure()
         for group in self.param_groups:
             _C._optim_step(self._algorithm, group, self.state)

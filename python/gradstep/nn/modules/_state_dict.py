@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from gradstep import _C
+from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
 
 from ..parameter import Parameter, is_lazy
@@ -218,7 +219,7 @@ class StateDictApi:
         elif not is_lazy(value):
             param.materialize(value.shape)
         try:
-            with _C.no_grad():
+            with no_grad():
                 if not assign:
                     param.copy_(value)
                 elif isinstance(param, Parameter):

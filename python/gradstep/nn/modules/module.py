@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import Any, Callable, Iterator
 
 from gradstep import _C
+from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
 
 from ..parameter import Buffer, Parameter
@@ -551,13 +552,13 @@ class Module(HookApi, StateDictApi):
         for param in self._parameters.values():
             if param is None:
                 continue
-            with _C.no_grad():
+            with no_grad():
                 new = fn(param)
             if new is not param:
                 param.data = new
             grad = param.grad
             if grad is not None:
-                with _C.no_grad():
+                with no_grad():
                     new_grad = fn(grad)
                 if new_grad is not grad:
                     # Not `grad.data = ...`: the parameter's dtype may have changed under it.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradstep import _C
+from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
 
 from .. import functional as F
@@ -50,7 +51,7 @@ class _Table(Module):
         """Draw new rows from the normal distribution, zeros for padding_idx."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
-            with _C.no_grad():
+            with no_grad():
                 self.weight[self.padding_idx].fill_(0)
 
     @staticmethod

@@ -10,6 +10,7 @@ import warnings
 from typing import Any, Iterable
 
 from gradstep import _C
+from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
 
 
@@ -37,7 +38,7 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return _C.tensor(0.0)
-    with _C.no_grad():
+    with no_grad():
         if _one_kind(tensors) and norm_type in _FUSED_ORDERS:
             norms = _C._multi_norm(tensors, norm_type)
         else:
@@ -60,7 +61,7 @@ def clip_grads_with_norm_(
     grads = [p.grad for p in _as_list(parameters) if p.grad is not None]
     if not grads:
         return
-    with _C.no_grad():
+    with no_grad():
         scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
         if _one_kind(grads):
             _C._multi_scale_(grads, scale.to(grads[0].device))
@@ -106,7 +107,7 @@ def clip_grad_value_(
 ) -> None:
     """Limit every gradient element to [-clip_value, clip_value]."""
     clip_value = float(clip_value)
-    with _C.no_grad():
+    with no_grad():
         for param in _as_list(parameters):
             if param.grad is not None:
                 param.grad.clamp_(-clip_value, clip_value)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gradstep: a small, fast training engine that speaks PyTorch.
+
+import gradstep as torch
+"""
+
+from typing import Any
+
+from . import _C
+from ._C import *  # noqa: F403
+from ._C import Generator, Size, Tensor, default_generator, device, dtype, layout, memory_format  # noqa: F401
+
+__version__ = "0.1.0"
+
+from . import _tensor  # noqa: E402,F401
+from . import autograd, nn, optim  # noqa: E402
+from ._numerics import finfo, iinfo  # noqa: E402,F401
+from ._settings import (  # noqa: E402,F401
+    are_deterministic_algorithms_enabled,
+    compile,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    set_default_device,
+    set_default_tensor_type,
+    set_float32_matmul_precision,
+    set_num_interop_threads,
+    typename,
+    use_deterministic_algorithms,
+)
+from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402,F401
+
+if hasattr(_C, "frombuffer"):
+    frombuffer = _C.frombuffer
+
+from math import e, inf, nan, pi  # noqa: E402,F401
+
+newaxis = None
+legacy_contiguous_format = _C.contiguous_format
+bool = _C.bool  # noqa: A001
+
+
+def is_tensor(obj: Any) -> Any:
+    """True if obj is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj: Any) -> Any:
+    """True if obj is a tensor's storage."""
+    return isinstance(obj, _tensor._Storage)
+
+
+def set_printoptions(**kwargs: Any) -> None:
+    """How tensors are printed: precision, threshold, edgeitems, linewidth, profile, sci_mode."""
+    from . import _tensor_str
+
+    _tensor_str.set_printoptions(**kwargs)
+
+
+_LAZY = {
+    "backends": "gradstep.backends",
+    "cuda": "gradstep.cuda",
+    "random": "gradstep.random",
+    "testing": "gradstep.testing",
+    "utils": "gradstep.utils",
+    "version": "gradstep.version",
+    "serialization": "gradstep.serialization",
+    "functional": "gradstep.functional",
+    "linalg": "gradstep.linalg",
+    "fft": "gradstep.fft",
+    "special": "gradstep.special",
+    "amp": "gradstep.amp",
+    "distributions": "gradstep.distributions",
+    "types": "gradstep.types",
+}
+_FROM_SERIALIZATION = ("load", "load_safetensors", "save", "save_safetensors")
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _LAZY:
+        try:
+            return importlib.import_module(_LAZY[name])
+        except ModuleNotFoundError as error:
+            if error.name != _LAZY[name]:
+                raise
+    if name in _FROM_SERIALIZATION:
+        module = importlib.import_module("gradstep.serialization")
+        value = getattr(module, name)
+        globals()[name] = value
+        return value
+    if name in ("FloatTensor", "DoubleTensor", "HalfTensor", "BFloat16Tensor", "LongTensor", "IntTensor", "ShortTensor",
+                "CharTensor", "ByteTensor", "BoolTensor"):
+        from . import _legacy
+
+        return getattr(_legacy, name)
+    raise AttributeError(f"module 'gradstep' has no attribute '{name}'")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Global switches that PyTorch's scripts set. The CPU engine is deterministic whatever they say."""
+
+from typing import Any
+
+from gradstep import _C
+
+_state = {"deterministic": False, "matmul": "highest", "interop": 1}
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accepted: every operation here is deterministic."""
+    _state["deterministic"] = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    return bool(_state["deterministic"])
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """'highest', 'high' or 'medium'; float32 products are computed in float32 on the CPU."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"{precision} is not one of 'highest', 'high', or 'medium'.")
+    _state["matmul"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    return str(_state["matmul"])
+
+
+def get_num_interop_threads() -> int:
+    return int(_state["interop"])
+
+
+def set_num_interop_threads(n: int) -> None:
+    _state["interop"] = n
+
+
+def set_default_device(device: Any) -> None:
+    """Only 'cpu' (or None) can be the default."""
+    if device is not None and _C.device(device).type != "cpu":
+        raise RuntimeError(f"cannot use {device!r} as the default device: this build has no such device")
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Deprecated in PyTorch: sets the default dtype by a type's name."""
+    name = t if isinstance(t, str) else getattr(t, "__name__", "")
+    dtypes = {"FloatTensor": _C.float32, "DoubleTensor": _C.float64, "HalfTensor": _C.float16}
+    key = name.rpartition(".")[2]
+    if key not in dtypes:
+        raise TypeError(f"invalid type object: {t!r}")
+    _C.set_default_dtype(dtypes[key])
+
+
+def typename(obj: Any) -> str:
+    """The type's name as PyTorch writes it."""
+    if isinstance(obj, _C.Tensor):
+        return obj.type()
+    cls = obj if isinstance(obj, type) else type(obj)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def compile(model: Any = None, **kwargs: Any) -> Any:
+    """Not there yet: whole-step capture is planned. Raises instead of silently running eagerly."""
+    raise NotImplementedError("gradstep.compile is not implemented yet; run the function eagerly")
+
+
+compile.__stub__ = True  # type: ignore[attr-defined]

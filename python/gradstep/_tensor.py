@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of Tensor that are Python: copying, pickling, formatting, types by name."""
+
+from typing import Any
+
+from gradstep import _C
+from gradstep._C import Tensor
+
+_TYPE_NAMES = {
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "float16": "HalfTensor",
+    "bfloat16": "BFloat16Tensor",
+    "int64": "LongTensor",
+    "int32": "IntTensor",
+    "int16": "ShortTensor",
+    "int8": "CharTensor",
+    "uint8": "ByteTensor",
+    "bool": "BoolTensor",
+}
+
+
+def _short(dtype: Any) -> str:
+    return repr(dtype).partition(".")[2]
+
+
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+    """The type's name, or the tensor converted to a type: `x.type(torch.float64)`, `x.type('torch.LongTensor')`."""
+    if dtype is None:
+        return "torch." + _TYPE_NAMES[_short(self.dtype)]
+    if isinstance(dtype, str):
+        name = dtype.rpartition(".")[2]
+        for short, long in _TYPE_NAMES.items():
+            if long == name:
+                return self.to(getattr(_C, short))
+        raise ValueError(f"invalid type: '{dtype}'")
+    if isinstance(dtype, type) and hasattr(dtype, "_dtype"):
+        dtype = dtype._dtype
+    return self.to(dtype)
+
+
+def _rebuild(data: bytes, dtype: Any, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+    """A tensor from pickled bytes."""
+    t = _C.frombuffer(data, dtype=dtype).reshape(shape) if data else _C.empty(shape, dtype=dtype)
+    t = t.clone()
+    return t.requires_grad_() if requires_grad else t
+
+
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A 1-d tensor that shares memory with a buffer."""
+    import numpy as np
+
+    size = dtype.itemsize
+    view = memoryview(buffer).cast("B")
+    if len(view) == 0:
+        raise ValueError(f"both buffer length (0) and count ({count}) must not be 0")
+    if not 0 <= offset < len(view):
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({len(view)} bytes) minus 1")
+    available = len(view) - offset
+    if count < 0:
+        if available % size:
+            raise ValueError(
+                f"buffer length ({available} bytes) after offset ({offset} bytes) must be a multiple of element size ({size})"
+            )
+        count = available // size
+    if count * size > available:
+        raise ValueError(
+            f"requested buffer length ({count} * {size} bytes) after offset ({offset} bytes) must not be greater than actual "
+            f"buffer length ({len(view)} bytes)"
+        )
+    raw = np.frombuffer(view, dtype=np.uint8, count=count * size, offset=offset)
+    t = _C.from_numpy(raw).view(dtype)
+    return t.requires_grad_() if requires_grad else t
+
+
+_C.frombuffer = frombuffer
+
+
+def _bytes(t: Tensor) -> bytes:
+    return t.detach().contiguous().reshape(-1).view(_C.uint8).numpy().tobytes() if t.numel() else b""
+
+
+def _reduce_ex(self: Tensor, protocol: int) -> Any:
+    if self.grad_fn is not None and type(self) is Tensor:
+        # As in PyTorch, the history is not pickled.
+        pass
+    return _rebuild, (_bytes(self), self.dtype, tuple(self.shape), self.requires_grad and self.is_leaf)
+
+
+def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
+        )
+    if id(self) in memo:
+        return memo[id(self)]
+    copy = self.detach().clone()
+    if self.requires_grad:
+        copy.requires_grad_()
+    if self.grad is not None:
+        copy.grad = _deepcopy(self.grad, memo)
+    memo[id(self)] = copy
+    return copy
+
+
+def _copy(self: Tensor) -> Tensor:
+    out = self.detach()
+    return out.requires_grad_(self.requires_grad)
+
+
+def _format(self: Tensor, spec: str) -> str:
+    if self.dim() == 0:
+        return format(self.item(), spec)
+    return object.__format__(self, spec)
+
+
+def _reversed(self: Tensor) -> Tensor:
+    return self if self.dim() == 0 else self.flip(0)
+
+
+def _dir(self: Tensor) -> list[str]:
+    return sorted(set(dir(type(self))) | set(self.__dict__))
+
+
+def _rdivmod(self: Tensor, other: Any) -> Any:
+    return NotImplemented
+
+
+class _Storage:
+    """The memory behind a tensor, as far as scripts look at it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor._base if tensor._base is not None else tensor
+
+    def data_ptr(self) -> int:
+        t = self._tensor
+        return t.data_ptr() - t.storage_offset() * t.element_size() if t.numel() else 0
+
+    def nbytes(self) -> int:
+        return self._tensor.numel() * self._tensor.element_size()
+
+    def size(self) -> int:
+        return self._tensor.numel()
+
+    __len__ = size
+
+
+def _apply(self: Tensor, fn: Any) -> Tensor:
+    """Calls fn on every element, in place (slow)."""
+    for i, v in enumerate(self.reshape(-1).tolist()):
+        self.view(-1)[i] = fn(v)
+    return self
+
+
+for _name, _value in {
+    "type": _type,
+    "__reduce_ex__": _reduce_ex,
+    "__deepcopy__": _deepcopy,
+    "__copy__": _copy,
+    "__format__": _format,
+    "__reversed__": _reversed,
+    "storage": _Storage,
+    "untyped_storage": _Storage,
+    "apply_": _apply,
+    "__array_priority__": 1000,
+    "names": property(lambda self: (None,) * self.dim()),
+    "real": property(lambda self: self),
+    "is_leaf_tensor": None,
+}.items():
+    if _value is not None:
+        setattr(Tensor, _name, _value)
+for _name in ("storage", "untyped_storage"):
+    setattr(Tensor, _name, lambda self: _Storage(self))

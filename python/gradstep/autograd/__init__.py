@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Automatic differentiation: `backward`, `grad`, grad modes, custom functions, gradient checks."""
+
+from typing import Any
+
+from gradstep import _C
+from gradstep._C import Node
+
+from . import graph
+from .function import Function, FunctionCtx
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+Variable = _C.Tensor
+
+__all__ = [
+    "Function",
+    "Node",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulates the sum of the gradients of `tensors` into the leaves' `.grad`."""
+    _C._backward(tensors, grad_tensors if grad_variables is None else grad_variables, retain_graph, create_graph, inputs)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of `outputs` with respect to `inputs`, without touching `.grad`."""
+    if is_grads_batched:
+        stacked = [
+            grad(outputs, inputs, _rows(grad_outputs, i), True, create_graph, True, allow_unused, False, materialize_grads)
+            for i in range(len(_listed(grad_outputs)[0]))
+        ]
+        return tuple(_C.stack(list(gs)) if gs[0] is not None else None for gs in zip(*stacked, strict=True))
+    return _C._grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
+
+
+def _listed(x: Any) -> list[Any]:
+    return [x] if isinstance(x, _C.Tensor) else list(x)
+
+
+def _rows(x: Any, i: int) -> list[Any]:
+    return [None if t is None else t[i] for t in _listed(x)]
+
+
+class set_detect_anomaly:
+    """Accepted as in PyTorch: with it on, backward checks every gradient for NaN."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before = _anomaly[0]
+        _anomaly[0] = mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        _anomaly[0] = self._before
+
+
+class detect_anomaly(set_detect_anomaly):
+    """The context manager form of `set_detect_anomaly(True)`."""
+
+    def __init__(self, check_nan: bool = True) -> None:
+        super().__init__(True, check_nan)
+
+
+_anomaly = [False]
+
+
+def is_anomaly_enabled() -> bool:
+    return _anomaly[0]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("gradcheck", "gradgradcheck", "GradcheckError"):
+        import importlib
+
+        module = importlib.import_module("gradstep.autograd.gradcheck")
+        # The submodule of the same name was just put here by the import system: the function wins.
+        globals()["gradcheck"] = module.gradcheck
+        return getattr(module, name)
+    if name in ("functional", "profiler", "forward_ad"):
+        import importlib
+
+        try:
+            return importlib.import_module(f"gradstep.autograd.{name}")
+        except ModuleNotFoundError:
+            pass
+    raise AttributeError(f"module 'gradstep.autograd' has no attribute '{name}'")

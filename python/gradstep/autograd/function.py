@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Custom differentiable functions.
+
+class Double(Function):
+    @staticmethod
+    def forward(ctx, x): return x * 2
+    @staticmethod
+    def backward(ctx, grad): return grad * 2
+y = Double.apply(x)
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from gradstep import _C
+
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+
+_SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+    "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+    "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+    "if you need to access saved tensors after calling backward."
+)
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`. It is also what the graph's node calls."""
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] = ()
+        self._versions: tuple[int, ...] = ()
+        self._released = False
+        self._dirty: tuple[Any, ...] = ()
+        self._non_differentiable: tuple[Any, ...] = ()
+        self._materialize = True
+        self._n_outputs = 1
+        self._outputs_meta: list[Any] = []
+        self._positions: list[int] = []
+        self._n_args = 0
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keeps tensors for backward; they come back from `saved_tensors`."""
+        for t in tensors:
+            if t is not None and not isinstance(t, _C.Tensor):
+                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+        self._to_save = tensors
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Accepted for PyTorch's sake: there is no forward mode here."""
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Names inputs that forward wrote in place."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Names outputs that have no gradient."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """False: gradients of unused outputs come as None instead of zeros."""
+        self._materialize = value
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        if self._released:
+            raise RuntimeError(_SECOND_TIME)
+        for t, version in zip(self._saved, self._versions, strict=True):
+            if t is not None and t._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"[{t.type()} {list(t.shape)}] is at version {t._version}; expected version {version} instead. "
+                    "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+                    "torch.autograd.set_detect_anomaly(True)."
+                )
+        return self._saved
+
+    saved_variables = saved_tensors
+
+    # ---- called by the native node ----
+
+    def _run_backward(self, grads: tuple[Any, ...], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        given = [None] * self._n_outputs
+        for place, g in zip(self._output_places, grads, strict=True):
+            given[place] = g
+        if self._materialize:
+            given = [
+                _C.zeros(m[0], dtype=m[1]) if g is None and m is not None else g
+                for g, m in zip(given, self._outputs_meta, strict=True)
+            ]
+        result = self._backward(self, *given)
+        if not isinstance(result, tuple):
+            result = (result,)
+        name = self._function.__name__
+        if len(result) > self._n_args and any(r is not None for r in result[self._n_args :]):
+            raise RuntimeError(
+                f"function {name}Backward returned an incorrect number of gradients (expected {self._n_args}, got {len(result)})"
+            )
+        if len(result) < self._n_args:
+            raise RuntimeError(
+                f"function {name}Backward returned an incorrect number of gradients (expected {self._n_args}, got {len(result)})"
+            )
+        out = []
+        for position, shape, dtype in self._inputs_meta:
+            g = result[position]
+            if g is not None:
+                if not isinstance(g, _C.Tensor):
+                    raise TypeError(f"expected Variable or None (got {type(g).__name__})")
+                if g.shape != shape:
+                    if not _expandable(shape, g.shape):
+                        raise RuntimeError(
+                            f"Function {name}Backward returned an invalid gradient at index {position} - got {list(g.shape)} "
+                            f"but expected shape compatible with {list(shape)}"
+                        )
+                    g = g.sum_to_size(shape)
+                if g.dtype != dtype:
+                    g = g.to(dtype)
+            out.append(g)
+        return tuple(out)
+
+    def _release(self) -> None:
+        self._saved = ()
+        self._versions = ()
+        self._released = True
+
+
+def _expandable(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    if len(small) > len(large):
+        return False
+    return all(s in (1, n) for s, n in zip(reversed(small), reversed(large), strict=False))
+
+
+class Function:
+    """Base class of custom functions: static methods `forward` and `backward`, called by `apply`."""
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Runs forward without history and records one node that calls backward."""
+        ctx: Any = FunctionCtx()
+        ctx._function = cls
+        ctx._backward = cls.vjp if hasattr(cls, "vjp") and cls.backward is Function.backward else cls.backward
+        ctx._to_save = ()
+        ctx._n_args = len(args)
+        tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
+        ctx.needs_input_grad = tuple(isinstance(a, _C.Tensor) and a.requires_grad for a in args)
+        recording = _C.is_grad_enabled() and any(t.requires_grad for _, t in tensors)
+        separate = cls.setup_context is not Function.setup_context
+        _C._set_grad_enabled(False) if recording else None
+        try:
+            if separate:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args, **kwargs)
+        finally:
+            _C._set_grad_enabled(True) if recording else None
+        single = not isinstance(result, tuple | list)
+        outputs = [result] if single else list(result)
+        by_id = {id(t) for _, t in tensors}
+        dirty = {id(t) for t in ctx._dirty}
+        fixed = {id(t) for t in ctx._non_differentiable}
+        for t in ctx._dirty:
+            if recording:
+                _C._check_inplace(t)
+            _C._bump_version(t)
+        if recording:
+            # An input that is returned unchanged comes out as a view, or it would get two histories.
+            outputs = [
+                _C._alias(o) if isinstance(o, _C.Tensor) and id(o) in by_id and id(o) not in dirty else o for o in outputs
+            ]
+            differentiable = [
+                i for i, o in enumerate(outputs) if isinstance(o, _C.Tensor) and o.is_floating_point() and id(o) not in fixed
+            ]
+            ctx._n_outputs = len(outputs)
+            ctx._output_places = differentiable
+            ctx._outputs_meta = [(o.shape, o.dtype) if isinstance(o, _C.Tensor) else None for o in outputs]
+            ctx._inputs_meta = [(i, t.shape, t.dtype) for i, t in tensors]
+            saved = ctx._to_save
+            _C._attach_function(
+                ctx,
+                f"{cls.__name__}Backward",
+                [t for _, t in tensors],
+                [outputs[i] for i in differentiable],
+                list(ctx._dirty),
+            )
+            # Outputs are kept without history, which would make a cycle.
+            kept = {id(outputs[i]) for i in differentiable}
+            ctx._saved = tuple(s.detach() if s is not None and id(s) in kept else s for s in saved)
+            ctx._versions = tuple(0 if s is None else s._version for s in saved)
+        else:
+            ctx._saved = ctx._to_save
+            ctx._versions = tuple(0 if s is None else s._version for s in ctx._saved)
+        del ctx._to_save
+        if single:
+            return outputs[0]
+        return tuple(outputs)
+
+
+def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward that is not differentiable itself: a double backward through it raises."""
+
+    @functools.wraps(fn)
+    def wrapper(ctx: Any, *args: Any) -> Any:
+        recording = _C.is_grad_enabled() and any(isinstance(a, _C.Tensor) and a.requires_grad for a in args)
+        before = _C.is_grad_enabled()
+        _C._set_grad_enabled(False)
+        try:
+            outputs = fn(ctx, *args)
+        finally:
+            _C._set_grad_enabled(before)
+        if not recording:
+            return outputs
+        single = not isinstance(outputs, tuple)
+        listed = (outputs,) if single else outputs
+
+        class Failing(Function):
+            @staticmethod
+            def forward(ctx: Any, x: Any, carrier: Any) -> Any:
+                return x.clone()
+
+            @staticmethod
+            def backward(ctx: Any, grad: Any) -> Any:
+                raise RuntimeError(
+                    "trying to differentiate twice a function that was marked with @once_differentiable"
+                )
+
+        carrier = next(a for a in args if isinstance(a, _C.Tensor) and a.requires_grad)
+        marked = tuple(
+            Failing.apply(o, carrier) if isinstance(o, _C.Tensor) and o.is_floating_point() else o for o in listed
+        )
+        return marked[0] if single else marked
+
+    return wrapper

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The default generator's seed and state."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gradstep import _C
+
+manual_seed = _C.manual_seed
+seed = _C.seed
+initial_seed = _C.initial_seed
+get_rng_state = _C.get_rng_state
+set_rng_state = _C.set_rng_state
+default_generator = _C.default_generator
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, **kwargs: Any) -> Iterator[None]:
+    """Restores the random state at the end of the block."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
