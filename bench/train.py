@@ -3,7 +3,7 @@
 
     python bench/train.py [--threads 2] [--only cnn] [--fused] [--markdown | --json]
 
-Both sides run the same Python, start from the same weights and see the same batch. PyTorch's optimizers run
+Both sides run the same Python with the same seed on the same batch. PyTorch's optimizers run
 as they do by default; --fused asks PyTorch for its fused ones, which it does not choose by itself.
 """
 

@@ -71,7 +71,8 @@ print(find("onednn-cpu-gomp", "/libdnnl.so.3"))
     add_library(gradstep::dnnl SHARED IMPORTED GLOBAL)
     set_target_properties(gradstep::dnnl PROPERTIES IMPORTED_LOCATION "${_gradstep_library}"
                           INTERFACE_INCLUDE_DIRECTORIES "${_gradstep_include}"
-                          INTERFACE_COMPILE_DEFINITIONS GS_WITH_ONEDNN)
+                          INTERFACE_COMPILE_DEFINITIONS GS_WITH_ONEDNN
+                          INTERFACE_LINK_LIBRARIES gomp)  # its thread count is set around each call
   endif()
 endif()
 if(TARGET gradstep::dnnl)

@@ -66,7 +66,7 @@ def trajectory(lib, name, options, steps=5, dtype="float32", skip_at=None):
 
 def combinations(**choices):
     keys = list(choices)
-    return [dict(zip(keys, values)) for values in itertools.product(*choices.values())]
+    return [dict(zip(keys, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
 SGD_FLAGS = [
@@ -130,7 +130,9 @@ def test_trajectory_and_state_are_pytorchs(case):
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "RAdam"])
 def test_double_parameters_agree_to_many_digits(name):
     ours, _ = trajectory(gs, name, {"lr": 0.01, "weight_decay": 0.1}, steps=12, dtype="float64")
-    theirs, _ = trajectory(torch, name, {"lr": 0.01, "weight_decay": 0.1}, steps=12, dtype="float64")
+    theirs, _ = trajectory(
+        torch, name, {"lr": 0.01, "weight_decay": 0.1}, steps=12, dtype="float64"
+    )
     assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
@@ -196,6 +198,30 @@ def test_strided_parameters_gradients_and_state(name):
         return [*params, base, *(optimizer.state[p][key] for p in params)]
 
     assert_close(run(gs), run(torch))
+
+
+NATIVE = [
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),
+    ("Adam", {"amsgrad": True, "maximize": True}),
+    ("AdamW", {"lr": 0.01}),
+    ("RMSprop", {"momentum": 0.9, "centered": True}),
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.2}),
+]
+
+
+@pytest.mark.parametrize("case", NATIVE, ids=case_id)
+def test_cpp_optimizers_give_the_same_bits(case):
+    name, options = case
+    params, _ = trajectory(gs, name, options, steps=4)
+    own = parameters(gs)
+    native = getattr(gs._C._optim, name)(own, **options)
+    for step in range(4):
+        native.zero_grad()
+        give_gradients(gs, own, step)
+        native.step()
+    assert all((array(a) == array(b)).all() for a, b in zip(params, own, strict=True))
+    with pytest.raises(ValueError, match="Invalid learning rate: -1.0"):
+        getattr(gs._C._optim, name)(own, lr=-1)
 
 
 # ---- the reference ----
@@ -596,8 +622,11 @@ def failures():
         ("NAdam", {"momentum_decay": -0.2}),
     ]
     for name, kwargs in options:
-        yield f"{name}{kwargs}", lambda lib, name=name, kwargs=kwargs: getattr(lib.optim, name)(
-            [lib.ones(2, requires_grad=True)], **kwargs
+        yield (
+            f"{name}{kwargs}",
+            lambda lib, name=name, kwargs=kwargs: getattr(lib.optim, name)(
+                [lib.ones(2, requires_grad=True)], **kwargs
+            ),
         )
     yield "empty", lambda lib: lib.optim.SGD([])
     yield "one tensor", lambda lib: lib.optim.SGD(lib.ones(2))

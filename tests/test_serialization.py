@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import random
+import signal
 import zipfile
 from collections import OrderedDict
 
@@ -278,6 +279,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
         f.write(b"half of it")
         raise KeyboardInterrupt
     assert gradstep.load(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["x.pt"]
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    path = tmp_path / "x.pt"
+    child = os.fork()
+    if child == 0:
+        with atomic_write(path) as f:
+            f.write(b"half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(os.listdir(tmp_path)) == 1 and not path.exists()
+    gradstep.save({"a": 1}, path)
     assert os.listdir(tmp_path) == ["x.pt"]
 
 

@@ -8,6 +8,12 @@
 namespace gradstep {
 
 namespace {
+thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
+}
+
+Modes& modes() { return t_modes; }
+
+namespace {
 DeviceMemory g_memory[kDevices] = {{&allocate, &deallocate}, {}};
 }
 
@@ -51,7 +57,11 @@ void Storage::destroy(Storage* s) {
   deallocate(s, sizeof(Storage));
 }
 
-TensorImpl* TensorImpl::create() { return new (allocate(sizeof(TensorImpl))) TensorImpl; }
+TensorImpl* TensorImpl::create() {
+  auto* t = new (allocate(sizeof(TensorImpl))) TensorImpl;
+  t->inference = t_modes.inference;
+  return t;
+}
 
 void TensorImpl::destroy(TensorImpl* t) {
   if (t->grad_fn || t->meta) release_autograd(t);
@@ -114,7 +124,15 @@ Tensor empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Device
 }
 
 Tensor alias(const Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset) {
-  return make(t->storage, sizes, strides, offset, t.dtype());
+  Tensor out = make(t->storage, sizes, strides, offset, t.dtype());
+  out->version_owner = t->version_owner;
+  out->inference = t->inference;
+  return out;
+}
+
+void separate_version(const Tensor& t, uint32_t version) {
+  t->version_owner = Ref(Storage::create(0, t.device()));
+  t->version_owner->version = version;
 }
 
 void check_bounds(const Dims& sizes, const Dims& strides, int64_t offset, DType dtype,

@@ -37,6 +37,7 @@ struct Storage : RefCounted {
 
 struct TensorImpl : RefCounted {
   Ref<Storage> storage;
+  Ref<Storage> version_owner;  // of x.data and its views: whose version counts; null: the storage's own
   char* data = nullptr;  // the first element: storage->data + offset * element size
   int64_t numel = 0;
   Dims sizes;
@@ -62,12 +63,20 @@ struct TensorImpl : RefCounted {
     return (data - storage->data) / static_cast<int64_t>(element_size(dtype));
   }
   bool wants_grad() const { return requires_grad || grad_fn; }
+  uint32_t& version() const { return version_owner ? version_owner->version : storage->version; }
   /// Call after sizes or strides were set.
   void update_geometry() {
     numel = count_elements(sizes);
     contiguous = is_contiguous(sizes, strides);
   }
 };
+
+/// What this thread records: graph/node.h has the guards.
+struct Modes {
+  bool grad = true;
+  bool inference = false;
+};
+Modes& modes();
 
 /// A handle on a TensorImpl; copying it shares the tensor. A default-made one is undefined.
 class Tensor {
@@ -133,6 +142,8 @@ inline Tensor alias(const Tensor& t) { return alias(t, t.sizes(), t.strides(), t
 void check_bounds(const Dims& sizes, const Dims& strides, int64_t offset, DType dtype,
                   size_t storage_bytes);
 
-inline void bump_version(const Tensor& t) { ++t->storage->version; }
+inline void bump_version(const Tensor& t) { ++t->version(); }
+/// Gives t a version of its own, starting at `version`.
+void separate_version(const Tensor& t, uint32_t version);
 
 }  // namespace gradstep

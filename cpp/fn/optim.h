@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimizers' update rules, one functor each, in the operation order of PyTorch's single-tensor code.
+// The optimizers' update rules, one functor each, in PyTorch's order of operations.
 //   auto f = AdamUpdate<float>::make(h, &step, true);   // once for each step count
-//   f(p, g, exp_avg, exp_avg_sq);                                     // for each element, T = Vec or scalar
-// make() gets the hyperparameters `h` (lr first, then as each struct says) and the parameter's own counters,
-// which it advances; `single` says that they are stored as float. Tensors: parameter, gradient, then states;
-// bit i of kWrites is set if tensor i is written. A branch on a hyperparameter takes all lanes the same way.
-// Includes fn/math.h.
+//   f(p, g, exp_avg, exp_avg_sq);                       // for each element, T = Vec or scalar
+// make() gets the hyperparameters `h` (lr first) and the parameter's own counters, which it advances;
+// `single` says that they are stored as float. Bit i of kWrites is set if tensor i is written.
+// A branch on a hyperparameter takes all lanes the same way. Includes fn/math.h.
 #pragma once
 #include "fn/math.h"
 
@@ -14,17 +13,21 @@ inline namespace GS_ISA {
 
 // ---- arithmetic ----
 
-/// A product that stays rounded: without this the compiler may fuse it into the addition that follows.
+/// A product that stays rounded: without this the compiler may fuse it into the addition that
+/// follows.
 template <Real T>
 GS_FN T rounded(T x) {
 #if !GS_CUDA && defined(__FMA__)
-  if constexpr (kIsVec<T>) asm("" : "+v"(x.v));
-  else asm("" : "+v"(x));
+  if constexpr (kIsVec<T>)
+    asm("" : "+v"(x.v));
+  else
+    asm("" : "+v"(x));
 #endif
   return x;
 }
 
-/// a * b + c, rounded once where the machine can. A product as c must be rounded(), or either may be fused.
+/// a * b + c, rounded once where the machine can. A product as c must be rounded(), or either may
+/// be fused.
 template <Real T>
 GS_FN T mul_add(T a, T b, T c) {
   return a * b + c;
@@ -37,7 +40,8 @@ GS_FN T lerp(T a, T b, S w) {
   return mul_add(T(w - S(1)), b - a, b);
 }
 
-/// b to the power e, as Python computes it: once for each step, so that libm's accuracy costs nothing.
+/// b to the power e, as Python computes it: once for each step, so that libm's accuracy costs
+/// nothing.
 GS_FN double power(double b, double e) {
 #if GS_CUDA
   return ::pow(b, e);
@@ -71,7 +75,9 @@ struct SgdUpdate {
   static constexpr unsigned kWrites = 0b01;
   S minus_lr;
   GradientPrep<S> prep;
-  GS_FN static SgdUpdate make(const double* h, double*, bool) { return {S(-h[0]), {S(h[3]), h[5] != 0}}; }
+  GS_FN static SgdUpdate make(const double* h, double*, bool) {
+    return {S(-h[0]), {S(h[3]), h[5] != 0}};
+  }
   template <class T>
   GS_FN void operator()(T& p, T& g) const {
     p = mul_add(prep(p, g), T(minus_lr), p);
@@ -92,8 +98,10 @@ struct SgdMomentumUpdate {
   template <class T>
   GS_FN void operator()(T& p, T& g, T& buf) const {
     const T d = prep(p, g);
-    if constexpr (kFirst) buf = d;
-    else buf = mul_add(d, T(keep), rounded(buf * T(momentum)));
+    if constexpr (kFirst)
+      buf = d;
+    else
+      buf = mul_add(d, T(keep), rounded(buf * T(momentum)));
     const T step = nesterov ? mul_add(buf, T(momentum), d) : buf;
     p = mul_add(step, T(minus_lr), p);
   }
@@ -101,7 +109,8 @@ struct SgdMomentumUpdate {
 
 // ---- the Adam family ----
 
-/// h: lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay. Counter: step.
+/// h: lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay. Counter:
+/// step.
 template <class S>
 struct AdamUpdateBase {
   static constexpr int kCounters = 1;
@@ -208,7 +217,8 @@ template <class S>
 struct RAdamUpdate {
   static constexpr int kTensors = 4, kCounters = 1;
   static constexpr unsigned kWrites = 0b1101;
-  S lr, beta2, one_minus_beta1, one_minus_beta2, eps, correction1, root_correction2, rectification, shrink;
+  S lr, beta2, one_minus_beta1, one_minus_beta2, eps, correction1, root_correction2, rectification,
+      shrink;
   GradientPrep<S> prep;
   bool decoupled, rectify;
   GS_FN static RAdamUpdate make(const double* h, double* counter, bool single) {
@@ -217,8 +227,7 @@ struct RAdamUpdate {
     const double most = 2 / (1 - h[2]) - 1;
     const double length = most - 2 * step * power2 / correction2;
     const bool rectify = length > 5.0;
-    const double variance =
-        (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length);
+    const double variance = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length);
     const bool decoupled = h[5] != 0 && h[4] != 0;
     return {S(h[0]),
             S(h[2]),
@@ -254,7 +263,8 @@ struct AdamaxUpdate {
   GradientPrep<S> prep;
   GS_FN static AdamaxUpdate make(const double* h, double* counter, bool single) {
     const double step = counter[0] = stored(counter[0] + 1, single);
-    return {S(-(h[0] / (1 - power(h[1], step)))), S(h[2]), S(1 - h[1]), S(h[3]), {S(h[4]), h[5] != 0}};
+    return {
+        S(-(h[0] / (1 - power(h[1], step)))), S(h[2]), S(1 - h[1]), S(h[3]), {S(h[4]), h[5] != 0}};
   }
   template <class T>
   GS_FN void operator()(T& p, T& g, T& m, T& largest) const {
@@ -318,8 +328,10 @@ struct RmspropUpdate : RmspropUpdateBase<S> {
   GS_FN void operator()(T& p, T& g, T& square_avg, T& extra) const {
     const T d = this->prep(p, g);
     this->square(d, square_avg);
-    if constexpr (kCentered) this->plain_step(p, d, this->variance(d, square_avg, extra));
-    else this->momentum_step(p, d, square_avg, extra);
+    if constexpr (kCentered)
+      this->plain_step(p, d, this->variance(d, square_avg, extra));
+    else
+      this->momentum_step(p, d, square_avg, extra);
   }
   template <class T>
   GS_FN void operator()(T& p, T& g, T& square_avg, T& grad_avg, T& buf) const {
@@ -329,7 +341,8 @@ struct RmspropUpdate : RmspropUpdateBase<S> {
   }
 };
 
-/// h: lr, lr_decay, eps, weight_decay, initial_accumulator_value, maximize. Counter: step. State: sum.
+/// h: lr, lr_decay, eps, weight_decay, initial_accumulator_value, maximize. Counter: step. State:
+/// sum.
 template <class S>
 struct AdagradUpdate {
   static constexpr int kTensors = 3, kCounters = 1;
@@ -371,7 +384,8 @@ struct AdadeltaUpdate {
 
 // ---- others ----
 
-/// h: lr, eta_minus, eta_plus, smallest step, largest step, maximize. Counter: step. States: prev, step_size.
+/// h: lr, eta_minus, eta_plus, smallest step, largest step, maximize. Counter: step. States: prev,
+/// step_size.
 template <class S>
 struct RpropUpdate {
   static constexpr int kTensors = 4, kCounters = 1;

@@ -281,10 +281,11 @@ std::vector<Tensor> gradients(std::span<const Tensor> roots, std::span<const Ten
   std::vector<Tensor> captured(inputs.size());
   run.work(captured);
   if (!allow_unused) {
-    for (const Tensor& g : captured) {
-      GS_CHECK(g.defined(),
-               "One of the differentiated Tensors appears to not have been used in the graph. Set "
-               "allow_unused=True if this is the desired behavior.");
+    for (size_t i = 0; i < captured.size(); ++i) {
+      GS_CHECK(captured[i].defined(),
+               "The differentiated Tensor at index {} appears to not have been used in the graph. Set "
+               "allow_unused=True if this is the desired behavior.",
+               i);
     }
   }
   return captured;

@@ -10,7 +10,6 @@
 namespace gradstep {
 
 namespace {
-thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
 thread_local uint64_t t_sequence __attribute__((tls_model("initial-exec"))) = 0;
 
 const Op& accumulate_op() {
@@ -18,8 +17,6 @@ const Op& accumulate_op() {
   return op;
 }
 }  // namespace
-
-Modes& modes() { return t_modes; }
 
 EngineOps& engine_ops() {
   static EngineOps ops;
@@ -118,17 +115,19 @@ Tensor Backward::saved(int i) const {
              "calling backward.");
     return Tensor();
   }
-  const uint32_t now = s.tensor->storage->version;
-  GS_CHECK(now == s.version,
-           "one of the variables needed for gradient computation has been modified by an inplace "
-           "operation: [{} {}], which is output {} of {}, is at version {}; expected version {} "
-           "instead. Hint: enable anomaly detection to find the operation that failed to compute its "
-           "gradient, with torch.autograd.set_detect_anomaly(True).",
-           "torch." + std::string(scalar_name(s.tensor->dtype)) + "Tensor", s.tensor->sizes,
-           s.tensor->output_nr, s.output >= 0 ? node.display_name()
-                                              : (s.tensor->grad_fn ? s.tensor->grad_fn->display_name()
-                                                                   : std::string("AsStridedBackward0")),
-           now, s.version);
+  const uint32_t now = s.tensor->version();
+  if (now != s.version) {
+    // Names as PyTorch has them: "Exp", not "ExpBackward0".
+    const Node* maker = s.output >= 0 ? &node : s.tensor->grad_fn;
+    std::string made = maker ? maker->display_name() : std::string("AsStrided");
+    made = made.substr(0, made.find("Backward"));
+    fail(ErrorKind::Runtime,
+         "one of the variables needed for gradient computation has been modified by an inplace operation: "
+         "[torch.{}Tensor {}], which is output {} of {}, is at version {}; expected version {} instead. Hint: enable "
+         "anomaly detection to find the operation that failed to compute its gradient, with "
+         "torch.autograd.set_detect_anomaly(True).",
+         scalar_name(s.tensor->dtype), s.tensor->sizes, s.tensor->output_nr, made, now, s.version);
+  }
   Tensor t(s.tensor);
   if (s.output >= 0 && grad_enabled()) {
     // The kept output has no history, or it would own its own node; a double backward needs one.
@@ -219,10 +218,11 @@ Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* 
     Saved& s = node->saved[k];
     s.output = saves[k].output;
     s.tensor = s.output >= 0 ? alias(t).ref() : t.ref();
-    s.version = t->storage->version;
+    s.version = t->version();
     GS_CHECK(!t->inference,
-             "Inference tensors cannot be saved for backward. To work around you can make a clone to "
-             "get a normal tensor and use it in autograd.");
+             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
+             "in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor "
+             "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
   return node;
 }
@@ -233,7 +233,7 @@ void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index) {
   if (t->grad_fn) Ref<Node>::adopt(t->grad_fn).reset();
   t->grad_fn = copy.release();
   t->output_nr = index;
-  t->view_version = t->storage->version;
+  t->view_version = t->version();
 }
 
 Node* record(const Op& op, const Params& params, std::span<const Tensor* const> outputs,
@@ -260,17 +260,16 @@ void set_base(const Tensor& view, const Tensor& of) {
   TensorImpl* v = view.get();
   v->base = of->base ? of->base : of.ref();
   v->view_no_grad = !grad_enabled();
-  v->inference = of->inference;
-  v->view_version = v->storage->version;
+  v->view_version = v->version();
 }
 
 Node* grad_fn(const Tensor& t) {
   TensorImpl* v = t.get();
   // A view's own history is stale once the storage was written through another view.
-  if (v->base && v->view_version != v->storage->version && v->base->wants_grad() &&
+  if (v->base && v->view_version != v->version() && v->base->wants_grad() &&
       is_floating(v->dtype)) {
     const Tensor base(v->base);
-    v->view_version = v->storage->version;
+    v->view_version = v->version();
     if (base->grad_fn) {
       const GradMode on(true);
       const Tensor fresh =
@@ -364,7 +363,7 @@ void rebase_history(const Tensor& t, const Ref<Node>& node) {
   slices->offset = t.offset() - base.offset();
   outer->make_extra().custom = std::move(slices);
   set_history(base, outer, 0);
-  v->view_version = v->storage->version - 1;  // stale: refreshed at the next look
+  v->view_version = v->version() - 1;  // stale: refreshed at the next look
   grad_fn(t);
 }
 

@@ -20,11 +20,6 @@ namespace gradstep {
 
 // ---- modes ----
 
-struct Modes {
-  bool grad = true;
-  bool inference = false;
-};
-Modes& modes();  // of this thread
 inline bool grad_enabled() { return modes().grad; }
 
 struct GradMode {  // RAII: sets grad mode, restores it at the end

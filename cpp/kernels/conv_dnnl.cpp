@@ -27,7 +27,8 @@ namespace gradstep {
 
 namespace {
 
-constexpr int64_t kParallelWork = 1 << 22;    // multiplications of one chunk of images
+constexpr int64_t kParallelWork = 1 << 22;    // multiplications of one chunk of images, with kElementWork
+constexpr int64_t kElementWork = 64;          // for each element that is read or written
 constexpr int64_t kLargeWeights = 1 << 15;    // weights that a chunk should read for at least kPixels outputs
 constexpr int64_t kPixels = 256;
 constexpr int64_t kMaxChunks = 16;
@@ -348,7 +349,7 @@ struct Sizes {
     x_image = s.c_in * product(s.in, s.nd);
     y_image = s.c_out * out;
     weights = s.c_out * (s.c_in / s.groups) * taps;
-    const int64_t work = std::max<int64_t>(1, weights * out);
+    const int64_t work = weights * out + kElementWork * (x_image + y_image);
     grain = std::max({int64_t{1}, kParallelWork / work, (s.batch + kMaxChunks - 1) / kMaxChunks});
     if (weights >= kLargeWeights) grain = std::max(grain, std::min((kPixels + out - 1) / out, (s.batch + 1) / 2));
   }

@@ -286,6 +286,14 @@ void scatter_loop(TensorImpl& self, TensorImpl& index, TensorImpl& src, int dim,
     }
     walk.run({p[0], p[1], p[2]}, [&](const auto& q, int64_t n) {
       const int64_t step_self = walk.step(0), step_index = walk.step(1), step_src = walk.step(2);
+      if (step_index == sizeof(int64_t) && step_src == sizeof(U)) {
+        const auto* at = reinterpret_cast<const int64_t*>(q[1]);
+        const auto* from = reinterpret_cast<const U*>(q[2]);
+        for (int64_t j = 0; j < n; ++j) {
+          update(*reinterpret_cast<U*>(q[0] + j * step_self + at[j] * step), from[j]);
+        }
+        return;
+      }
       for (int64_t j = 0; j < n; ++j) {
         const int64_t i = *reinterpret_cast<const int64_t*>(q[1] + j * step_index);
         update(*reinterpret_cast<U*>(q[0] + j * step_self + i * step),
@@ -457,14 +465,35 @@ void nonzero(const Call& c) {
   for (int64_t k = 0; k < chunks; ++k) start[k + 1] += start[k];
   parallel_for(self.numel, kGrain, [&](int64_t begin, int64_t end) {
     int64_t* to = reinterpret_cast<int64_t*>(out.data) + start[begin / chunk] * ndim;
-    for_nonzero(self, begin, end, [&](int64_t j, bool set) {
-      if (!set) return;
-      for (int d = ndim - 1; d >= 0; --d) {
-        to[d] = j % self.sizes[d];
-        j /= self.sizes[d];
+    const int64_t row = ndim == 0 ? 1 : self.sizes[ndim - 1];
+    int64_t row_begin = -1;  // the row that `at` tells the leading places of
+    int64_t at[kMaxDims];
+    // Places are collected without branches, a few hundred at a time, and then taken apart by axis.
+    constexpr int64_t kBlock = 512;
+    int64_t places[kBlock + 1];
+    for (int64_t block = begin; block < end; block += kBlock) {
+      int64_t n = 0;
+      for_nonzero(self, block, std::min(end, block + kBlock), [&](int64_t j, bool set) {
+        places[n] = j;
+        n += set;
+      });
+      if (ndim == 1) {
+        to = std::copy_n(places, n, to);
+        continue;
       }
-      to += ndim;
-    });
+      for (int64_t k = 0; k < n; ++k) {
+        if (row_begin < 0 || places[k] - row_begin >= row) {
+          int64_t rest = places[k] / row;
+          row_begin = rest * row;
+          for (int d = ndim - 2; d >= 0; --d) {
+            at[d] = rest % self.sizes[d];
+            rest /= self.sizes[d];
+          }
+        }
+        for (int d = 0; d < ndim - 1; ++d) *to++ = at[d];
+        if (ndim > 0) *to++ = places[k] - row_begin;
+      }
+    }
   });
 }
 

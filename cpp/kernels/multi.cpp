@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The multi skeleton on the CPU: one pass over a list of tensors of any sizes, for optimizer steps, zeroing,
-// scaling and norms. A call's inputs stand parameter by parameter: the tensors of the functor (fn/optim.h), then
-// its counters (0-d tensors); after the last parameter one operand that replaces params[0] if it is not null (a
-// learning rate in a tensor). All parameters together are cut into chunks, so 161 tiny ones cost one region.
-// Tensors of the compute type in one order of memory run as they are; others go through L1, 512 at a time.
-// Compiled once for each instruction set.
+// The multi skeleton on the CPU: one pass over a list of tensors of any sizes, for optimizer steps,
+// zeroing, scaling and norms. All tensors together are cut into chunks, so 161 tiny ones cost one
+// region; what is contiguous and of the compute type runs as it is, the rest goes through L1.
+// Compiled once for each instruction set. See Note [Operands of a multi call].
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -23,7 +21,8 @@ namespace gradstep {
 inline namespace GS_ISA {
 namespace {
 
-constexpr int64_t kMultiGrain = 16384;  // elements: 3 to 5 streams of 64 KB, so that a chunk stays in L2
+constexpr int64_t kMultiGrain =
+    16384;  // elements: 3 to 5 streams of 64 KB, so that a chunk stays in L2
 
 // ---- one element range ----
 
@@ -31,13 +30,13 @@ constexpr int64_t kMultiGrain = 16384;  // elements: 3 to 5 streams of 64 KB, so
 template <int kTensors>
 struct Strided {
   Walker walker[kTensors];
-  ConvertLoop load[kTensors];   // null: already of the compute type
+  ConvertLoop load[kTensors];  // null: already of the compute type
   ConvertLoop store[kTensors];
 };
 
 template <class F>
 struct Item {
-  int64_t begin;  // its first element in the concatenation of all
+  int64_t begin;    // its first element in the concatenation of all
   int64_t strided;  // index into the strided ones, or -1
   char* data[F::kTensors];
   F rule;
@@ -51,13 +50,16 @@ GS_FN void apply_vector(const F& rule, S* const* p, int64_t at, std::index_seque
   ((F::kWrites >> J & 1 ? v[J].store(p[J] + at) : void()), ...);
 }
 
-// The last n elements. Masked where the machine can: through memory they take half of a tiny tensor's time.
+// The last n elements. Masked where the machine can: through memory they take half of a tiny
+// tensor's time.
 template <class S>
 GS_FN Native<S> load_rest(const S* p, int n) {
 #ifdef __AVX512F__
   const unsigned mask = (1u << n) - 1;
-  if constexpr (sizeof(S) == 4) return bit_cast<Native<S>>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p));
-  else return bit_cast<Native<S>>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p));
+  if constexpr (sizeof(S) == 4)
+    return bit_cast<Native<S>>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p));
+  else
+    return bit_cast<Native<S>>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p));
 #else
   return Native<S>::load_partial(p, n);
 #endif
@@ -66,8 +68,10 @@ template <class S>
 GS_FN void store_rest(S* p, Native<S> v, int n) {
 #ifdef __AVX512F__
   const unsigned mask = (1u << n) - 1;
-  if constexpr (sizeof(S) == 4) _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), bit_cast<__m512>(v));
-  else _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), bit_cast<__m512d>(v));
+  if constexpr (sizeof(S) == 4)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), bit_cast<__m512>(v));
+  else
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), bit_cast<__m512d>(v));
 #else
   v.store_partial(p, n);
 #endif
@@ -82,7 +86,8 @@ GS_FN void apply_rest(const F& rule, S* const* p, int64_t at, int n, std::index_
 
 /// The only arithmetic loop: contiguous, in the compute type.
 template <class F, class S, size_t... J>
-void run_loop(const F& shared, char* const* data, int64_t from, int64_t n, std::index_sequence<J...> all) {
+void run_loop(const F& shared, char* const* data, int64_t from, int64_t n,
+              std::index_sequence<J...> all) {
   constexpr int kLanesOfS = Native<S>::size;
   const F rule = shared;
   S* const p[] = {reinterpret_cast<S*>(data[J]) + from...};
@@ -103,8 +108,10 @@ void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int
       p[j] = reinterpret_cast<char*>(buffer[j]);
       char* const flat = w.is_flat() ? w.data + at * w.item : nullptr;
       if (!t.load[j]) {
-        if (flat) p[j] = flat;
-        else w.gather(at, m, p[j]);
+        if (flat)
+          p[j] = flat;
+        else
+          w.gather(at, m, p[j]);
       } else {
         if (!flat) w.gather(at, m, raw);
         t.load[j](p[j], flat ? flat : raw, m);
@@ -126,6 +133,12 @@ void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int
 }
 
 // ---- all parameters ----
+
+// Note [Operands of a multi call]
+// Inputs stand parameter by parameter: the tensors of the functor (fn/optim.h), then its counters
+// (0-d tensors, advanced by the kernel). After the last parameter comes one operand that replaces
+// params[0] if it is not null: a learning rate in a tensor. Some inputs are written (kWrites, and
+// the counters); n_out is 0. So a call replayed later sees the counters and rates of that time.
 
 double read_number(const TensorImpl& t) {
   if (t.dtype == DType::Float32) return *reinterpret_cast<const float*>(t.data);
@@ -158,8 +171,10 @@ Strided<kTensors> make_strided(TensorImpl* const* tensors, DType type) {
 /// Calls body(item, from, n) for the pieces of items that lie in [begin, end) of the concatenation.
 template <class AnyItem, class Body>
 void for_pieces(const AnyItem* items, int64_t count, int64_t begin, int64_t end, Body&& body) {
-  const AnyItem* item = std::upper_bound(items, items + count, begin,
-                                         [](int64_t at, const AnyItem& i) { return at < i.begin; }) - 1;
+  const AnyItem* item =
+      std::upper_bound(items, items + count, begin,
+                       [](int64_t at, const AnyItem& i) { return at < i.begin; }) -
+      1;
   for (; begin < end; ++item) {
     const int64_t stop = std::min(end, item[1].begin);  // the last item has a successor, too
     body(*item, begin - item->begin, stop - begin);
@@ -233,8 +248,10 @@ void run_update(const Call& call) {
 
 template <template <class> class F>
 void update_kernel(const Call& call) {
-  if (call.compute == Compute::F64) run_update<F<double>, double>(call);
-  else run_update<F<float>, float>(call);
+  if (call.compute == Compute::F64)
+    run_update<F<double>, double>(call);
+  else
+    run_update<F<float>, float>(call);
 }
 
 // ---- zero ----
@@ -266,7 +283,8 @@ void zero_kernel(const Call& call) {
       int order[kMaxDims];
       iteration_order(t, order);
       const Walker walker(t, t.sizes, order);
-      const int64_t size = walker.item, first = (from + size - 1) / size, end_of = (from + n + size - 1) / size;
+      const int64_t size = walker.item, first = (from + size - 1) / size,
+                    end_of = (from + n + size - 1) / size;
       alignas(64) const char zeros[kChunk * 8] = {};
       for (int64_t at = first; at < end_of; at += kChunk) {
         walker.scatter(at, std::min<int64_t>(kChunk, end_of - at), zeros);
@@ -331,7 +349,8 @@ struct NormItem {
   int index;  // of the tensor in the call
 };
 
-/// out: the norm of each tensor; partial results are merged in the order of chunks, whoever computed them.
+/// out: the norm of each tensor; partial results are merged in the order of chunks, whoever
+/// computed them.
 template <class N, class S>
 void run_norm(const Call& call, bool root) {
   constexpr DType kType = dtype_of<S>;
@@ -352,7 +371,8 @@ void run_norm(const Call& call, bool root) {
   if (count == 0) return;
   items[count].begin = total;
   const int64_t chunk = chunk_size(total, kMultiGrain), n_chunks = chunk_count(total, kMultiGrain);
-  // A walk along the concatenation steps to the next item, the next chunk or both, so their sum is unique.
+  // A walk along the concatenation steps to the next item, the next chunk or both, so their sum is
+  // unique.
   const Scratch<double> partial(count + n_chunks);
   parallel_for(total, kMultiGrain, [&](int64_t begin, int64_t end) {
     const int64_t c = begin / chunk;
@@ -386,15 +406,20 @@ void run_norm(const Call& call, bool root) {
 template <class S>
 void norm_of_type(const Call& call) {
   const double order = call.f(0);
-  if (order == 2) run_norm<SquareSum, S>(call, true);
-  else if (order == 1) run_norm<AbsSum, S>(call, false);
-  else run_norm<AbsMax, S>(call, false);
+  if (order == 2)
+    run_norm<SquareSum, S>(call, true);
+  else if (order == 1)
+    run_norm<AbsSum, S>(call, false);
+  else
+    run_norm<AbsMax, S>(call, false);
 }
 
 /// params: the order, 1, 2 or infinity. Output: one number of the compute type for each input.
 void norm_kernel(const Call& call) {
-  if (call.compute == Compute::F64) norm_of_type<double>(call);
-  else norm_of_type<float>(call);
+  if (call.compute == Compute::F64)
+    norm_of_type<double>(call);
+  else
+    norm_of_type<float>(call);
 }
 
 // ---- registration ----

@@ -118,6 +118,10 @@ inline void copy_run(char* dst, int64_t dst_step, const char* src, int64_t src_s
     std::memcpy(dst, src, static_cast<size_t>(n) * sizeof(U));
   } else if (dst_step == kSize && src_step == 0) {
     std::fill_n(reinterpret_cast<U*>(dst), n, *reinterpret_cast<const U*>(src));
+  } else if (dst_step == kSize && src_step == -kSize) {
+    U* __restrict d = reinterpret_cast<U*>(dst);
+    const U* __restrict s = reinterpret_cast<const U*>(src) - (n - 1);
+    for (int64_t j = 0; j < n; ++j) d[j] = s[n - 1 - j];
   } else {
     for (int64_t j = 0; j < n; ++j) {
       *reinterpret_cast<U*>(dst + j * dst_step) = *reinterpret_cast<const U*>(src + j * src_step);

@@ -201,8 +201,15 @@ const char* c_name(DType t) {
 
 void check_types(const Tensor& x, const Tensor& w, const Tensor& bias) {
   common_device({&x, &w, &bias}, "convolution");
-  GS_CHECK(x.dtype() == w.dtype(), "Input type ({}) and weight type ({}) should be the same", type_string(x),
-           type_string(w));
+  if (x.dtype() != w.dtype()) {
+    const auto wide = [](DType t) { return t == DType::Float32 || t == DType::Float64; };
+    GS_CHECK(!wide(x.dtype()) || !wide(w.dtype()), "expected scalar type {} but found {}", scalar_name(x.dtype()),
+             scalar_name(w.dtype()));
+    fail(ErrorKind::Runtime,
+         "Input type ({}) and weight type ({}) should be the same or input should be a MKLDNN tensor and weight is a "
+         "dense tensor",
+         type_string(x), type_string(w));
+  }
   GS_CHECK(!bias.defined() || x.dtype() == bias.dtype(), "Input type ({}) and bias type ({}) should be the same",
            c_name(x.dtype()), c_name(bias.dtype()));
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"convolution\" not implemented for '{}'",
@@ -259,6 +266,14 @@ Geometry geometry(int nd, const Dims& stride, const Dims& padding, const Dims& d
           expand_list(dilation, nd, "dilation")};
 }
 
+/// Of a function for nd axes: its lists have nd values before they are compared with the rank of the weight.
+Geometry geometry(int nd, const Tensor& w, const Dims& stride, const Dims& padding, const Dims& dilation,
+                  int64_t groups) {
+  const auto spread = [&](const Dims& list) { return list.size() == 1 ? Dims::filled(nd, list[0]) : list; };
+  GS_CHECK(w.ndim() >= 3, "weight should have at least three dimensions");
+  return geometry(w.ndim() - 2, spread(stride), spread(padding), spread(dilation), groups);
+}
+
 /// Gives an input without batch axis one of size 1.
 Tensor batched(const Tensor& x, int nd, const char* name, bool& added) {
   added = x.ndim() == nd + 1;
@@ -306,22 +321,22 @@ Tensor transposed(const Tensor& x, const Tensor& w, const Tensor& bias, const Ge
   GS_CHECK(positive, "Given input size per channel: ({}). Calculated output size per channel: ({}). Output size is "
            "too small", by_x(x.sizes().begin() + 2, g.nd), by_x(sizes.begin(), g.nd));
   if (!beyond) return data_product(x, w, bias, g, sizes);
-  // Padding of a whole stride or more is seen by no window: zeros.
-  Dims seen = sizes;
+  // Padding of a whole stride or more has no window of its own: the product without padding, continued by zeros, is
+  // cut to size.
+  Geometry uncut = g;
+  uncut.padding = Dims::filled(g.nd, 0);
+  Dims whole = sizes;
   std::array<int64_t, 6> zeros{};
   for (int d = 0; d < g.nd; ++d) {
-    seen[d] -= extra[d];
-    zeros[static_cast<size_t>(2 * (g.nd - 1 - d) + 1)] = extra[d];
+    whole[d] = (x.sizes()[2 + d] - 1) * g.stride[d] + g.dilation[d] * (w.sizes()[2 + d] - 1) + 1;
+    zeros[static_cast<size_t>(2 * (g.nd - 1 - d) + 1)] = std::max<int64_t>(0, g.padding[d] + sizes[d] - whole[d]);
   }
-  const Tensor y = pad(data_product(x, w, {}, g, seen), {zeros.data(), static_cast<size_t>(2 * g.nd)});
-  if (!bias.defined()) return y;
+  Tensor y = pad(data_product(x, w, {}, uncut, whole), {zeros.data(), static_cast<size_t>(2 * g.nd)});
+  for (int d = 0; d < g.nd; ++d) y = narrow(y, 2 + d, g.padding[d], sizes[d]);
+  if (!bias.defined()) return contiguous(y);
   Dims shape = Dims::filled(g.nd + 1, 1);
   shape[0] = bias.sizes()[0];
-  return add(y, reshape(bias, shape));
-}
-
-int spatial_rank(const Tensor& w, int nd) {
-  return std::max(1, w.ndim() - 2 == nd ? nd : w.ndim() - 2);
+  return add(contiguous(y), reshape(bias, shape));
 }
 
 }  // namespace
@@ -332,7 +347,7 @@ Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bia
             const Dims& padding, const Dims& dilation, int64_t groups) {
   bool added = false;
   const Tensor x = batched(input, nd, "conv", added);
-  const Geometry g = geometry(spatial_rank(weight, nd), stride, padding, dilation, groups);
+  const Geometry g = geometry(nd, weight, stride, padding, dilation, groups);
   const Tensor y = forward(x, weight, bias, g);
   return added ? squeeze(y, {0}) : y;
 }
@@ -343,7 +358,7 @@ Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bia
   GS_CHECK(padding == "same", "Invalid padding string: '{}'", padding);
   bool added = false;
   const Tensor x = batched(input, nd, "conv", added);
-  Geometry g = geometry(spatial_rank(weight, nd), stride, Dims{0}, dilation, groups);
+  Geometry g = geometry(nd, weight, stride, Dims{0}, dilation, groups);
   GS_CHECK(std::all_of(g.stride.begin(), g.stride.end(), [](int64_t s) { return s == 1; }),
            "padding='same' is not supported for strided convolutions");
   GS_CHECK(weight.ndim() == nd + 2, "Expected {}-dimensional weight, but got weight of size {}", nd + 2,
@@ -366,7 +381,7 @@ Tensor conv_transpose(int nd, const Tensor& input, const Tensor& weight, const T
                       const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation) {
   bool added = false;
   const Tensor x = batched(input, nd, "conv_transpose", added);
-  const Geometry g = geometry(spatial_rank(weight, nd), stride, padding, dilation, groups);
+  const Geometry g = geometry(nd, weight, stride, padding, dilation, groups);
   const Tensor y = transposed(x, weight, bias, g, expand_list(output_padding, g.nd, "output_padding"));
   return added ? squeeze(y, {0}) : y;
 }

@@ -255,6 +255,15 @@ std::vector<const Tensor*> pointers(std::initializer_list<const Tensor*> first, 
 
 Tensor index(const Tensor& self, std::span<const Tensor> indices, IndexRule rule) {
   static const Op& op = define("index", &index_backward);
+  // A mask of several leading axes: they are merged first, so that one place each is found and looked up.
+  if (indices.size() == 1 && indices[0].defined() && indices[0].dtype() == DType::Bool && self.contiguous() &&
+      indices[0].ndim() > 1 && indices[0].ndim() <= self.ndim() &&
+      std::equal(indices[0].sizes().begin(), indices[0].sizes().end(), self.sizes().begin())) {
+    const Tensor mask[] = {reshape(indices[0], {indices[0].numel()})};
+    Dims sizes{indices[0].numel()};
+    for (int d = indices[0].ndim(); d < self.ndim(); ++d) sizes.push_back(self.sizes()[d]);
+    return index(view(self, sizes), mask, rule);
+  }
   const AdvancedIndex a = resolve(self, indices);
   if (a.tensors.empty()) return view(self, self.sizes());
   const Tensor out = empty(a.result_sizes(self), options_of(self));

@@ -37,14 +37,10 @@ Tensor contract(Tensor left, Tensor right, uint32_t summed) {
     const int64_t sl = left.sizes()[d], sr = right.sizes()[d];
     const bool in_left = sl != 1, in_right = sr != 1;
     if (summed >> d & 1) {
-      if (in_left && in_right) {
-        both.push_back(d);
-        n_both *= sl;
-      } else if (in_left) {
-        left = sum(left, {d}, true);
-      } else if (in_right) {
-        right = sum(right, {d}, true);
-      }
+      if (in_left && !in_right) left = sum(left, {d}, true);
+      if (in_right && !in_left) right = sum(right, {d}, true);
+      both.push_back(d);
+      n_both *= left.sizes()[d];
     } else if (in_left && in_right) {
       batch.push_back(d);
       n_batch *= sl;
@@ -84,7 +80,7 @@ Tensor contract(Tensor left, Tensor right, uint32_t summed) {
 /// One operand's or the output's subscripts: letters, with kEllipsis where "..." stands.
 constexpr char kEllipsis = '.';
 
-std::string parse_subscripts(const std::string& text, const char* where) {
+std::string parse_subscripts(const std::string& text, const std::string& where) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -112,11 +108,11 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
   std::vector<std::string> inputs;
   for (size_t at = 0; at <= lhs.size();) {
     const size_t comma = std::min(lhs.find(',', at), lhs.size());
-    inputs.push_back(parse_subscripts(lhs.substr(at, comma - at), "operand"));
+    inputs.push_back(parse_subscripts(lhs.substr(at, comma - at), format("operand {}", inputs.size())));
     at = comma + 1;
   }
-  GS_CHECK(inputs.size() <= operands.size(), "einsum(): more operands specified in equation than were provided");
-  GS_CHECK(inputs.size() == operands.size(), "einsum(): fewer operands were provided than specified in the equation");
+  GS_CHECK(inputs.size() <= operands.size(), "einsum(): fewer operands were provided than specified in the equation");
+  GS_CHECK(inputs.size() == operands.size(), "einsum(): more operands were provided than specified in the equation");
 
   // How many axes the ellipsis stands for, and how often each letter occurs.
   int ellipsis_axes = 0;
@@ -216,13 +212,19 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
     }
     terms.push_back(x);
   }
+  const auto axis_name = [&](int d) {
+    for (char c = 'A'; c <= 'z'; ++c) {
+      if (place[static_cast<size_t>(c)] == d) return std::string(1, c);
+    }
+    return std::string("...");
+  };
   for (int d = 0; d < n_axes; ++d) {
     int64_t size = 1;
     for (size_t k = 0; k < terms.size(); ++k) {
       const int64_t s = terms[k].sizes()[d];
       GS_CHECK(s == 1 || size == 1 || s == size,
-               "einsum(): subscript with size {} for operand {} which does not broadcast with previously seen size {}",
-               s, k, size);
+               "einsum(): subscript {} has size {} for operand {} which does not broadcast with previously seen size {}",
+               axis_name(d), s, k, size);
       if (s != 1) size = s;
     }
   }

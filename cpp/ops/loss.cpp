@@ -245,11 +245,16 @@ namespace {
 /// Sizes as PyTorch prints them where it shows a Python object.
 std::string torch_size(const Dims& d) { return format("torch.Size({})", d); }
 
+Tensor weighted(const Tensor& values, const Tensor& weight, const Tensor& x) {
+  GS_CHECK_VALUE(weight.sizes() == x.sizes(), "Weights and input must have the same size.");
+  return values * weight;
+}
+
+/// The mean is over the weights.
 Tensor reduce_weighted(const Tensor& values, const Tensor& weight, const Tensor& x, Reduction reduction) {
   if (!weight.defined()) return reduced(values, reduction);
-  GS_CHECK_VALUE(weight.sizes() == x.sizes(), "Weights and input must have the same size.");
-  const Tensor weighted = values * weight;
-  return reduction == Reduction::Mean ? sum(weighted) / sum(weight) : reduced(weighted, reduction);
+  const Tensor w = weighted(values, weight, x);
+  return reduction == Reduction::Mean ? sum(w) / sum(weight) : reduced(w, reduction);
 }
 
 }  // namespace
@@ -273,7 +278,9 @@ Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, Reduction reduction
 Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, double delta, const Tensor& weight) {
   static const Op& op = Op::get("huber_elementwise");
   GS_CHECK(delta > 0, "huber_loss does not support non-positive values for delta.");
-  return reduce_weighted(map(op, {x, target, delta}), weight, x, reduction);
+  const Tensor values = map(op, {x, target, delta});
+  // Here PyTorch's weighted mean is over the elements.
+  return reduced(weight.defined() ? weighted(values, weight, x) : values, reduction);
 }
 
 Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full, double eps,

@@ -274,10 +274,11 @@ Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand
     } else {
       continue;
     }
-    s.version = s.tensor->storage->version;
+    s.version = s.tensor->version();
     GS_CHECK(!(*t)->inference,
-             "Inference tensors cannot be saved for backward. To work around you can make a clone to get a "
-             "normal tensor and use it in autograd.");
+             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
+             "in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor "
+             "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
   return node;
 }

@@ -54,11 +54,14 @@ bool any_below(const Dims& list, int64_t bound) {
 /// PyTorch's checks of 2-d and 3-d pooling; returns the pooled sizes.
 Dims pooled_sizes(const Tensor& x, const Window& w) {
   const int nd = w.nd();
-  GS_CHECK(!any_below(w.kernel, 1),
-           nd == 3 ? "kernel size should be greater than zero" : "kernel size should be greater than zero, but got {}",
-           w.kernel);
   GS_CHECK(!any_below(w.stride, 1), "stride should not be zero");
-  GS_CHECK(!any_below(w.dilation, 1), "dilation should be greater than zero, but got {}", w.dilation);
+  GS_CHECK(!any_below(w.kernel, 1), "kernel size should be greater than zero, but got {}", w.kernel);
+  static constexpr const char* kAxes[3] = {"T", "H", "W"};
+  if (any_below(w.dilation, 1)) {
+    std::string got;
+    for (int d = 0; d < nd; ++d) got += format(" dilation{}: {}", kAxes[3 - nd + d], w.dilation[d]);
+    fail(ErrorKind::Runtime, "dilation should be greater than zero, but got{}", got);
+  }
   bool empty_axis = false;
   for (int d = x.ndim() - nd - 1; d < x.ndim(); ++d) empty_axis |= d >= 0 && x.sizes()[d] == 0;
   if (nd == 3) {
@@ -79,8 +82,10 @@ Dims pooled_sizes(const Tensor& x, const Window& w) {
     out[d] = window_count(pooled_axes(x, nd)[d], w, d);
   }
   const int64_t channels = x.sizes()[x.ndim() - nd - 1];
-  GS_CHECK(!any_below(out, 1), "Given input size: ({}{}). Calculated output size: ({}{}). Output size is too small",
-           channels, by_x(pooled_axes(x, nd)), channels, by_x(out));
+  // PyTorch pools one axis as an image of height 1.
+  const char* height = nd == 1 ? "x1" : "";
+  GS_CHECK(!any_below(out, 1), "Given input size: ({}{}{}). Calculated output size: ({}{}{}). Output size is too small",
+           channels, height, by_x(pooled_axes(x, nd)), channels, height, by_x(out));
   return out;
 }
 
@@ -126,8 +131,27 @@ ValuesIndices record_maxima(const Tensor& x, const Tensor& values, const Tensor&
 
 }  // namespace
 
+namespace {
+/// max_pool1d has texts of its own.
+void check_max_pool1d(const Tensor& x, const Window& w) {
+  GS_CHECK(x.ndim() == 2 || x.ndim() == 3,
+           "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:{}",
+           x.sizes());
+  GS_CHECK(w.kernel[0] > 0, "max_pool1d() kernel_size must be greater than zero, but got {}", w.kernel[0]);
+  GS_CHECK(w.stride[0] > 0, "max_pool1d() stride must be greater than zero, but got {}", w.stride[0]);
+  GS_CHECK(w.padding[0] >= 0, "max_pool1d() padding must be non-negative, but got {}", w.padding[0]);
+  GS_CHECK(w.padding[0] <= w.kernel[0] / 2,
+           "max_pool1d() padding should be at most half of kernel size, but got padding={} and kernel_size={}",
+           w.padding[0], w.kernel[0]);
+  GS_CHECK(w.dilation[0] > 0, "max_pool1d() dilation must be greater than zero, but got {}", w.dilation[0]);
+  const int64_t n = window_count(x.sizes().back(), w, 0);
+  GS_CHECK(n > 0, "max_pool1d() Invalid computed output size: {}", n);
+}
+}  // namespace
+
 ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices) {
   static const Op& op = Op::get("max_pool");
+  if (window.nd() == 1) check_max_pool1d(x, window);
   const Dims out = pooled_sizes(x, window);
   GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool, "\"max_pool{}d\" not implemented for 'Bool'", window.nd());
   const Tensor in = dense(x);

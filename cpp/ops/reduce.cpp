@@ -369,7 +369,7 @@ Tensor variance_gradient(const Backward& b, const Tensor& dy, const Tensor& x) {
   const Tensor g = restored(b, dy, x.ndim());
   if (freedom <= 0) {
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
-    return g * where(eq(detach(deviation), 0), std::nan(""), kInfinity);
+    return g * to(where(eq(detach(deviation), 0), std::nan(""), kInfinity), x.dtype());
   }
   return g * (2.0 / freedom) * deviation;
 }

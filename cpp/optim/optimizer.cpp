@@ -29,8 +29,9 @@ constexpr StateSpec kStep = {"step", true};
 constexpr HyperSpec flag(const char* name) { return {name}; }
 
 // SGD: lr, momentum, dampening, weight_decay, nesterov, maximize
-constexpr HyperSpec kSgdHyper[] = {kLr,    kMomentum,        {"dampening", -1, kAny, kEvery, nullptr},
-                                   kDecay, flag("nesterov"), flag("maximize")};
+constexpr HyperSpec kSgdHyper[] = {
+    kLr,    kMomentum,        {"dampening", -1, kAny, kEvery, nullptr},
+    kDecay, flag("nesterov"), flag("maximize")};
 constexpr StateSpec kSgdStates[] = {{"momentum_buffer"}};
 constexpr Variant kSgdPlain = {"multi_sgd", {}};
 constexpr Variant kSgdMomentum = {"multi_sgd_momentum", kSgdStates};
@@ -43,7 +44,8 @@ void check_sgd(const double* h) {
 
 // Adam, AdamW: lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay
 constexpr HyperSpec kAdamHyper[] = {
-    kLr, kBeta1, kBeta2, kEps, kDecay, flag("amsgrad"), flag("maximize"), flag("decoupled_weight_decay")};
+    kLr,    kBeta1,          kBeta2,           kEps,
+    kDecay, flag("amsgrad"), flag("maximize"), flag("decoupled_weight_decay")};
 constexpr StateSpec kAdamStates[] = {{"exp_avg"}, {"exp_avg_sq"}, kStep};
 constexpr StateSpec kAmsgradStates[] = {{"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq"}, kStep};
 constexpr Variant kAdamPlain = {"multi_adam", kAdamStates};
@@ -52,10 +54,14 @@ const Variant& adam_variant(const double* h) { return h[5] != 0 ? kAdamAmsgrad :
 
 // NAdam: lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize
 constexpr HyperSpec kNadamHyper[] = {
-    kLr,    kBeta1,
-    kBeta2, kEps,
-    kDecay, {"momentum_decay", -1, 0, kEvery, "Invalid momentum_decay value: {}"},
-    flag("decoupled_weight_decay"), flag("maximize")};
+    kLr,
+    kBeta1,
+    kBeta2,
+    kEps,
+    kDecay,
+    {"momentum_decay", -1, 0, kEvery, "Invalid momentum_decay value: {}"},
+    flag("decoupled_weight_decay"),
+    flag("maximize")};
 constexpr StateSpec kNadamStates[] = {{"exp_avg"}, {"exp_avg_sq"}, kStep, {"mu_product", true, 1}};
 constexpr Variant kNadam = {"multi_nadam", kNadamStates};
 
@@ -70,11 +76,15 @@ constexpr StateSpec kAdamaxStates[] = {{"exp_avg"}, {"exp_inf"}, kStep};
 constexpr Variant kAdamax = {"multi_adamax", kAdamaxStates};
 
 // RMSprop: lr, alpha, eps, weight_decay, momentum, centered, maximize
-constexpr HyperSpec kRmspropHyper[] = {kLr,       {"alpha", -1, 0, kEvery, "Invalid alpha value: {}"},
-                                       kEps,      kDecay,
-                                       kMomentum, flag("centered"),
+constexpr HyperSpec kRmspropHyper[] = {kLr,
+                                       {"alpha", -1, 0, kEvery, "Invalid alpha value: {}"},
+                                       kEps,
+                                       kDecay,
+                                       kMomentum,
+                                       flag("centered"),
                                        flag("maximize")};
-constexpr StateSpec kSquareAvg = {"square_avg"}, kGradAvg = {"grad_avg"}, kBuffer = {"momentum_buffer"};
+constexpr StateSpec kSquareAvg = {"square_avg"}, kGradAvg = {"grad_avg"},
+                    kBuffer = {"momentum_buffer"};
 constexpr StateSpec kRmspropStates[] = {kSquareAvg, kStep};
 constexpr StateSpec kRmspropCenteredStates[] = {kSquareAvg, kGradAvg, kStep};
 constexpr StateSpec kRmspropMomentumStates[] = {kSquareAvg, kBuffer, kStep};
@@ -232,7 +242,8 @@ void launch_list(const Op& op, Compute compute, std::span<TensorImpl* const> ope
 
 }  // namespace
 
-UpdateList::UpdateList(const Variant& variant, std::span<const double> h, TensorImpl* lr, size_t expected)
+UpdateList::UpdateList(const Variant& variant, std::span<const double> h, TensorImpl* lr,
+                       size_t expected)
     : variant_(variant), op_(Op::get(variant.op)), lr_(lr), expected_(expected) {
   for (const double v : h) params_.push(v);
 }
@@ -242,23 +253,27 @@ UpdateList::Bucket& UpdateList::bucket_of(const TensorImpl& p) {
   for (Bucket& b : buckets_) {
     if (b.compute == compute && b.device == p.device) return b;
   }
-  GS_CHECK(is_floating(p.dtype), "optimizer can only update floating point tensors, got {}", p.dtype);
+  GS_CHECK(is_floating(p.dtype), "optimizer can only update floating point tensors, got {}",
+           p.dtype);
   buckets_.push_back({p.device, compute, {}});
   buckets_.back().operands.reserve(expected_ * (2 + variant_.states.size()) + 1);
   return buckets_.back();
 }
 
 void UpdateList::add(TensorImpl* p, TensorImpl* g, TensorImpl* const* states) {
-  GS_CHECK(g->sizes == p->sizes, "optimizer: a gradient of shape {} does not fit its parameter of shape {}",
-           g->sizes, p->sizes);
-  GS_CHECK(g->device == p->device, "optimizer: expected the gradient on {}, got {}", p->device, g->device);
+  GS_CHECK(g->sizes == p->sizes,
+           "optimizer: a gradient of shape {} does not fit its parameter of shape {}", g->sizes,
+           p->sizes);
+  GS_CHECK(g->device == p->device, "optimizer: expected the gradient on {}, got {}", p->device,
+           g->device);
   std::vector<TensorImpl*>& operands = bucket_of(*p).operands;
   operands.push_back(p);
   operands.push_back(g);
   for (size_t k = 0; k < variant_.states.size(); ++k) {
     TensorImpl* const s = states[k];
     if (variant_.states[k].counter) {
-      GS_CHECK(s->numel == 1, "optimizer: the state {} must be a single number", variant_.states[k].name);
+      GS_CHECK(s->numel == 1, "optimizer: the state {} must be a single number",
+               variant_.states[k].name);
     } else {
       GS_CHECK(s->sizes == p->sizes && s->device == p->device,
                "optimizer: the state {} of shape {} does not fit its parameter of shape {}",
@@ -286,7 +301,7 @@ void UpdateList::run() {
       }
     }
     for (size_t i = 0; i < n; ++i) {
-      if (i % width != 1) ++b.operands[i]->storage->version;  // all but the gradient
+      if (i % width != 1) ++b.operands[i]->version();  // all but the gradient
     }
   }
   buckets_.clear();
@@ -303,21 +318,23 @@ void multi_zero(std::span<TensorImpl* const> tensors) {
     const Device device = rest[0]->device;
     std::vector<TensorImpl*> others;
     same.clear();
-    for (TensorImpl* t : rest) (t->device == device && same.size() < kMaxOperands ? same : others).push_back(t);
+    for (TensorImpl* t : rest)
+      (t->device == device && same.size() < kMaxOperands ? same : others).push_back(t);
     launch_list(op, Compute::F32, same, Params());
     rest.swap(others);
   }
-  for (TensorImpl* t : tensors) ++t->storage->version;
+  for (TensorImpl* t : tensors) ++t->version();
 }
 
 namespace {
 
-/// Runs a rule without state over lists of the same length, one bucket for each device and compute type.
+/// Runs a rule without state over lists of the same length, one bucket for each device and compute
+/// type.
 void run_lists(const char* name, std::span<TensorImpl* const> x, std::span<TensorImpl* const> y,
                double number, TensorImpl* live) {
   const bool two = y.data() != nullptr;
-  GS_CHECK(!two || x.size() == y.size(), "{}: expected lists of the same length, got {} and {}", name,
-           x.size(), y.size());
+  GS_CHECK(!two || x.size() == y.size(), "{}: expected lists of the same length, got {} and {}",
+           name, x.size(), y.size());
   struct Bucket {
     Device device;
     Compute compute;
@@ -332,7 +349,8 @@ void run_lists(const char* name, std::span<TensorImpl* const> x, std::span<Tenso
              two ? y[i]->sizes : t->sizes);
     Bucket* found = nullptr;
     for (Bucket& b : buckets) {
-      if (b.device == t->device && b.compute == compute_type(t->dtype) && b.operands.size() < kMaxOperands) {
+      if (b.device == t->device && b.compute == compute_type(t->dtype) &&
+          b.operands.size() < kMaxOperands) {
         found = &b;
       }
     }
@@ -346,7 +364,7 @@ void run_lists(const char* name, std::span<TensorImpl* const> x, std::span<Tenso
     b.operands.push_back(live);
     launch_list(Op::get(name), b.compute, b.operands, params);
   }
-  for (TensorImpl* t : x) ++t->storage->version;
+  for (TensorImpl* t : x) ++t->version();
 }
 
 }  // namespace
@@ -354,7 +372,8 @@ void run_lists(const char* name, std::span<TensorImpl* const> x, std::span<Tenso
 void multi_scale(std::span<TensorImpl* const> tensors, double factor, TensorImpl* live_factor) {
   run_lists("multi_scale", tensors, {}, factor, live_factor);
 }
-void multi_add_scaled(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double alpha) {
+void multi_add_scaled(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y,
+                      double alpha) {
   if (!x.empty() || !y.empty()) run_lists("multi_add_scaled", x, y, alpha, nullptr);
 }
 void multi_lerp(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double weight) {
@@ -364,7 +383,8 @@ void multi_lerp(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, 
 Tensor multi_norm(std::span<TensorImpl* const> tensors, double order) {
   static const Op& op = Op::get("multi_norm");
   const double infinity = kEvery;
-  GS_CHECK_VALUE(order == 1 || order == 2 || order == infinity, "norms of order {} are not fused", order);
+  GS_CHECK_VALUE(order == 1 || order == 2 || order == infinity, "norms of order {} are not fused",
+                 order);
   Compute compute = Compute::F32;
   for (const TensorImpl* t : tensors) {
     GS_CHECK(t->device == tensors[0]->device, "norms: expected all tensors on {}, got {}",
@@ -381,7 +401,8 @@ Tensor multi_norm(std::span<TensorImpl* const> tensors, double order) {
     const auto at = static_cast<int64_t>(from);
     const Tensor part = alias(out, {static_cast<int64_t>(n)}, {1}, at);
     operands.assign(1, part.get());
-    operands.insert(operands.end(), tensors.begin() + at, tensors.begin() + at + static_cast<int64_t>(n));
+    operands.insert(operands.end(), tensors.begin() + at,
+                    tensors.begin() + at + static_cast<int64_t>(n));
     launch({&op, compute, 1, static_cast<uint16_t>(n), operands.data(), params});
   }
   return out;
@@ -408,7 +429,8 @@ void zero_grad(std::span<TensorImpl* const> params, bool set_to_none) {
 
 // ---- optimizers ----
 
-Optimizer::Optimizer(std::string_view algorithm, std::vector<Tensor> params, std::vector<double> defaults)
+Optimizer::Optimizer(std::string_view algorithm, std::vector<Tensor> params,
+                     std::vector<double> defaults)
     : algorithm_(Algorithm::find(algorithm)), defaults_(std::move(defaults)) {
   GS_ASSERT(defaults_.size() == algorithm_.hyper.size());
   algorithm_.check_values(defaults_.data());
@@ -418,12 +440,14 @@ Optimizer::Optimizer(std::string_view algorithm, std::vector<Tensor> params, std
 
 void Optimizer::add_param_group(std::vector<Tensor> params, Values values) {
   for (size_t i = 0; i < params.size(); ++i) {
-    GS_CHECK_TYPE(params[i].defined(), "optimizer can only optimize Tensors, but one of the params is undefined");
+    GS_CHECK_TYPE(params[i].defined(),
+                  "optimizer can only optimize Tensors, but one of the params is undefined");
     GS_CHECK_VALUE(is_leaf(params[i]) || (params[i]->meta && params[i]->meta->retains_grad),
                    "can't optimize a non-leaf Tensor");
     const auto is_it = [&](const Tensor& t) { return t.get() == params[i].get(); };
     bool known = std::any_of(params.begin(), params.begin() + static_cast<long>(i), is_it);
-    for (const ParamGroup& g : groups_) known |= std::any_of(g.params.begin(), g.params.end(), is_it);
+    for (const ParamGroup& g : groups_)
+      known |= std::any_of(g.params.begin(), g.params.end(), is_it);
     GS_CHECK_VALUE(!known, "some parameters appear in more than one parameter group");
   }
   ParamGroup group{std::move(params), defaults_, &algorithm_};
@@ -488,19 +512,25 @@ Tensor Optimizer::state(const Tensor& param, std::string_view name) const {
 }
 
 SGD::SGD(std::vector<Tensor> params, SgdOptions o)
-    : Optimizer("SGD", std::move(params),
-                {o.lr, o.momentum, o.dampening, o.weight_decay, double(o.nesterov), double(o.maximize)}) {}
+    : Optimizer(
+          "SGD", std::move(params),
+          {o.lr, o.momentum, o.dampening, o.weight_decay, double(o.nesterov), double(o.maximize)}) {
+}
 Adam::Adam(std::vector<Tensor> params, AdamOptions o)
     : Optimizer("Adam", std::move(params),
-                {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, double(o.amsgrad), double(o.maximize), 0}) {}
+                {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, double(o.amsgrad),
+                 double(o.maximize), 0}) {}
 AdamW::AdamW(std::vector<Tensor> params, AdamWOptions o)
     : Optimizer("Adam", std::move(params),
-                {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, double(o.amsgrad), double(o.maximize), 1}) {}
+                {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, double(o.amsgrad),
+                 double(o.maximize), 1}) {}
 RMSprop::RMSprop(std::vector<Tensor> params, RmspropOptions o)
     : Optimizer("RMSprop", std::move(params),
-                {o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, double(o.centered), double(o.maximize)}) {}
+                {o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, double(o.centered),
+                 double(o.maximize)}) {}
 Adagrad::Adagrad(std::vector<Tensor> params, AdagradOptions o)
     : Optimizer("Adagrad", std::move(params),
-                {o.lr, o.lr_decay, o.eps, o.weight_decay, o.initial_accumulator_value, double(o.maximize)}) {}
+                {o.lr, o.lr_decay, o.eps, o.weight_decay, o.initial_accumulator_value,
+                 double(o.maximize)}) {}
 
 }  // namespace gradstep

@@ -3,9 +3,9 @@
 //   SGD optimizer({w, b}, {.lr = 0.1, .momentum = 0.9});
 //   optimizer.zero_grad();  backward({&loss, 1}, {}, false, false);  optimizer.step();
 //   optimizer.groups()[0].set("lr", 0.01);        // takes effect at the next step
-// A step is one fused launch for each group (more only for several devices or float with double). What an
-// algorithm is, its hyperparameters, state and kernel, stands in one table that the Python classes use too.
-// May include core, graph, ops.
+// A step is one fused launch for each group (more only for several devices or float with double).
+// What an algorithm is, its hyperparameters, state and kernel, stands in one table that the Python
+// classes use too. May include core, graph, ops.
 #pragma once
 #include <initializer_list>
 #include <span>
@@ -27,8 +27,8 @@ constexpr int kMaxStates = 4;
 
 /// A hyperparameter: a number, or a flag as 0 and 1.
 struct HyperSpec {
-  const char* name;         // its key in a parameter group
-  int index = -1;           // its place if the key holds a pair: betas
+  const char* name;  // its key in a parameter group
+  int index = -1;    // its place if the key holds a pair: betas
   double low = -__builtin_huge_val();
   double below = __builtin_huge_val();  // valid: low <= value < below
   const char* message = nullptr;        // "Invalid learning rate: {}"
@@ -36,7 +36,7 @@ struct HyperSpec {
 
 /// What is kept for each parameter: a tensor like it, or a counter (0-d).
 struct StateSpec {
-  const char* name;       // its key in Python's state
+  const char* name;  // its key in Python's state
   bool counter = false;
   double initial = 0;
   int initial_hyper = -1;  // starts with the value of this hyperparameter instead
@@ -53,7 +53,8 @@ struct Algorithm {
   std::span<const HyperSpec> hyper;
   /// The variant for these hyperparameters.
   const Variant& (*variant)(const double* h);
-  /// For parameters without state yet, whose state this variant writes without reading it; mostly null.
+  /// For parameters without state yet, whose state this variant writes without reading it; mostly
+  /// null.
   const Variant* first = nullptr;
   /// Raises for combinations that make no sense.
   void (*check)(const double* h) = nullptr;
@@ -72,7 +73,8 @@ Tensor make_state(const StateSpec& spec, const TensorImpl& p, const double* h);
 /// The parameters of one fused step.
 class UpdateList {
  public:
-  /// `lr` may be null; if not, it is a 0-d tensor that replaces h[0]. Keeps the pointers until run().
+  /// `lr` may be null; if not, it is a 0-d tensor that replaces h[0]. Keeps the pointers until
+  /// run().
   UpdateList(const Variant& variant, std::span<const double> h, TensorImpl* lr, size_t expected);
   /// Takes a parameter, its gradient and its states; they must live until run().
   void add(TensorImpl* p, TensorImpl* g, TensorImpl* const* states);
@@ -101,12 +103,14 @@ void zero_grad(std::span<TensorImpl* const> params, bool set_to_none);
 /// x = 0 for all, of any dtypes.
 void multi_zero(std::span<TensorImpl* const> tensors);
 /// x *= factor; `factor` may also be a 0-d tensor, which is read when the kernel runs.
-void multi_scale(std::span<TensorImpl* const> tensors, double factor, TensorImpl* live_factor = nullptr);
+void multi_scale(std::span<TensorImpl* const> tensors, double factor,
+                 TensorImpl* live_factor = nullptr);
 /// x += alpha * y
 void multi_add_scaled(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double alpha);
 /// x += weight * (y - x)
 void multi_lerp(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double weight);
-/// The norm of each tensor (order 1, 2 or infinity): float, or double if one of them is. All on one device.
+/// The norm of each tensor (order 1, 2 or infinity): float, or double if one of them is. All on one
+/// device.
 Tensor multi_norm(std::span<TensorImpl* const> tensors, double order);
 
 // ---- optimizers ----
@@ -116,7 +120,9 @@ struct ParamGroup {
   std::vector<double> hyper;  // in the order of the algorithm's table
   const Algorithm* algorithm;
 
-  double get(std::string_view name) const { return hyper[static_cast<size_t>(algorithm->position(name))]; }
+  double get(std::string_view name) const {
+    return hyper[static_cast<size_t>(algorithm->position(name))];
+  }
   void set(std::string_view name, double value) {
     hyper[static_cast<size_t>(algorithm->position(name))] = value;
   }

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "ops/create.h"
 #include "ops/pointwise.h"
@@ -203,7 +204,7 @@ PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc
                             {Py_tp_getset, node_getset},
                             {0, nullptr}};
 PyType_Spec node_spec = {"gradstep.autograd.Node", sizeof(PyNode), 0,
-                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
 
 // ---- custom functions ----
 
@@ -222,7 +223,8 @@ struct PyCustom : CustomBackward {
       PyTuple_SET_ITEM(needs.ptr(), k, PyBool_FromLong(b.needs(k)));
     }
     const py::object grads = py::reinterpret_steal<py::object>(as_tuple(b.out_grads));
-    const py::object out = context.attr("_run_backward")(grads, needs);
+    const py::object node = py::reinterpret_steal<py::object>(wrap_node(Ref<Node>(&b.node)));
+    const py::object out = context.attr("_run_backward")(node, grads, needs);
     for (int k = 0; k < b.node.n_edges; ++k) {
       PyObject* g = PyTuple_GET_ITEM(out.ptr(), k);
       if (g == Py_None || !b.needs(k)) continue;
@@ -325,6 +327,12 @@ const FunctionRow kRows[] = {
        bump_version(a.tensor(0));
        return none();
      }},
+    {"_with_history", "(Tensor input, object node, int output_nr)", Fn, "A kept output as a result of its node again.",
+     [](Args& a) {
+       const Tensor t = alias(a.tensor(0));
+       set_history(t, Ref<Node>(&node_of(a.object(1))), static_cast<uint32_t>(a.i(2)));
+       return wrap(t);
+     }},
     {"_alias", "(Tensor input)", Fn, "A view without history, for what a custom function returns unchanged.",
      [](Args& a) { return wrap(alias(a.tensor(0))); }},
     {"_view_of", "(Tensor input)", Fn, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
@@ -344,10 +352,28 @@ const FunctionRow kRows[] = {
 
 }  // namespace
 
+namespace {
+/// A type of its own for each kind of node: scripts look at type(grad_fn).__name__.
+PyTypeObject* type_of(const Node& node) {
+  static auto* types = new std::unordered_map<std::string, PyTypeObject*>;
+  const std::string name = node.display_name();
+  PyTypeObject*& type = (*types)[name];
+  if (!type) {
+    auto* full = new std::string("gradstep.autograd." + name);
+    PyType_Slot slots[] = {{0, nullptr}};
+    PyType_Spec spec = {full->c_str(), 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    const py::object bases = py::reinterpret_steal<py::object>(check(PyTuple_Pack(1, node_type)));
+    type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpecWithBases(&spec, bases.ptr())));
+  }
+  return type;
+}
+}  // namespace
+
 PyObject* wrap_node(Ref<Node> node) {
   if (!node) Py_RETURN_NONE;
   if (node->py_object) return Py_NewRef(static_cast<PyObject*>(node->py_object));
-  PyObject* o = check(node_type->tp_alloc(node_type, 0));
+  PyTypeObject* type = type_of(*node);
+  PyObject* o = check(type->tp_alloc(type, 0));
   node->py_object = o;
   reinterpret_cast<PyNode*>(o)->node = node.release();
   return o;

@@ -34,7 +34,7 @@ PyObject* get_is_cuda(PyObject* s, void*) { return PyBool_FromLong(unwrap(s).dev
 PyObject* get_layout(PyObject*, void* module) {
   return PyObject_GetAttrString(*static_cast<PyObject**>(module), "strided");
 }
-PyObject* get_version(PyObject* s, void*) { return PyLong_FromUnsignedLong(unwrap(s)->storage->version); }
+PyObject* get_version(PyObject* s, void*) { return PyLong_FromUnsignedLong(unwrap(s)->version()); }
 PyObject* get_T(PyObject* s, void*) {
   return get(s, [](const Tensor& t) {
     Dims order = Dims::filled(t.ndim(), 0);
@@ -119,7 +119,11 @@ int set_grad_attr(PyObject* s, PyObject* v, void*) {
 
 // x.data: the same memory without history and with a version of its own.
 PyObject* get_data(PyObject* s, void*) {
-  return get(s, [](const Tensor& t) { return wrap(alias(t)); });
+  return get(s, [](const Tensor& t) {
+    const Tensor out = alias(t);
+    separate_version(out, 0);
+    return wrap(out);
+  });
 }
 int set_data(PyObject* s, PyObject* v, void*) {
   return guard_int([&] {
@@ -128,6 +132,7 @@ int set_data(PyObject* s, PyObject* v, void*) {
     TensorImpl* t = unwrap(s).get();
     GS_CHECK(!(t->requires_grad && !is_floating(from.dtype())),
              "data set to a tensor that requires gradients must be floating point or complex dtype");
+    separate_version(unwrap(s), t->version());
     t->storage = from->storage;
     t->data = from->data;
     t->sizes = from->sizes;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fused optimizer steps for Python. Its optimizers keep PyTorch's structures (param_groups, a list of dicts
-// that anyone may edit, and state, a dict by parameter); each call reads them as they are then:
+// The fused optimizer steps for Python, and the C++ optimizers as gradstep._C._optim.SGD and so on.
+// Python's own optimizers keep PyTorch's structures (param_groups, a list of dicts that anyone may
+// edit, and state, a dict by parameter); each call reads them as they are then:
 //   _optim_step("Adam", group, state)     one fused step of a group, making missing state
 //   _optim_check("Adam", defaults)        PyTorch's errors for hyperparameters out of range
-//   _zero_grad(params, set_to_none)       and _multi_zero_, _multi_scale_, _multi_add_, _multi_lerp_, _multi_norm
+//   _zero_grad(params, set_to_none)       and the _multi_ functions on lists of tensors
 #include <Python.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <optional>
 #include <string>
@@ -110,7 +113,8 @@ std::vector<TensorImpl*> tensor_list(PyObject* list) {
   out.reserve(static_cast<size_t>(n));
   PyObject** const items = PySequence_Fast_ITEMS(list);
   for (Py_ssize_t i = 0; i < n; ++i) {
-    GS_CHECK_TYPE(is_tensor(items[i]), "expected a list of Tensors, but got {}", Py_TYPE(items[i])->tp_name);
+    GS_CHECK_TYPE(is_tensor(items[i]), "expected a list of Tensors, but got {}",
+                  Py_TYPE(items[i])->tp_name);
     out.push_back(impl_of(items[i]));
   }
   return out;
@@ -178,13 +182,15 @@ void step_group(const Names& names, PyObject* group, PyObject* state) {
   std::optional<UpdateList> first;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params); ++i) {
     PyObject* const param = PyList_GET_ITEM(params, i);
-    GS_CHECK_TYPE(is_tensor(param), "optimizer can only optimize Tensors, but one of the params is {}",
+    GS_CHECK_TYPE(is_tensor(param),
+                  "optimizer can only optimize Tensors, but one of the params is {}",
                   Py_TYPE(param)->tp_name);
     TensorImpl* const p = impl_of(param);
     TensorImpl* const g = p->meta ? p->meta->grad.get() : nullptr;
     if (!g) continue;
     TensorImpl* states[kMaxStates];
-    if (!variant.states.empty() && read_state(state, param, variant, keys, h, states) && algorithm.first) {
+    if (!variant.states.empty() && read_state(state, param, variant, keys, h, states) &&
+        algorithm.first) {
       if (!first) first.emplace(*algorithm.first, std::span<const double>(h, n_hyper), lr, n);
       first->add(p, g, states);
     } else {
@@ -206,14 +212,16 @@ PyObject* optim_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 PyObject* optim_check(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
-    expect(n == 2 && PyDict_Check(args[1]), "_optim_check(algorithm, defaults): expected a name and a dict");
+    expect(n == 2 && PyDict_Check(args[1]),
+           "_optim_check(algorithm, defaults): expected a name and a dict");
     const Names& names = names_of(args[0]);
     double h[kMaxHyper];
     for (size_t i = 0; i < names.algorithm->hyper.size(); ++i) {
       PyObject* const o = hyper_object(args[1], names, i);
       h[i] = number_of(o);
       const HyperSpec& s = names.algorithm->hyper[i];
-      if (!s.message || (s.low <= h[i] && (h[i] < s.below || s.below == __builtin_huge_val()))) continue;
+      if (!s.message || (s.low <= h[i] && (h[i] < s.below || s.below == __builtin_huge_val())))
+        continue;
       const Owned text(PyObject_Str(o));  // -1 stays -1, where a double would be -1.0
       const char* utf8 = PyUnicode_AsUTF8(text.p);
       if (!utf8) throw PythonError();
@@ -247,8 +255,8 @@ PyObject* scale_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
     expect(n == 2, "_multi_scale_(tensors, factor): expected 2 arguments");
     TensorImpl* const live = is_tensor(args[1]) ? impl_of(args[1]) : nullptr;
-    GS_CHECK(!live || live->numel == 1, "_multi_scale_: expected a factor of one element, got shape {}",
-             live->sizes);
+    GS_CHECK(!live || live->numel == 1,
+             "_multi_scale_: expected a factor of one element, got shape {}", live->sizes);
     multi_scale(tensor_list(args[0]), live ? 0 : number_of(args[1]), live);
     return none();
   });
@@ -289,7 +297,8 @@ PyMethodDef methods[] = {
      "_optim_check(algorithm, defaults)\n--\n\nRaises for hyperparameters out of range."},
     {"_zero_grad", as_function(&zero_grad_of_list), METH_FASTCALL,
      "_zero_grad(params, set_to_none)\n--\n\nGradients to None, or detached and zeroed in place."},
-    {"_multi_zero_", &zero_list, METH_O, "_multi_zero_(tensors)\n--\n\nZeros all tensors in one pass."},
+    {"_multi_zero_", &zero_list, METH_O,
+     "_multi_zero_(tensors)\n--\n\nZeros all tensors in one pass."},
     {"_multi_scale_", as_function(&scale_list), METH_FASTCALL,
      "_multi_scale_(tensors, factor)\n--\n\nMultiplies all tensors by a number or a 0-d tensor."},
     {"_multi_add_", as_function(&add_list), METH_FASTCALL,
@@ -297,13 +306,86 @@ PyMethodDef methods[] = {
     {"_multi_lerp_", as_function(&lerp_list), METH_FASTCALL,
      "_multi_lerp_(x, y, weight)\n--\n\nx += weight * (y - x) for two lists."},
     {"_multi_norm", as_function(&norm_list), METH_FASTCALL,
-     "_multi_norm(tensors, order)\n--\n\nThe norm (order 1, 2 or inf) of each tensor, as one tensor."},
+     "_multi_norm(tensors, order)\n--\n\nThe norm (order 1, 2 or inf) of each tensor, as one "
+     "tensor."},
     {nullptr, nullptr, 0, nullptr}};
+
+// ---- the C++ optimizers ----
+
+/// Declares a class whose keyword arguments are the fields of its options struct.
+template <class O, class Options, class... Fields>
+void add_class(pybind11::module_& m, const char* name,
+               const std::pair<const char*, Fields Options::*>&... fields) {
+  pybind11::class_<O, Optimizer>(m, name).def(
+      pybind11::init([=](std::vector<Tensor> params, const pybind11::kwargs& kwargs) {
+        Options o;
+        size_t known = 0;
+        const auto read = [&](const char* key, auto field) {
+          if (!kwargs.contains(key)) return;
+          o.*field = kwargs[key].template cast<std::decay_t<decltype(o.*field)>>();
+          ++known;
+        };
+        (read(fields.first, fields.second), ...);
+        GS_CHECK_TYPE(known == kwargs.size(), "{} got an unexpected keyword argument", name);
+        return O(std::move(params), o);
+      }),
+      pybind11::arg("params"));
+}
+
+template <class Options, class Field>
+std::pair<const char*, Field Options::*> option(const char* name, Field Options::* field) {
+  return {name, field};
+}
+
+void add_classes(PyObject* module) {
+  auto m = pybind11::reinterpret_borrow<pybind11::module_>(module).def_submodule(
+      "_optim", "The optimizers of C++.");
+  pybind11::class_<Optimizer>(m, "Optimizer")
+      .def("step", &Optimizer::step)
+      .def("zero_grad", &Optimizer::zero_grad, pybind11::arg("set_to_none") = true)
+      .def("set",
+           [](Optimizer& o, size_t group, const std::string& name, double value) {
+             GS_CHECK_INDEX(group < o.groups().size(), "there is no parameter group {}", group);
+             o.groups()[group].set(name, value);
+           })
+      .def("add_param_group",
+           [](Optimizer& o, std::vector<Tensor> params) { o.add_param_group(std::move(params)); })
+      .def("state", [](const Optimizer& o, const Tensor& p, const std::string& name) {
+        return o.state(p, name);
+      });
+  add_class<SGD, SgdOptions>(
+      m, "SGD", option("lr", &SgdOptions::lr), option("momentum", &SgdOptions::momentum),
+      option("dampening", &SgdOptions::dampening),
+      option("weight_decay", &SgdOptions::weight_decay), option("nesterov", &SgdOptions::nesterov),
+      option("maximize", &SgdOptions::maximize));
+  add_class<Adam, AdamOptions>(
+      m, "Adam", option("lr", &AdamOptions::lr), option("beta1", &AdamOptions::beta1),
+      option("beta2", &AdamOptions::beta2), option("eps", &AdamOptions::eps),
+      option("weight_decay", &AdamOptions::weight_decay), option("amsgrad", &AdamOptions::amsgrad),
+      option("maximize", &AdamOptions::maximize));
+  add_class<AdamW, AdamWOptions>(
+      m, "AdamW", option("lr", &AdamWOptions::lr), option("beta1", &AdamWOptions::beta1),
+      option("beta2", &AdamWOptions::beta2), option("eps", &AdamWOptions::eps),
+      option("weight_decay", &AdamWOptions::weight_decay),
+      option("amsgrad", &AdamWOptions::amsgrad), option("maximize", &AdamWOptions::maximize));
+  add_class<RMSprop, RmspropOptions>(
+      m, "RMSprop", option("lr", &RmspropOptions::lr), option("alpha", &RmspropOptions::alpha),
+      option("eps", &RmspropOptions::eps), option("weight_decay", &RmspropOptions::weight_decay),
+      option("momentum", &RmspropOptions::momentum), option("centered", &RmspropOptions::centered),
+      option("maximize", &RmspropOptions::maximize));
+  add_class<Adagrad, AdagradOptions>(
+      m, "Adagrad", option("lr", &AdagradOptions::lr),
+      option("lr_decay", &AdagradOptions::lr_decay),
+      option("weight_decay", &AdagradOptions::weight_decay),
+      option("initial_accumulator_value", &AdagradOptions::initial_accumulator_value),
+      option("eps", &AdagradOptions::eps), option("maximize", &AdagradOptions::maximize));
+}
 
 }  // namespace
 
 void add_optim(PyObject* module) {
   if (PyModule_AddFunctions(module, methods) < 0) throw PythonError();
+  add_classes(module);
 }
 
 }  // namespace gradstep::python

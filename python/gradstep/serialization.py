@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from gradstep import _C
@@ -41,6 +41,23 @@ _CHUNK = 1 << 24
 # ---- atomic files ----
 
 
+def _sweep(folder: str, start: str) -> None:
+    """Removes what killed processes of this machine left half-written."""
+    try:
+        names = [n for n in os.listdir(folder) if n.startswith(start) and n.endswith(".tmp")]
+    except OSError:
+        return  # the writing itself will say what is wrong
+    for name in names:
+        pid = name[len(start) :].partition(".")[0]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, name))
+        except (ValueError, OSError):
+            pass  # not ours
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends without an exception.
@@ -56,7 +73,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(target, "wb") as f:  # a device or a pipe
             yield f
         return
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    mine = f".{name}.{os.uname().nodename}."
+    _sweep(folder, mine)
+    temporary = os.path.join(folder, f"{mine}{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
@@ -68,7 +87,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(f.fileno())
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):  # Ctrl-C just after the renaming
+            os.unlink(temporary)
         raise
     try:
         handle = os.open(folder, os.O_RDONLY)

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .datasets import ImageData, load
@@ -64,8 +64,7 @@ class Settings:
 
     def fixed(self) -> dict[str, Any]:
         """The settings that a resumed run shares with the run that wrote the checkpoint."""
-        everything = asdict(self)
-        return {name: everything[name] for name in FIXED}
+        return {name: getattr(self, name) for name in FIXED}
 
 
 FIXED = (
@@ -265,7 +264,7 @@ class Run:
         if self.epoch != state["epoch"] or self.epoch > self.settings.epochs:
             raise TrainError(f"{path} is a damaged checkpoint: its history does not fit its epoch")
 
-    def train_epoch(self) -> tuple[float, float]:
+    def train_epoch(self, bar: Any) -> tuple[float, float]:
         """One pass over the training data; mean loss and accuracy."""
         s = self.settings
         total = len(self.data.train)
@@ -273,30 +272,30 @@ class Run:
         loss_sum = correct = 0.0
         seen = 0
         self.net.train()
-        with _bar(total, f"epoch {self.epoch + 1}/{s.epochs}") as bar:
-            for images, labels in self.loader:
-                images, labels = images.to(self.device), labels.to(self.device)
-                output = self.net(self.data.normalize(images))
-                loss = self.loss(output, labels)
-                count = labels.size(0)
-                start = seen - seen % group
-                if s.accumulate == 1:
-                    loss.backward()
-                else:  # the mean over the whole group, which is shorter at the end
-                    (loss * (count / min(group, total - start))).backward()
-                seen += count
-                if seen % group == 0 or seen == total:
-                    self.optimizer.step()
-                    self.optimizer.zero_grad()
-                    self.scheduler.step()
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainError(
-                        f"the loss is {value} in epoch {self.epoch + 1}: try a smaller --lr"
-                    )
-                loss_sum += value * count
-                correct += (output.detach().argmax(1) == labels).sum().item()
-                bar.update(count)
+        bar.set_description(f"epoch {self.epoch + 1}/{s.epochs}", refresh=False)
+        for images, labels in self.loader:
+            images, labels = images.to(self.device), labels.to(self.device)
+            output = self.net(self.data.normalize(images))
+            loss = self.loss(output, labels)
+            count = labels.size(0)
+            start = seen - seen % group
+            if s.accumulate == 1:
+                loss.backward()
+            else:  # the mean over the whole group, which is shorter at the end
+                (loss * (count / min(group, total - start))).backward()
+            seen += count
+            if seen % group == 0 or seen == total:
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+                self.scheduler.step()
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainError(
+                    f"the loss is {value} in epoch {self.epoch + 1}: try a smaller --lr"
+                )
+            loss_sum += value * count
+            correct += (output.detach().argmax(1) == labels).sum().item()
+            bar.update(count)
         return loss_sum / total, correct / total
 
     def evaluate(self) -> tuple[float, float]:
@@ -320,8 +319,16 @@ class Run:
 
 
 class _NoBar:
+    """Where there is no terminal."""
+
     def update(self, n: int) -> None:
         """Nothing to show."""
+
+    def set_description(self, text: str, refresh: bool = True) -> None:
+        """Nothing to show."""
+
+    def write(self, text: str) -> None:
+        print(text, flush=True)
 
     def __enter__(self) -> _NoBar:
         return self
@@ -330,15 +337,23 @@ class _NoBar:
         pass
 
 
-def _bar(total: int, label: str) -> Any:
-    """A progress bar on a terminal."""
+def _bar(run: Run) -> Any:
+    """A progress bar over the samples of all epochs, on a terminal."""
     if not sys.stderr.isatty():
         return _NoBar()
     try:
         from tqdm import tqdm
     except ImportError:
         return _NoBar()
-    return tqdm(total=total, desc=label, unit=" samples", unit_scale=True, leave=False)
+    size = len(run.data.train)
+    return tqdm(
+        total=run.settings.epochs * size,
+        initial=run.epoch * size,
+        unit=" samples",
+        unit_scale=True,
+        leave=False,
+        dynamic_ncols=True,
+    )
 
 
 def train(settings: Settings) -> Run:
@@ -360,27 +375,27 @@ def train(settings: Settings) -> Run:
     if run.epoch:
         print(f"going on after epoch {run.epoch} of {settings.epochs}")
     began = time.perf_counter()
-    while run.epoch < settings.epochs:
-        start = time.perf_counter()
-        train_loss, train_accuracy = run.train_epoch()
-        speed = len(run.data.train) / (time.perf_counter() - start)
-        test_loss, test_accuracy = run.evaluate()
-        run.history.append(
-            {
-                "train_loss": train_loss,
-                "train_accuracy": train_accuracy,
-                "test_loss": test_loss,
-                "test_accuracy": test_accuracy,
-            }
-        )
-        print(
-            f"epoch {run.epoch:>{len(str(settings.epochs))}}/{settings.epochs}  "
-            f"loss {train_loss:.4f}  accuracy {train_accuracy:7.2%}  "
-            f"test loss {test_loss:.4f}  test accuracy {test_accuracy:7.2%}  "
-            f"{speed:,.0f} samples/s",
-            flush=True,
-        )
-        run.save_checkpoint()
+    with _bar(run) as bar:
+        while run.epoch < settings.epochs:
+            start = time.perf_counter()
+            train_loss, train_accuracy = run.train_epoch(bar)
+            speed = len(run.data.train) / (time.perf_counter() - start)
+            test_loss, test_accuracy = run.evaluate()
+            run.history.append(
+                {
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "test_loss": test_loss,
+                    "test_accuracy": test_accuracy,
+                }
+            )
+            bar.write(
+                f"epoch {run.epoch:>{len(str(settings.epochs))}}/{settings.epochs}  "
+                f"loss {train_loss:.4f}  accuracy {train_accuracy:7.2%}  "
+                f"test loss {test_loss:.4f}  test accuracy {test_accuracy:7.2%}  "
+                f"{speed:,.0f} samples/s"
+            )
+            run.save_checkpoint()
     took = time.perf_counter() - began
     final = run.history[-1]["test_accuracy"]
     print(f"test accuracy {final:.2%} after {run.epoch} epochs ({took:.1f} s)")

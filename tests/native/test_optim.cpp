@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimizers as a C++ program uses them: updates against plain loops in double, groups, state, errors.
-// Prints each failed check, exits non-zero on any.
+// The optimizers as a C++ program uses them: updates against plain loops in double, groups, state,
+// errors. Prints each failed check, exits non-zero on any.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -10,10 +10,6 @@
 #include "core/threads.h"
 #include "graph/node.h"
 #include "optim/optimizer.h"
-
-namespace gradstep {
-void register_kernels();  // of the static library; the Python module calls it, too
-}
 
 namespace {
 
@@ -144,7 +140,8 @@ void test_errors() {
   EXPECT(message_of([&] { SGD(params, {.lr = -0.5}); }) == "Invalid learning rate: -0.5");
   EXPECT(message_of([&] { SGD(params, {.nesterov = true}); }) ==
          "Nesterov momentum requires a momentum and zero dampening");
-  EXPECT(message_of([&] { Adam(params, {.beta2 = 1}); }) == "Invalid beta parameter at index 1: 1.0");
+  EXPECT(message_of([&] { Adam(params, {.beta2 = 1}); }) ==
+         "Invalid beta parameter at index 1: 1.0");
   EXPECT(message_of([] { SGD({}); }) == "optimizer got an empty parameter list");
   EXPECT(message_of([&] { SGD({params[0], params[0]}); }) ==
          "some parameters appear in more than one parameter group");
@@ -153,7 +150,6 @@ void test_errors() {
 }  // namespace
 
 int main() {
-  register_kernels();
   for (const int threads : {1, 2}) {
     set_num_threads(threads);
     test_sgd_follows_its_formula();

@@ -31,6 +31,8 @@ class FunctionCtx:
     def __init__(self) -> None:
         self._saved: tuple[Any, ...] = ()
         self._versions: tuple[int, ...] = ()
+        self._saved_places: tuple[int, ...] = ()
+        self._node: Any = None
         self._released = False
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
@@ -75,13 +77,26 @@ class FunctionCtx:
                     "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
                     "torch.autograd.set_detect_anomaly(True)."
                 )
-        return self._saved
+        if self._node is None or not _C.is_grad_enabled():
+            return self._saved
+        # A kept output has no history, which would be a cycle; a double backward gets it back.
+        return tuple(
+            t if place < 0 else _C._with_history(t, self._node, place)
+            for t, place in zip(self._saved, self._saved_places, strict=True)
+        )
 
     saved_variables = saved_tensors
 
     # ---- called by the native node ----
 
-    def _run_backward(self, grads: tuple[Any, ...], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    def _run_backward(self, node: Any, grads: tuple[Any, ...], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        self._node = node
+        try:
+            return self._gradients(grads)
+        finally:
+            self._node = None
+
+    def _gradients(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         given = [None] * self._n_outputs
         for place, g in zip(self._output_places, grads, strict=True):
             given[place] = g
@@ -200,12 +215,14 @@ class Function:
                 list(ctx._dirty),
             )
             # Outputs are kept without history, which would make a cycle.
-            kept = {id(outputs[i]) for i in differentiable}
-            ctx._saved = tuple(s.detach() if s is not None and id(s) in kept else s for s in saved)
+            places = {id(outputs[i]): k for k, i in enumerate(differentiable)}
+            ctx._saved_places = tuple(places.get(id(s), -1) for s in saved)
+            ctx._saved = tuple(s.detach() if p >= 0 else s for s, p in zip(saved, ctx._saved_places, strict=True))
             ctx._versions = tuple(0 if s is None else s._version for s in saved)
         else:
             ctx._saved = ctx._to_save
             ctx._versions = tuple(0 if s is None else s._version for s in ctx._saved)
+            ctx._saved_places = (-1,) * len(ctx._saved)
         del ctx._to_save
         if single:
             return outputs[0]

@@ -70,16 +70,6 @@ def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> Any:
     return _register(_global_optimizer_post_hooks, hook)
 
 
-_HOOK_TABLES = (
-    "_optimizer_step_pre_hooks",
-    "_optimizer_step_post_hooks",
-    "_optimizer_state_dict_pre_hooks",
-    "_optimizer_state_dict_post_hooks",
-    "_optimizer_load_state_dict_pre_hooks",
-    "_optimizer_load_state_dict_post_hooks",
-)
-
-
 class Optimizer:
     """Optimizer(params, defaults)
 
@@ -90,6 +80,12 @@ class Optimizer:
     defaults: dict[str, Any]
     state: defaultdict[Any, Any]
     param_groups: list[dict[str, Any]]
+    _optimizer_step_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _optimizer_step_post_hooks: OrderedDict[int, Callable[..., Any]]
+    _optimizer_state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _optimizer_state_dict_post_hooks: OrderedDict[int, Callable[..., Any]]
+    _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]
+    _optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable[..., Any]]
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -111,8 +107,9 @@ class Optimizer:
             self.add_param_group(group)
 
     def _make_hook_tables(self) -> None:
-        for table in _HOOK_TABLES:
-            self.__dict__.setdefault(table, OrderedDict())
+        for name in Optimizer.__annotations__:
+            if name.endswith("_hooks"):
+                self.__dict__.setdefault(name, OrderedDict())
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -149,9 +146,7 @@ class Optimizer:
         @functools.wraps(func)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
-            if not (
-                pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
-            ):
+            if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
                 return func(self, *args, **kwargs)
             full = (self, *args)
             for hook in chain(list(_global_optimizer_pre_hooks.values()), list(pre.values())):
@@ -266,7 +261,7 @@ class Optimizer:
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(
             len(group["params"]) != len(saved["params"])
-            for group, saved in zip(groups, saved_groups)
+            for group, saved in zip(groups, saved_groups, strict=True)
         ):
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of "
@@ -276,6 +271,7 @@ class Optimizer:
             zip(
                 chain.from_iterable(saved["params"] for saved in saved_groups),
                 chain.from_iterable(group["params"] for group in groups),
+                strict=True,
             )
         )
 
@@ -297,7 +293,7 @@ class Optimizer:
                 state[params[key]] = cast(params[key], value, key)
             else:
                 state[key] = value
-        for group, saved in zip(groups, saved_groups):
+        for group, saved in zip(groups, saved_groups, strict=True):
             saved["params"] = group["params"]
             if "param_names" in group and "param_names" not in saved:
                 saved["param_names"] = group["param_names"]

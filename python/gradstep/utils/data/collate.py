@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, 
 from typing import Any
 
 import numpy as np
+
 from gradstep import _C
 
 _ERROR = (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 from gradstep import _C
 
 from .collate import default_collate

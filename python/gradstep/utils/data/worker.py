@@ -194,8 +194,9 @@ def _seed(job: Job) -> int:
     """Seeds all generators differently in each worker, with PyTorch's seeds."""
     import random
 
-    import gradstep
     import numpy as np
+
+    import gradstep
 
     seed = job.base_seed + job.worker_id
     random.seed(seed)
