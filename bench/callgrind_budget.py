@@ -90,17 +90,27 @@ def count() -> dict[str, float]:
             "PYTHONHASHSEED": "0",
         }
         command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"]
-        command += [f"--callgrind-out-file={folder}/callgrind.out", sys.executable, __file__, "--here", requests]
+        command += [
+            f"--callgrind-out-file={folder}/callgrind.out",
+            sys.executable,
+            __file__,
+            "--here",
+            str(requests),
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         counts = counted(folder)
         if done.returncode != 0 or len(counts) != len(CASES):
-            raise SystemExit(f"callgrind failed ({done.returncode}):\n{(done.stdout + done.stderr)[-3000:]}")
+            raise SystemExit(
+                f"callgrind failed ({done.returncode}):\n{(done.stdout + done.stderr)[-3000:]}"
+            )
         return counts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--update", action="store_true", help="make the counts of this run the budget")
+    parser.add_argument(
+        "--update", action="store_true", help="make the counts of this run the budget"
+    )
     parser.add_argument("--tolerance", type=float, default=0.05)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--markdown", action="store_true")
@@ -119,21 +129,35 @@ def main() -> None:
         BUDGET.write_text(json.dumps(dict(sorted(budgets.items())), indent=2) + "\n")
     budget = budgets.get(python)
     if options.json:
-        print(json.dumps({"python": python, "isa": "v3", "instructions": counts, "budget": budget}, indent=1))
+        print(
+            json.dumps(
+                {"python": python, "isa": "v3", "instructions": counts, "budget": budget}, indent=1
+            )
+        )
     else:
         body = []
         for name, value in counts.items():
             allowed = (budget or {}).get(name)
             over = f"{value / allowed - 1:+.1%}" if allowed else "none recorded"
             body.append([name, f"{value:.0f}", str(allowed or "-"), over])
-        print(table(["instructions per call", "counted", "budget", "difference"], body, options.markdown))
+        print(
+            table(
+                ["instructions per call", "counted", "budget", "difference"], body, options.markdown
+            )
+        )
         print(f"\nPython {python}, GRADSTEP_ISA=v3, one thread, under callgrind")
     if budget is None:
-        print(f"NOT COMPARED: {BUDGET.name} has no budget for Python {python}; --update records one")
+        print(
+            f"NOT COMPARED: {BUDGET.name} has no budget for Python {python}; --update records one"
+        )
         return
-    over = [n for n, v in counts.items() if n in budget and v > budget[n] * (1 + options.tolerance)]
-    if over:
-        raise SystemExit(f"over the budget by more than {options.tolerance:.0%}: {', '.join(over)}")
+    exceeded = [
+        n for n, v in counts.items() if n in budget and v > budget[n] * (1 + options.tolerance)
+    ]
+    if exceeded:
+        raise SystemExit(
+            f"over the budget by more than {options.tolerance:.0%}: {', '.join(exceeded)}"
+        )
 
 
 if __name__ == "__main__":

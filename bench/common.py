@@ -99,7 +99,9 @@ def machine(threads: int, libraries: dict[str, Any]) -> dict[str, Any]:
         cpu = names[0] if names else cpu
     return {
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "threads": threads,
         "python": platform.python_version(),
@@ -124,7 +126,12 @@ def calls_per_round(timer: timeit.Timer, seconds: float) -> int:
 
 
 def measure(
-    cases: Sequence[Case], *, rounds: int = 15, threads: int = 1, seconds: float = 0.01, pause: float | None = None
+    cases: Sequence[Case],
+    *,
+    rounds: int = 15,
+    threads: int = 1,
+    seconds: float = 0.01,
+    pause: float | None = None,
 ) -> dict[str, Any]:
     """Times every case on both sides, interleaved; `seconds` is the length of one round of one side."""
     libraries = load(threads)
@@ -154,7 +161,12 @@ def row(case: Case, times: dict[str, Times], errors: dict[str, str]) -> dict[str
     out: dict[str, Any] = {"group": case.group, "name": case.name, "errors": errors}
     for name, t in times.items():
         low, high = t.quartiles()
-        out[name] = {"min_us": t.min * 1e6, "median_us": t.median * 1e6, "p25_us": low * 1e6, "p75_us": high * 1e6}
+        out[name] = {
+            "min_us": t.min * 1e6,
+            "median_us": t.median * 1e6,
+            "p25_us": low * 1e6,
+            "p75_us": high * 1e6,
+        }
     if len(times) == 2:
         ours, theirs = times["gradstep"], times["torch"]
         per_round = Times([b / a for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
@@ -219,7 +231,9 @@ def cells(r: dict[str, Any]) -> list[str]:
         else:
             out += ["-", r["errors"].get(name, "-")[:60]]
     ratio = r.get("ratio")
-    out.append(f"{ratio['of_medians']:.2f} ({ratio['p25']:.2f}-{ratio['p75']:.2f})" if ratio else "-")
+    out.append(
+        f"{ratio['of_medians']:.2f} ({ratio['p25']:.2f}-{ratio['p75']:.2f})" if ratio else "-"
+    )
     if "target_us" in r:
         out.append(f"{us(r['target_us'])} {'met' if r.get('met') else 'missed'}")
     return out
@@ -237,7 +251,11 @@ def table(header: list[str], body: list[list[str]], markdown: bool) -> str:
     texts = []
     for line in [header, *body]:
         first = line[0].ljust(widths[0])
-        texts.append("  ".join([first, *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip())
+        texts.append(
+            "  ".join(
+                [first, *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+            ).rstrip()
+        )
     return "\n".join(texts)
 
 

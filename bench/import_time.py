@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `import gradstep` adds to `import numpy`, in milliseconds: the median of several fresh processes.
 
-    python bench/import_time.py [--processes 9] [--strict]
+python bench/import_time.py [--processes 9] [--strict]
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ print((b - a) * 1e3, (c - b) * 1e3)
 
 
 def sample(name: str) -> tuple[float, float]:
-    out = subprocess.run([sys.executable, "-c", CODE.format(name=name)], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", CODE.format(name=name)], check=True, capture_output=True, text=True
+    )
     numpy_ms, own_ms = map(float, out.stdout.split())
     return numpy_ms, own_ms
 
@@ -41,7 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--processes", type=int, default=9)
     parser.add_argument("--torch-processes", type=int, default=3)
-    parser.add_argument("--strict", action="store_true", help=f"exit with 1 above {TARGET_MS:.0f} ms")
+    parser.add_argument(
+        "--strict", action="store_true", help=f"exit with 1 above {TARGET_MS:.0f} ms"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
@@ -50,11 +54,17 @@ def main() -> None:
     rows = {"gradstep beyond numpy": [t for _, t in ours], "numpy": [t for t, _ in ours]}
     if options.torch_processes and installed("torch"):
         rows["torch beyond numpy"] = [sample("torch")[1] for _ in range(options.torch_processes)]
-    summary = {k: {"median_ms": statistics.median(v), "min_ms": min(v), "max_ms": max(v)} for k, v in rows.items()}
+    summary = {
+        k: {"median_ms": statistics.median(v), "min_ms": min(v), "max_ms": max(v)}
+        for k, v in rows.items()
+    }
     if options.json:
         print(json.dumps(summary, indent=1))
     else:
-        body = [[k, *(f"{v[x]:.1f}" for x in ("min_ms", "median_ms", "max_ms"))] for k, v in summary.items()]
+        body = [
+            [k, *(f"{v[x]:.1f}" for x in ("min_ms", "median_ms", "max_ms"))]
+            for k, v in summary.items()
+        ]
         print(table(["import, ms", "min", "median", "max"], body, options.markdown))
         print(f"\ntarget: gradstep under {TARGET_MS:.0f} ms; {options.processes} processes")
     if options.strict and summary["gradstep beyond numpy"]["median_ms"] > TARGET_MS:

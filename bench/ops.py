@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from common import Case, arguments, chosen, measure, show
 Build = Callable[[Any, list[Any]], Any]
 
 
-def op_cases(group: str, name: str, shapes: list[tuple[int, ...]], call: Build, backward: bool = True) -> list[Case]:
+def op_cases(
+    group: str, name: str, shapes: Sequence[tuple[int, ...]], call: Build, backward: bool = True
+) -> list[Case]:
     """Forward alone without gradients, and forward with backward to all inputs."""
 
     def inputs(lib: Any) -> list[Any]:
@@ -48,11 +50,24 @@ def elementwise() -> list[Case]:
     for n in (1_000, 100_000, 4_000_000):
         out += op_cases("elementwise", f"add {n}", [(n,), (n,)], lambda lib, t: t[0] + t[1])
         for name in ("exp", "tanh", "sigmoid"):
-            out += op_cases("elementwise", f"{name} {n}", [(n,)], lambda lib, t, name=name: getattr(t[0], name)())
-        out += op_cases("elementwise", f"gelu {n}", [(n,)], lambda lib, t: lib.nn.functional.gelu(t[0]))
+            out += op_cases(
+                "elementwise",
+                f"{name} {n}",
+                [(n,)],
+                lambda lib, t, name=name: getattr(t[0], name)(),
+            )
+        out += op_cases(
+            "elementwise", f"gelu {n}", [(n,)], lambda lib, t: lib.nn.functional.gelu(t[0])
+        )
     rows = [(1000, 1000), (1000,)]
     out += op_cases("elementwise", "add 1000x1000 + 1000", rows, lambda lib, t: t[0] + t[1])
-    out += op_cases("elementwise", "add transposed 1000x1000", [rows[0]] * 2, lambda lib, t: t[0].t() + t[1], False)
+    out += op_cases(
+        "elementwise",
+        "add transposed 1000x1000",
+        [rows[0]] * 2,
+        lambda lib, t: t[0].t() + t[1],
+        False,
+    )
     return out
 
 
@@ -63,7 +78,9 @@ def reduce() -> list[Case]:
         out += op_cases("reduce", f"sum {size}", [shape], lambda lib, t: t[0].sum())
         out += op_cases("reduce", f"sum {size} dim 0", [shape], lambda lib, t: t[0].sum(0))
         out += op_cases("reduce", f"mean {size} dim 1", [shape], lambda lib, t: t[0].mean(1))
-        out += op_cases("reduce", f"argmax {size} dim 1", [shape], lambda lib, t: t[0].argmax(1), False)
+        out += op_cases(
+            "reduce", f"argmax {size} dim 1", [shape], lambda lib, t: t[0].argmax(1), False
+        )
     return out
 
 
@@ -86,9 +103,13 @@ def rows() -> list[Case]:
 def matmul() -> list[Case]:
     out = []
     for n in (16, 64, 256, 512, 1024):
-        out += op_cases("matmul", f"{n}x{n} @ {n}x{n}", [(n, n), (n, n)], lambda lib, t: t[0] @ t[1])
+        out += op_cases(
+            "matmul", f"{n}x{n} @ {n}x{n}", [(n, n), (n, n)], lambda lib, t: t[0] @ t[1]
+        )
     linear = [(64, 784), (256, 784), (256,)]
-    out += op_cases("matmul", "linear 64x784 to 256", linear, lambda lib, t: lib.nn.functional.linear(*t))
+    out += op_cases(
+        "matmul", "linear 64x784 to 256", linear, lambda lib, t: lib.nn.functional.linear(*t)
+    )
     out += op_cases("matmul", "bmm 32x64x64", [(32, 64, 64)] * 2, lambda lib, t: lib.bmm(*t))
     return out
 
@@ -102,10 +123,22 @@ def convolution() -> list[Case]:
         ("256-256 k3 8x8 batch 16", (16, 256, 8, 8), (256, 256, 3, 3)),
     )
     for name, x, w in shapes:
-        out += op_cases("conv2d", name, [x, w], lambda lib, t: lib.nn.functional.conv2d(t[0], t[1], padding=1))
+        out += op_cases(
+            "conv2d", name, [x, w], lambda lib, t: lib.nn.functional.conv2d(t[0], t[1], padding=1)
+        )
     pool = [(64, 16, 28, 28)]
-    out += op_cases("pool", "max_pool2d 2 64x16x28x28", pool, lambda lib, t: lib.nn.functional.max_pool2d(t[0], 2))
-    out += op_cases("pool", "avg_pool2d 2 64x16x28x28", pool, lambda lib, t: lib.nn.functional.avg_pool2d(t[0], 2))
+    out += op_cases(
+        "pool",
+        "max_pool2d 2 64x16x28x28",
+        pool,
+        lambda lib, t: lib.nn.functional.max_pool2d(t[0], 2),
+    )
+    out += op_cases(
+        "pool",
+        "avg_pool2d 2 64x16x28x28",
+        pool,
+        lambda lib, t: lib.nn.functional.avg_pool2d(t[0], 2),
+    )
     return out
 
 

@@ -35,7 +35,9 @@ def resnet50_shapes() -> Shapes:
     return [*shapes, (1000, 2048), (1000,)]
 
 
-def step_of(shapes: Shapes, algorithm: str, fused: bool, **options: Any) -> Callable[[Any], Callable[[], Any]]:
+def step_of(
+    shapes: Shapes, algorithm: str, fused: bool, **options: Any
+) -> Callable[[Any], Callable[[], Any]]:
     def make(lib: Any) -> Callable[[], Any]:
         params = [lib.full(s, 0.5).requires_grad_() for s in shapes]
         for p in params:
@@ -62,7 +64,11 @@ def cases(fused: bool) -> list[Case]:
     for group, shapes in (("161 tiny", tiny_shapes()), ("ResNet-50", resnet50_shapes())):
         out += [
             Case("SGD", group=group, make=step_of(shapes, "SGD", fused)),
-            Case("SGD momentum", group=group, make=step_of(shapes, "SGD", fused, momentum=0.9, weight_decay=1e-4)),
+            Case(
+                "SGD momentum",
+                group=group,
+                make=step_of(shapes, "SGD", fused, momentum=0.9, weight_decay=1e-4),
+            ),
             Case("Adam", group=group, make=step_of(shapes, "Adam", fused)),
             Case("AdamW", group=group, make=step_of(shapes, "AdamW", fused)),
             Case("zero_grad(set_to_none=False)", group=group, make=zero_grad_of(shapes, False)),
@@ -75,10 +81,15 @@ def main() -> None:
     parser.add_argument("--fused", action="store_true", help="PyTorch's fused optimizers")
     options = parser.parse_args()
     report = measure(
-        chosen(cases(options.fused), options.only), rounds=options.rounds, threads=options.threads, seconds=0.03
+        chosen(cases(options.fused), options.only),
+        rounds=options.rounds,
+        threads=options.threads,
+        seconds=0.03,
     )
     optimizer = "PyTorch's fused" if options.fused else "PyTorch's default"
-    show(report, options, f"Optimizer step, {options.threads} thread(s), {optimizer} implementation")
+    show(
+        report, options, f"Optimizer step, {options.threads} thread(s), {optimizer} implementation"
+    )
 
 
 if __name__ == "__main__":

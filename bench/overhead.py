@@ -28,7 +28,12 @@ CASES = [
     Case("x * 2.0", "a * 2.0", EIGHT, target_us=0.3),
     Case("x * 2.0, with grad", "a * 2.0", GRAD),
     Case("a + b, broadcast", "a + b", "a = lib.ones(4, 8); b = lib.ones(8)", target_us=0.5),
-    Case("a + b, int64 + float32", "a + b", "a = lib.ones(8, dtype=lib.int64); b = lib.ones(8)", target_us=0.5),
+    Case(
+        "a + b, int64 + float32",
+        "a + b",
+        "a = lib.ones(8, dtype=lib.int64); b = lib.ones(8)",
+        target_us=0.5,
+    ),
     Case("lib.add(a, b, alpha=2)", "lib.add(a, b, alpha=2)", EIGHT, target_us=0.5),
     Case("x.exp()", "a.exp()", EIGHT),
     Case("x[0]", "a[0]", "a = lib.ones(4, 8)", target_us=0.3),

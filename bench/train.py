@@ -18,7 +18,9 @@ from common import Case, arguments, chosen, measure, show
 
 def mlp(lib: Any) -> Any:
     nn = lib.nn
-    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(
+        nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
 
 
 def lenet(lib: Any) -> Any:
@@ -32,7 +34,9 @@ def lenet(lib: Any) -> Any:
 
 def tiny(lib: Any) -> Any:
     nn = lib.nn
-    return nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
+    return nn.Sequential(
+        nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2)
+    )
 
 
 def trainer(
@@ -65,10 +69,24 @@ def trainer(
 
 def cases(fused: bool) -> list[Case]:
     return [
-        Case("784-256-128-10, batch 64, SGD", group="mlp", make=trainer(mlp, (64, 784), 10, False, fused)),
-        Case("784-256-128-10, batch 512, SGD", group="mlp", make=trainer(mlp, (512, 784), 10, False, fused)),
-        Case("LeNet 28x28, batch 64, SGD", group="cnn", make=trainer(lenet, (64, 1, 28, 28), 10, False, fused)),
-        Case("4-64-64-2, batch 32, Adam", group="tiny", make=trainer(tiny, (32, 4), 2, True, fused)),
+        Case(
+            "784-256-128-10, batch 64, SGD",
+            group="mlp",
+            make=trainer(mlp, (64, 784), 10, False, fused),
+        ),
+        Case(
+            "784-256-128-10, batch 512, SGD",
+            group="mlp",
+            make=trainer(mlp, (512, 784), 10, False, fused),
+        ),
+        Case(
+            "LeNet 28x28, batch 64, SGD",
+            group="cnn",
+            make=trainer(lenet, (64, 1, 28, 28), 10, False, fused),
+        ),
+        Case(
+            "4-64-64-2, batch 32, Adam", group="tiny", make=trainer(tiny, (32, 4), 2, True, fused)
+        ),
     ]
 
 
@@ -77,7 +95,10 @@ def main() -> None:
     parser.add_argument("--fused", action="store_true", help="PyTorch's fused optimizers")
     options = parser.parse_args()
     report = measure(
-        chosen(cases(options.fused), options.only), rounds=options.rounds, threads=options.threads, seconds=0.06
+        chosen(cases(options.fused), options.only),
+        rounds=options.rounds,
+        threads=options.threads,
+        seconds=0.06,
     )
     optimizer = "PyTorch's fused optimizers" if options.fused else "PyTorch's default optimizers"
     show(report, options, f"Training step, {options.threads} thread(s), {optimizer}")

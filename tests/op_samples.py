@@ -46,7 +46,7 @@ class Maker:
     def distinct(self, *shape):
         """No two elements are equal: for sorts and maxima."""
         n = int(np.prod(shape))
-        values = (self.rng.permutation(n) - n / 2) / (4 if self.dtype.is_floating_point else 1)
+        values = (self.rng.permutation(n) - n // 2) / (4 if self.dtype.is_floating_point else 1)
         return torch.tensor(values.reshape(shape), dtype=torch.float64).to(self.dtype)
 
     def spd(self, n):
@@ -645,8 +645,8 @@ CONVOLUTIONS = [
     *[convolution(f"conv_transpose{n}d", n, True) for n in (1, 2, 3)],
     *[pooling(f"max_pool{n}d", n, a(2), a(3, 2, 1), a(2, 1, ceil_mode=True), gradgrad=False) for n in (1, 2, 3)],
     *[
-        pooling(f"F.max_pool{n}d_with_indices", n, a(2), a(3, 2, 1), gradgrad=False, aliases=(f"torch.max_pool{n}d_with_indices",))
-        for n in (2, 3)
+        pooling(f"max_pool{n}d_with_indices", n, a(2), a(3, 2, 1), gradgrad=False)
+        for n in (1, 2, 3)
     ],
     *[pooling(f"avg_pool{n}d", n, a(2), a(3, 2, 1), a(3, 2, 1, count_include_pad=False), a(2, ceil_mode=True)) for n in (1, 2, 3)],
     *[pooling(f"adaptive_avg_pool{n}d", n, a(1), a(3)) for n in (1, 2, 3)],

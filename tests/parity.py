@@ -24,7 +24,11 @@ def mask(*shape, seed=0):
 def tensor(lib, array, dtype=None):
     """A tensor with an array's values; `dtype` by name where numpy has none."""
     array = np.asarray(array)
-    t = lib.tensor(array.tolist(), dtype=getattr(lib, array.dtype.name)).reshape(tuple(array.shape)).clone()
+    t = (
+        lib.tensor(array.tolist(), dtype=getattr(lib, array.dtype.name))
+        .reshape(tuple(array.shape))
+        .clone()
+    )
     return t if dtype is None else t.to(getattr(lib, dtype))
 
 
@@ -69,7 +73,9 @@ def run(lib, fn, arrays, permuted, grad):
         return results
     wanted = [t for t in out if t.requires_grad]
     assert wanted, "no output has a gradient"
-    loss = sum(((t * t + t) * tensor(lib, floats(*t.shape, seed=5)).to(t.dtype)).sum() for t in wanted)
+    loss = sum(
+        ((t * t + t) * tensor(lib, floats(*t.shape, seed=5)).to(t.dtype)).sum() for t in wanted
+    )
     first = lib.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
     results += [g for g in first if g is not None]
     again = sum(

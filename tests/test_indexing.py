@@ -104,7 +104,10 @@ def test_writing_a_number_changes_what_pytorch_changes(key):
 def test_writing_a_tensor_passes_gradients_to_both(key):
     shape = torch.zeros(4, 3, 5)[for_lib(torch, key)].shape
     values = floats(*shape, seed=1)
-    repeated = isinstance(key, np.ndarray) and key.shape == (2, 2)  # which write wins is not defined
+    repeated = isinstance(key, np.ndarray) and key.shape == (
+        2,
+        2,
+    )  # which write wins is not defined
     grad = key is not False  # PyTorch gives the value none
 
     def write(lib, x, v):
@@ -120,7 +123,13 @@ def test_writing_a_tensor_passes_gradients_to_both(key):
 
 def test_numpy_keys_are_tensors():
     x = np.arange(12.0).reshape(4, 3)
-    for key in (np.array([1, 3]), np.array([[0, 1], [1, 2]]), x > 4, np.int64(2), (np.array([0, 1]), np.int32(1))):
+    for key in (
+        np.array([1, 3]),
+        np.array([[0, 1], [1, 2]]),
+        x > 4,
+        np.int64(2),
+        (np.array([0, 1]), np.int32(1)),
+    ):
         np.testing.assert_array_equal(gs.tensor(x.tolist())[key].numpy(), x[key].astype(np.float32))
 
 
@@ -144,7 +153,10 @@ def random_key(rng, shape):
             parts.append(None)
             continue
         elif kind in (3, 4) and n > 0:
-            own = tuple(1 if rng.random() < 0.3 else s for s in index_shape[rng.integers(0, len(index_shape) + 1) :])
+            own = tuple(
+                1 if rng.random() < 0.3 else s
+                for s in index_shape[rng.integers(0, len(index_shape) + 1) :]
+            )
             parts.append(rng.integers(-n, n, own))
         elif kind == 5 and Ellipsis not in [p for p in parts if not isinstance(p, np.ndarray)]:
             parts.append(Ellipsis)
@@ -176,9 +188,13 @@ def test_a_random_key_reads_writes_and_differentiates_as_in_pytorch(seed):
         return y
 
     where = [k for k in key if isinstance(k, np.ndarray)]
-    if not where or len(np.unique(np.stack(np.broadcast_arrays(*where)).reshape(len(where), -1), axis=1).T) == where[
-        0
-    ].size == np.broadcast_arrays(*where)[0].size and all((w >= 0).all() for w in where):
+    if (
+        not where
+        or len(np.unique(np.stack(np.broadcast_arrays(*where)).reshape(len(where), -1), axis=1).T)
+        == where[0].size
+        == np.broadcast_arrays(*where)[0].size
+        and all((w >= 0).all() for w in where)
+    ):
         check(add_in_place, x, floats(*expected.shape, seed=seed + 1))
 
 
@@ -221,7 +237,9 @@ def test_a_number_is_converted_to_the_tensors_type():
             same(x, y)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16"]
+)
 def test_every_dtype_can_be_indexed(dtype):
     a = ints(0, 2, 4, 3)
     for key in (0, (S(None), 1), [0, 3, 3], ([0, 1], [2, 0]), mask(4, 3)):

@@ -8,7 +8,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = sorted(
-    p for folder in ("cpp", "cuda") for p in (ROOT / folder).rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"}
+    p
+    for folder in ("cpp", "cuda")
+    for p in (ROOT / folder).rglob("*")
+    if p.suffix in {".h", ".cpp", ".cu", ".cuh"}
 )
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
@@ -23,8 +26,12 @@ ALLOWED = {
     "optim": {"core", "graph", "ops", "optim"},
     "python": {"core", "fn", "graph", "ops", "optim", "python"},
 }
-PYTHON = re.compile(r"^(Python\.h|structmember\.h|frameobject\.h|datetime\.h|pybind11/.*|numpy/.*)$")
-CUDA = re.compile(r"^(cuda.*|cu(blas|dnn|rand|solver|sparse|b/).*|nvrtc.*|nvml.*|cooperative_groups.*)$")
+PYTHON = re.compile(
+    r"^(Python\.h|structmember\.h|frameobject\.h|datetime\.h|pybind11/.*|numpy/.*)$"
+)
+CUDA = re.compile(
+    r"^(cuda.*|cu(blas|dnn|rand|solver|sparse|b/).*|nvrtc.*|nvml.*|cooperative_groups.*)$"
+)
 # What cpp/fn may take from the standard library: fixed-width integers, integer sequences; simd.h is host only.
 FN_SYSTEM = {"cstdint", "utility"}
 HOST_ONLY = {"cpp/fn/simd.h"}
@@ -100,10 +107,18 @@ def test_forbidden_includes_are_found(layer, bracket, header):
 
 
 def test_headers_are_included_once():
-    missing = [name(p) for p in SOURCES if p.suffix in {".h", ".cuh"} and "#pragma once" not in p.read_text()]
+    missing = [
+        name(p)
+        for p in SOURCES
+        if p.suffix in {".h", ".cuh"} and "#pragma once" not in p.read_text()
+    ]
     assert not missing
 
 
 def test_every_file_names_its_licence():
-    missing = [name(p) for p in SOURCES if not p.read_text().startswith("// SPDX-License-Identifier: Apache-2.0\n")]
+    missing = [
+        name(p)
+        for p in SOURCES
+        if not p.read_text().startswith("// SPDX-License-Identifier: Apache-2.0\n")
+    ]
     assert not missing

@@ -21,7 +21,9 @@ def test_cat_and_stack_with_gradients(dim):
 
 
 def test_cat_of_many_of_one_and_of_empty_ones():
-    check(lambda lib, *t: lib.cat(t), *[floats(2, i % 3 + 1, seed=i).T.copy()[:1] for i in range(20)])
+    check(
+        lambda lib, *t: lib.cat(t), *[floats(2, i % 3 + 1, seed=i).T.copy()[:1] for i in range(20)]
+    )
     check(lambda lib, x: lib.cat([x]), floats(2, 3))
     check(lambda lib, e, x: lib.cat([e, x]), np.zeros((0,)), floats(2, 3))
     check(lambda lib, e, x: lib.cat([e, x]), np.zeros((0, 3)), floats(2, 3))
@@ -37,7 +39,9 @@ def test_cat_promotes_and_gives_each_its_own_gradient_type():
 
 def test_cat_of_large_parts_in_parallel():
     a, b = floats(300, 200, dtype=np.float32), floats(300, 77, dtype=np.float32)
-    np.testing.assert_array_equal(gs.cat([gs.from_numpy(a), gs.from_numpy(b)], 1).numpy(), np.concatenate([a, b], 1))
+    np.testing.assert_array_equal(
+        gs.cat([gs.from_numpy(a), gs.from_numpy(b)], 1).numpy(), np.concatenate([a, b], 1)
+    )
 
 
 def test_stacks_by_axis():
@@ -48,7 +52,9 @@ def test_stacks_by_axis():
 
 
 def test_block_diag():
-    check(lambda lib, *t: lib.block_diag(*t), floats(2, 3), floats(4), np.float64(2.0), floats(1, 2))
+    check(
+        lambda lib, *t: lib.block_diag(*t), floats(2, 3), floats(4), np.float64(2.0), floats(1, 2)
+    )
     check(lambda lib, t: lib.block_diag(t), floats(2, 3))
 
 

@@ -6,8 +6,28 @@ import numpy as np
 import pytest
 from parity import check, check_error, floats, ints, same, tensor, torch
 
-DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
-SHAPES = [((), 0), ((1,), 0), ((0,), 0), ((9,), -1), ((4, 6), 0), ((4, 6), 1), ((3, 0, 2), 1), ((3, 4, 5), 1)]
+DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+]
+SHAPES = [
+    ((), 0),
+    ((1,), 0),
+    ((0,), 0),
+    ((9,), -1),
+    ((4, 6), 0),
+    ((4, 6), 1),
+    ((3, 0, 2), 1),
+    ((3, 4, 5), 1),
+]
 
 
 @pytest.mark.parametrize("shape,dim", SHAPES)
@@ -25,14 +45,18 @@ def test_every_dtype_sorts_short_and_long(dtype, n):
     if dtype.startswith(("float", "bf")):
         a = a + floats(n)
     for descending in (False, True):
-        same(*[tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)])
+        same(
+            *[tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)]
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_nan_is_greatest_and_zeros_are_equal(dtype):
     a = np.array([0.0, np.nan, -np.inf, -0.0, np.inf, 1.0, np.nan, 0.0, -1.0])
     for descending in (False, True):
-        ours, theirs = [tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)]
+        ours, theirs = [
+            tensor(lib, a, dtype).sort(descending=descending, stable=True) for lib in (gs, torch)
+        ]
         same(ours, theirs)
         same(1 / ours[0], 1 / theirs[0])  # the zeros kept their signs and places
     same(*[tensor(lib, a, dtype).topk(3).values for lib in (gs, torch)])
@@ -45,7 +69,9 @@ def test_extreme_integers_sort():
 
 
 @pytest.mark.parametrize("largest", [True, False])
-@pytest.mark.parametrize("shape,dim,k", [((9,), 0, 3), ((9,), 0, 9), ((9,), 0, 0), ((4, 6), 0, 2), ((3, 4, 5), 1, 3)])
+@pytest.mark.parametrize(
+    "shape,dim,k", [((9,), 0, 3), ((9,), 0, 9), ((9,), 0, 0), ((4, 6), 0, 2), ((3, 4, 5), 1, 3)]
+)
 def test_topk_values_and_gradients(shape, dim, k, largest):
     check(lambda lib, x: x.topk(k, dim, largest=largest), floats(*shape))
 
@@ -89,7 +115,11 @@ def test_unique_elements_with_inverse_and_counts(shape):
         check(lambda lib, x: lib.unique(x, return_inverse=True, return_counts=True), x, grad=False)
         check(lambda lib, x: x.unique(return_counts=True), x, grad=False)
         check(lambda lib, x: x.unique(), x, grad=False)
-        check(lambda lib, x: lib.unique_consecutive(x, return_inverse=True, return_counts=True), x, grad=False)
+        check(
+            lambda lib, x: lib.unique_consecutive(x, return_inverse=True, return_counts=True),
+            x,
+            grad=False,
+        )
 
 
 def test_each_nan_is_unique():
@@ -103,7 +133,10 @@ def test_unique_slices_along_an_axis(dim):
     x[3] = x[1]
     x[:, 4] = x[:, 0]
     check(lambda lib, x: lib.unique(x, dim=dim, return_inverse=True, return_counts=True), x)
-    check(lambda lib, x: lib.unique_consecutive(x, dim=dim, return_inverse=True, return_counts=True), x)
+    check(
+        lambda lib, x: lib.unique_consecutive(x, dim=dim, return_inverse=True, return_counts=True),
+        x,
+    )
 
 
 # ---- searchsorted ----
@@ -115,12 +148,22 @@ def test_searchsorted_and_bucketize(right):
     rows = np.sort(floats(3, 8), axis=1)
     check(lambda lib, b, x: lib.searchsorted(b, x, right=right), bounds, x, grad=False)
     check(lambda lib, b, x: lib.bucketize(x, b, right=right), bounds, x, grad=False)
-    check(lambda lib, b, x: lib.searchsorted(b, x, right=right, out_int32=True), rows, floats(3, 5), grad=False)
+    check(
+        lambda lib, b, x: lib.searchsorted(b, x, right=right, out_int32=True),
+        rows,
+        floats(3, 5),
+        grad=False,
+    )
     check(lambda lib, b: lib.searchsorted(b, 7, right=right), bounds, grad=False)
     check(lambda lib, b: lib.bucketize(7.5, b, right=right), bounds, grad=False)
     check(lambda lib, b, x: lib.searchsorted(b, x, side="right"), bounds, x, grad=False)
     shuffled = ints(0, 20, 8).astype(np.float64)
-    check(lambda lib, b, x: lib.searchsorted(b, x, sorter=b.argsort(stable=True)), shuffled, x, grad=False)
+    check(
+        lambda lib, b, x: lib.searchsorted(b, x, sorter=b.argsort(stable=True)),
+        shuffled,
+        x,
+        grad=False,
+    )
 
 
 # ---- errors ----

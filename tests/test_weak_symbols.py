@@ -20,8 +20,16 @@ LEVELS = ("v2", "v3", "v4")
 
 def archive():
     given = os.environ.get("GRADSTEP_BUILD_DIR")
-    folders = [pathlib.Path(given)] if given else [p.parent for p in ROOT.glob("build/*/libgradstep_core.a")]
-    found = [f / "libgradstep_core.a" for f in folders if (f / "CMakeFiles/gradstep_core_v4.dir").is_dir()]
+    folders = (
+        [pathlib.Path(given)]
+        if given
+        else [p.parent for p in ROOT.glob("build/*/libgradstep_core.a")]
+    )
+    found = [
+        f / "libgradstep_core.a"
+        for f in folders
+        if (f / "CMakeFiles/gradstep_core_v4.dir").is_dir()
+    ]
     found = [p for p in found if p.exists()]
     return max(found, key=lambda p: p.stat().st_mtime, default=None)
 
@@ -32,7 +40,9 @@ def objects(folder):
 
 def symbols(paths):
     """(kind, demangled name) of what the objects define."""
-    lines = subprocess.run(["nm", "--defined-only", "-C", *paths], check=True, capture_output=True, text=True).stdout
+    lines = subprocess.run(
+        ["nm", "--defined-only", "-C", *paths], check=True, capture_output=True, text=True
+    ).stdout
     return [(m[1], m[2]) for m in re.finditer(r"^[0-9a-f]+ ([A-Za-z]) (.*)$", lines, re.M)]
 
 
@@ -42,7 +52,9 @@ def build():
         pytest.skip("nm is not installed")
     found = archive()
     if found is None:
-        pytest.skip("no build tree with the objects of each instruction set; set GRADSTEP_BUILD_DIR")
+        pytest.skip(
+            "no build tree with the objects of each instruction set; set GRADSTEP_BUILD_DIR"
+        )
     return found.parent / "CMakeFiles"
 
 
@@ -63,13 +75,18 @@ def test_shared_weak_functions_have_a_baseline_copy(build):
     """Of several copies the linker keeps the first: there must be one for every machine, and it must lead."""
     base = weak(build, "gradstep_core") | weak(build, "gradstep_core_v2")
     for level in ("v3", "v4"):
-        only = {n for n in weak(build, f"gradstep_core_{level}") if f"gradstep::{level}::" not in n} - base
+        only = {
+            n for n in weak(build, f"gradstep_core_{level}") if f"gradstep::{level}::" not in n
+        } - base
         assert not only, f"only compiled for {level}: {sorted(only)[:20]}"
 
 
 def test_baseline_objects_come_first_in_the_archive(build):
     members = subprocess.run(
-        ["ar", "t", str(build.parent / "libgradstep_core.a")], check=True, capture_output=True, text=True
+        ["ar", "t", str(build.parent / "libgradstep_core.a")],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split()
     counts = {level: len(objects(build / f"gradstep_core_{level}.dir")) for level in LEVELS}
     common = len(objects(build / "gradstep_core.dir"))
@@ -78,4 +95,6 @@ def test_baseline_objects_come_first_in_the_archive(build):
     first = next(i for i, m in enumerate(members) if m in names)
     assert len(members) == common + sum(counts.values())
     assert set(members[first : first + counts["v2"]]) == set(names)
-    assert set(members[:first]) == {pathlib.Path(p).name for p in objects(build / "gradstep_core.dir")}
+    assert set(members[:first]) == {
+        pathlib.Path(p).name for p in objects(build / "gradstep_core.dir")
+    }

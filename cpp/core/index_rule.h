@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What counts as a valid index and how an invalid one is reported: each family of ops has PyTorch's own way.
+// What counts as a valid index and how an invalid one is reported: each family of ops has PyTorch's
+// own way.
 #pragma once
 #include <cstdint>
 
@@ -19,20 +20,23 @@ constexpr bool allows_negative(IndexRule rule) {
   return rule == IndexRule::Advanced || rule == IndexRule::Take;
 }
 
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_index(IndexRule rule, int64_t index, int64_t dim,
-                                                              int64_t size) {
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_index(IndexRule rule, int64_t index,
+                                                              int64_t dim, int64_t size) {
   switch (rule) {
     case IndexRule::Advanced:
-      fail(ErrorKind::Index, "index {} is out of bounds for dimension {} with size {}", index, dim, size);
+      fail(ErrorKind::Index, "index {} is out of bounds for dimension {} with size {}", index, dim,
+           size);
     case IndexRule::Select: fail(ErrorKind::Index, "index out of range in self");
     case IndexRule::Gather:
-      fail(ErrorKind::Runtime, "index {} is out of bounds for dimension {} with size {}", index, dim, size);
-    case IndexRule::Copy:
-      fail(ErrorKind::Index, "index_copy_(): index {} is out of bounds for dimension {} with size {}", index,
+      fail(ErrorKind::Runtime, "index {} is out of bounds for dimension {} with size {}", index,
            dim, size);
-    case IndexRule::Take:
-      fail(ErrorKind::Index, "out of range: tried to access index {} on a tensor of {} elements.", index,
+    case IndexRule::Copy:
+      fail(ErrorKind::Index,
+           "index_copy_(): index {} is out of bounds for dimension {} with size {}", index, dim,
            size);
+    case IndexRule::Take:
+      fail(ErrorKind::Index, "out of range: tried to access index {} on a tensor of {} elements.",
+           index, size);
   }
   __builtin_unreachable();
 }

@@ -72,6 +72,18 @@ struct Round : UnaryMap {
   template <class T> GS_FN T operator()(T x) const { return round(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
+/// To a decimal place: one of up and down is a power of ten, the other 1.
+struct RoundScaled : TernaryMap {
+  static constexpr auto name = "round_scaled";
+  static constexpr auto doc =
+      "round_scaled(input, up, down) -> Tensor\n\nround(input * up / down) / up * down.";
+  static constexpr unsigned as = Internal;
+  static constexpr unsigned tensor_operands = 1;
+  template <class T> GS_FN T operator()(T x, T up, T down) const {
+    return round(x * up / down) / up * down;
+  }
+  template <int K, class T> GS_FN T grad(T, T, T, T) const { return T(0); }
+};
 struct Frac : UnaryMap {
   static constexpr auto name = "frac";
   static constexpr auto doc =
@@ -468,17 +480,19 @@ struct FloorDivide : BinaryMap {
   static constexpr auto doc =
       "floor_divide(input, other) -> Tensor\n\ninput // other, rounded down.";
   static constexpr Types types = Arithmetic;
-  static constexpr bool differentiable = false;
+  static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b) const { return floor_div(a, b); }
+  template <int K, class T> GS_FN T grad(T, T, T) const { return T(0); }
 };
 struct TruncDivide : BinaryMap {
   static constexpr auto name = "div_trunc";
   static constexpr auto doc =
       "div_trunc(input, other) -> Tensor\n\ninput / other, rounded towards 0.";
   static constexpr Types types = Arithmetic;
-  static constexpr bool differentiable = false;
   static constexpr unsigned as = Internal;
+  static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b) const { return trunc_div(a, b); }
+  template <int K, class T> GS_FN T grad(T, T, T) const { return T(0); }
 };
 struct Remainder : BinaryMap {
   static constexpr auto name = "remainder";
@@ -731,6 +745,21 @@ struct Ge : CompareMap {
   static constexpr auto doc = "ge(input, other) -> Tensor\n\nTrue where input >= other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a >= b, T(1), T(0)); }
 };
+// Equal infinities are close; a NaN is close to nothing (equal_nan is for the caller).
+struct IsClose : QuaternaryMap {
+  static constexpr auto name = "isclose";
+  static constexpr auto doc =
+      "isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor\n\nTrue where |input "
+      "- other| <= atol + rtol * |other|.";
+  static constexpr Types types = Comparison;
+  static constexpr bool differentiable = false;
+  static constexpr unsigned tensor_operands = 2;
+  static constexpr const char* params = "Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False";
+  template <class T> GS_FN T operator()(T a, T b, T rtol, T atol) const {
+    T gap = abs(a - b);
+    return select((a == b) | ((gap - gap == T(0)) & (gap <= atol + abs(rtol * b))), T(1), T(0));
+  }
+};
 struct LogicalAnd : LogicalMap {
   static constexpr auto name = "logical_and";
   static constexpr auto doc = "logical_and(input, other) -> Tensor\n\nTrue where both are not 0.";
@@ -859,7 +888,7 @@ struct Where : TernaryMap {
 
 // ---- lists ----
 
-using UnaryOps = Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, Frac, Square, Sqrt, Rsqrt,
+using UnaryOps = Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, RoundScaled, Frac, Square, Sqrt, Rsqrt,
                      Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin,
                      Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf,
                      Erfc, Erfinv, Lgamma, Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
@@ -867,7 +896,7 @@ using Predicates = Ops<IsNan, IsInf, IsFinite, IsPosInf, IsNegInf, Signbit, Logi
 using BinaryOps = Ops<Add, Sub, AddScaled, SubScaled, Mul, Div, FloorDivide, TruncDivide, Remainder,
                       Fmod, Pow, Maximum, Minimum, Fmax, Fmin, ClampMin, ClampMax, Heaviside, Atan2,
                       Hypot, Copysign, Logaddexp, Logaddexp2, Xlogy, Ldexp>;
-using Comparisons = Ops<Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr, LogicalXor>;
+using Comparisons = Ops<Eq, Ne, Lt, Le, Gt, Ge, IsClose, LogicalAnd, LogicalOr, LogicalXor>;
 using BitwiseOps = Ops<BitwiseAnd, BitwiseOr, BitwiseXor, LeftShift, RightShift>;
 using TernaryOps = Ops<Clamp, Addcmul, Addcdiv, Lerp, Where>;
 

@@ -11,6 +11,9 @@
 // reduced by itself. Includes fn/math.h.
 #pragma once
 #include "fn/math.h"
+#if !GS_CUDA && defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace gradstep {
 inline namespace GS_ISA {
@@ -194,15 +197,63 @@ inline constexpr int kReduceBlock = 2048;
 inline constexpr int kReduceRows = 32;
 inline constexpr int kReduceColumns = 128;
 
+/// 0, 1, 2, ..
+template <class V>
+GS_FN V lane_numbers() {
+  typename V::V r{};
+  for (int i = 0; i < V::size; ++i) r[i] = ScalarT<V>(i);
+  return V(r);
+}
+
+/// The first n lanes from memory, 0 < n < lanes; the others 0.
+template <class V>
+GS_FN V load_some(const ScalarT<V>* p, int n) {
+  using T [[maybe_unused]] = ScalarT<V>;
+#if defined(__AVX512F__)
+  using R = typename V::V;
+  const auto mask = (1u << n) - 1u;
+  if constexpr (kSame<T, float>) return V(R(_mm512_maskz_loadu_ps(__mmask16(mask), p)));
+  else if constexpr (kSame<T, double>) return V(R(_mm512_maskz_loadu_pd(__mmask8(mask), p)));
+  else return V::load_partial(p, n);
+#elif defined(__AVX2__)
+  using R = typename V::V;
+  const auto mask = (lane_numbers<V>() < V(T(n))).m;
+  if constexpr (kSame<T, float>) return V(R(_mm256_maskload_ps(p, __m256i(mask))));
+  else if constexpr (kSame<T, double>) return V(R(_mm256_maskload_pd(p, __m256i(mask))));
+  else return V::load_partial(p, n);
+#else
+  return V::load_partial(p, n);
+#endif
+}
+
+/// The first n lanes to memory, 0 < n < lanes.
+template <class V>
+GS_FN void store_some(ScalarT<V>* p, V v, int n) {
+  using T [[maybe_unused]] = ScalarT<V>;
+#if defined(__AVX512F__)
+  const auto mask = (1u << n) - 1u;
+  if constexpr (kSame<T, float>) _mm512_mask_storeu_ps(p, __mmask16(mask), __m512(v.v));
+  else if constexpr (kSame<T, double>) _mm512_mask_storeu_pd(p, __mmask8(mask), __m512d(v.v));
+  else v.store_partial(p, n);
+#elif defined(__AVX2__)
+  const auto mask = (lane_numbers<V>() < V(T(n))).m;
+  if constexpr (kSame<T, float>) _mm256_maskstore_ps(p, __m256i(mask), __m256(v.v));
+  else if constexpr (kSame<T, double>) _mm256_maskstore_pd(p, __m256i(mask), __m256d(v.v));
+  else v.store_partial(p, n);
+#else
+  v.store_partial(p, n);
+#endif
+}
+
 /// op over x[0..n) after map, in vector lanes.
 template <class C, class MapOp, class CombineOp>
 GS_FN C fold_row(const C* x, int n, C identity, MapOp map, CombineOp combine) {
   using V = Native<C>;
   constexpr int N = V::size;
-  C result = identity;
+  V a = V(identity);
   int i = 0;
   if (n >= N) {
-    V a = map(V::load(x));
+    a = map(V::load(x));
     i = N;
     if (n >= 4 * N) {
       V b = map(V::load(x + N)), c = map(V::load(x + 2 * N)), d = map(V::load(x + 3 * N));
@@ -215,10 +266,12 @@ GS_FN C fold_row(const C* x, int n, C identity, MapOp map, CombineOp combine) {
       a = combine(combine(a, b), combine(c, d));
     }
     for (; i + N <= n; i += N) a = combine(a, map(V::load(x + i)));
-    result = reduce(a, combine);
   }
-  for (; i < n; ++i) result = combine(result, map(x[i]));
-  return result;
+  if (i < n) {
+    const V rest = map(load_some<V>(x + i, n - i));
+    a = combine(a, select(lane_numbers<V>() < V(C(n - i)), rest, V(identity)));
+  }
+  return reduce(a, combine);
 }
 
 /// Calls f(column, lanes, rows, load) for groups of columns of a tile, where load(row) gives a vector V of
@@ -238,7 +291,7 @@ GS_FN void for_columns(const C* x, int64_t row_stride, int rows, int columns, F 
     const int lanes = columns - j;
     f(j, lanes, rows, [=](int r) {
       const C* p = x + r * row_stride + j;
-      return r * row_stride <= last ? V::load(p) : V::load_partial(p, lanes);
+      return r * row_stride <= last ? V::load(p) : load_some<V>(p, lanes);
     });
   }
 }

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "graph/anomaly.h"
 #include "graph/node.h"
 
 namespace gradstep {
@@ -14,6 +15,30 @@ namespace {
 
 // See Note [Gradient donation].
 bool sole_owner(const Tensor& t) { return t->ref_count == 1 && t->storage->ref_count == 1; }
+
+/// True if every place of the memory that t spans belongs to exactly one element.
+bool dense(const Tensor& t) {
+  if (t.contiguous()) return true;
+  int order[kMaxDims];
+  int n = 0;
+  for (int d = 0; d < t.ndim(); ++d) {
+    if (t.sizes()[d] != 1) order[n++] = d;
+  }
+  std::sort(order, order + n, [&](int a, int b) { return t.strides()[a] < t.strides()[b]; });
+  int64_t expected = 1;
+  for (int i = 0; i < n; ++i) {
+    if (t.strides()[order[i]] != expected) return false;
+    expected *= t.sizes()[order[i]];
+  }
+  return true;
+}
+
+bool strides_match(const Tensor& a, const Tensor& b) {
+  for (int d = 0; d < a.ndim(); ++d) {
+    if (a.sizes()[d] != 1 && a.strides()[d] != b.strides()[d]) return false;
+  }
+  return true;
+}
 
 struct Capture {
   Node* node;
@@ -30,6 +55,10 @@ class Run {
     // After an exception: no gradient may wait for a later run.
     for (const Ref<Node>& n : heap_) clear(*n);
     for (const Ref<Node>& n : leaves_) clear(*n);
+    for (Waiting& w : aside_) {
+      w.node->queued = w.queued;
+      std::move(w.grads.begin(), w.grads.end(), w.node->grads);
+    }
   }
 
   // Note [Gradient donation]
@@ -37,6 +66,7 @@ class Run {
   // first and no graph is being made of the backward pass itself; else the sum is a new tensor.
   void deliver(const Edge& edge, Tensor g) {
     if (!edge.node || !g.defined()) return;
+    if (edge.node->queued != id_) enqueue(edge.node);
     Ref<TensorImpl>& slot = edge.node->grads[edge.slot];
     if (!slot) {
       slot = std::move(g.ref());
@@ -48,14 +78,6 @@ class Run {
         have = engine_ops().add(have, g);
       }
       slot = std::move(have.ref());
-    }
-    if (edge.node->queued == id_) return;
-    edge.node->queued = id_;
-    if (edge.node->sequence == 0) {
-      leaves_.push_back(edge.node);
-    } else {
-      heap_.push_back(edge.node);
-      std::push_heap(heap_.begin(), heap_.end(), &earlier);
     }
   }
 
@@ -102,6 +124,28 @@ class Run {
  private:
   static bool earlier(const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; }
 
+  /// A node of an outer run, in which this one was started by a hook: what waits there is put back at the end.
+  struct Waiting {
+    Ref<Node> node;
+    uint32_t queued;
+    std::vector<Ref<TensorImpl>> grads;
+  };
+
+  void enqueue(const Ref<Node>& node) {
+    if (node->queued != 0) {
+      Waiting w{node, node->queued, {}};
+      for (int i = 0; i < node->n_outputs; ++i) w.grads.push_back(std::move(node->grads[i]));
+      aside_.push_back(std::move(w));
+    }
+    node->queued = id_;
+    if (node->sequence == 0) {
+      leaves_.push_back(node);
+    } else {
+      heap_.push_back(node);
+      std::push_heap(heap_.begin(), heap_.end(), &earlier);
+    }
+  }
+
   void clear(Node& n) const {
     if (n.queued != id_) return;
     n.queued = 0;
@@ -138,7 +182,14 @@ class Run {
     }
     if (!any) return;
     if (node.extra) {
-      for (size_t i = 0; i < node.extra->pre.size(); ++i) node.extra->pre[i]->run({}, out_grads);
+      // What keeps the gradient (id 0) sees what the other hooks made of it.
+      const auto& hooks = node.extra->pre;
+      for (size_t i = 0; i < hooks.size(); ++i) {
+        if (hooks[i]->id != 0) hooks[i]->run({}, out_grads);
+      }
+      for (size_t i = 0; i < hooks.size(); ++i) {
+        if (hooks[i]->id == 0) hooks[i]->run({}, out_grads);
+      }
     }
     if (!captures_.empty()) capture(node, out_grads, captured);
     if (restricted_ && !paths_.count(&node)) return;
@@ -167,9 +218,29 @@ class Run {
     if (node.extra) {
       for (size_t i = 0; i < node.extra->post.size(); ++i) node.extra->post[i]->run(in_grads, out_grads);
     }
+    if (g_anomaly.on && g_anomaly.check_nan) [[unlikely]] look_for_nan(node, in_grads);
     if (!retain_graph_) node.release_saved();
     for (Tensor& g : out_grads) g = Tensor();
     for (size_t k = 0; k < node.n_edges; ++k) deliver(node.edges[k], std::move(in_grads[k]));
+  }
+
+  static void look_for_nan(const Node& node, std::span<const Tensor> grads) {
+    const GradMode off(false);
+    for (size_t k = 0; k < grads.size(); ++k) {
+      GS_CHECK(!grads[k].defined() || !g_anomaly.has_nan(grads[k]),
+               "Function '{}' returned nan values in its {}th output.", node.display_name(), k);
+    }
+  }
+
+  /// A gradient of the leaf's own: the arriving one if nobody else has it and its layout is the leaf's.
+  Tensor own_gradient(Tensor g, const Tensor& leaf) const {
+    const bool same_layout = dense(leaf) ? strides_match(g, leaf) : g.contiguous();
+    if (sole_owner(g) && same_layout) return g;
+    if (create_graph_) return engine_ops().clone(g);
+    const Tensor own = dense(leaf) ? empty_strided(leaf.sizes(), leaf.strides(), g.dtype(), g.device())
+                                   : empty_like(g);
+    engine_ops().copy_inplace(own, g);
+    return own;
   }
 
   void finish_leaf(Node& node, std::span<Tensor> captured) {
@@ -184,8 +255,7 @@ class Run {
       if (!accumulate_into_.count(leaf.get())) return;
     }
     if (!meta.grad) {
-      const bool steal = create_graph_ || (sole_owner(g) && g.strides() == leaf.strides());
-      meta.grad = steal ? std::move(g.ref()) : engine_ops().clone(g).ref();
+      meta.grad = own_gradient(std::move(g), leaf).ref();
     } else if (create_graph_) {
       meta.grad = engine_ops().add(Tensor(meta.grad), g).ref();
     } else {
@@ -208,6 +278,7 @@ class Run {
   static inline thread_local uint32_t last_id_ = 0;
   std::vector<Ref<Node>> heap_;
   std::vector<Ref<Node>> leaves_;
+  std::vector<Waiting> aside_;
   std::vector<Capture> captures_;
   std::unordered_set<Node*> needed_;  // a wanted gradient can be reached
   std::unordered_set<Node*> paths_;   // .. through its inputs

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/memory.h"
+#include "graph/anomaly.h"
 
 namespace gradstep {
 
@@ -104,6 +105,27 @@ std::string Node::display_name() const {
   return out + "Backward0";
 }
 
+namespace {
+/// `maker` is the node that made the tensor, null for a leaf.
+[[noreturn]] void fail_written(const Node* maker, TensorImpl& t, uint32_t expected) {
+  std::string origin;
+  if (maker) {
+    // Names as PyTorch has them here: "Exp", not "ExpBackward0".
+    std::string name = maker->display_name();
+    name = name == "CopySlices" ? "torch::autograd::" + name : name.substr(0, name.find("Backward"));
+    origin = ", which is output " + std::to_string(t.output_nr) + " of " + name + ",";
+  }
+  fail(ErrorKind::Runtime,
+       "one of the variables needed for gradient computation has been modified by an inplace operation: "
+       "[torch.{}Tensor {}]{} is at version {}; expected version {} instead. Hint: {}",
+       scalar_name(t.dtype), t.sizes, origin, t.version(), expected,
+       g_anomaly.on ? "the backtrace further above shows the operation that failed to compute its gradient. The "
+                      "variable in question was changed in there or anywhere later. Good luck!"
+                    : "enable anomaly detection to find the operation that failed to compute its gradient, with "
+                      "torch.autograd.set_detect_anomaly(True, check_nan=False).");
+}
+}  // namespace
+
 Tensor Backward::saved(int i) const {
   const Saved& s = node.saved[i];
   if (!s.tensor) {
@@ -117,16 +139,7 @@ Tensor Backward::saved(int i) const {
   }
   const uint32_t now = s.tensor->version();
   if (now != s.version) {
-    // Names as PyTorch has them: "Exp", not "ExpBackward0".
-    const Node* maker = s.output >= 0 ? &node : s.tensor->grad_fn;
-    std::string made = maker ? maker->display_name() : std::string("AsStrided");
-    made = made.substr(0, made.find("Backward"));
-    fail(ErrorKind::Runtime,
-         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-         "[torch.{}Tensor {}], which is output {} of {}, is at version {}; expected version {} instead. Hint: enable "
-         "anomaly detection to find the operation that failed to compute its gradient, with "
-         "torch.autograd.set_detect_anomaly(True).",
-         scalar_name(s.tensor->dtype), s.tensor->sizes, s.tensor->output_nr, made, now, s.version);
+    fail_written(s.output >= 0 ? &node : grad_fn(Tensor(s.tensor)), *s.tensor, s.version);
   }
   Tensor t(s.tensor);
   if (s.output >= 0 && grad_enabled()) {
@@ -147,13 +160,15 @@ AutogradMeta& autograd_meta(TensorImpl* t) {
 void set_grad(const Tensor& t, Tensor grad) { autograd_meta(t.get()).grad = std::move(grad.ref()); }
 
 namespace {
-/// Writes the arriving gradient into `.grad` of a non-leaf; its tensor unhooks it when it goes.
+/// Adds the arriving gradient to `.grad` of a non-leaf; its tensor unhooks it when it goes.
 struct RetainHook : Hook {
   TensorImpl* tensor;
   explicit RetainHook(TensorImpl* t) : tensor(t) {}
   void run(std::span<Tensor>, std::span<Tensor> grad_outputs) override {
     const Tensor& g = grad_outputs[tensor->output_nr];
-    if (g.defined()) tensor->meta->grad = g.ref();
+    if (!g.defined()) return;
+    Ref<TensorImpl>& kept = tensor->meta->grad;
+    kept = kept ? engine_ops().add(Tensor(kept), g).ref() : engine_ops().clone(g).ref();
   }
 };
 }  // namespace

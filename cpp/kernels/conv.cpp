@@ -21,7 +21,8 @@ int64_t product(const int64_t* x, int n) {
 
 /// No output element or no product: nothing that the implementations would want to see.
 bool is_empty(const ConvShape& s) {
-  return s.batch == 0 || s.c_in == 0 || s.c_out == 0 || product(s.in, s.nd) == 0 || product(s.out, s.nd) == 0;
+  return s.batch == 0 || s.c_in == 0 || s.c_out == 0 || product(s.in, s.nd) == 0 ||
+         product(s.out, s.nd) == 0;
 }
 
 template <class T>
@@ -102,10 +103,10 @@ void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, con
   if (bias) add_bias(s.batch, s.c_in, product(s.in, s.nd), bias, y);
 }
 
-#define GS_INSTANTIATE(T)                                                                          \
-  template void conv_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);               \
-  template void conv_backward_data<T>(const ConvShape&, const T*, const T*, T*);                   \
-  template void conv_backward_weights<T>(const ConvShape&, const T*, const T*, T*, T*);            \
+#define GS_INSTANTIATE(T)                                                               \
+  template void conv_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);    \
+  template void conv_backward_data<T>(const ConvShape&, const T*, const T*, T*);        \
+  template void conv_backward_weights<T>(const ConvShape&, const T*, const T*, T*, T*); \
   template void conv_transpose_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);
 GS_INSTANTIATE(float)
 GS_INSTANTIATE(double)

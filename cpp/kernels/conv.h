@@ -2,24 +2,27 @@
 // Convolution in 1, 2 and 3 dimensions on plain NCHW pointers, threaded over the batch:
 //   ConvShape s{.batch = 32, .c_in = 3, .c_out = 64, .groups = 1, .nd = 2, .in = {32, 32}, ...};
 //   conv_forward<float>(s, x, weight, bias, y);
-// float runs in oneDNN where the build has it (conv_dnnl.cpp), otherwise, and for double, as im2col and a matrix
-// product (conv_im2col.cpp). Results do not depend on the number of threads.
-// A transposed convolution is conv_transpose_forward with the shape of the convolution that it transposes; its
-// gradients are conv_forward (data) and conv_backward_weights with x and dy exchanged.
+// float runs in oneDNN where the build has it (conv_dnnl.cpp), otherwise, and for double, as im2col
+// and a matrix product (conv_im2col.cpp). Results do not depend on the number of threads. A
+// transposed convolution is conv_transpose_forward with the shape of the convolution that it
+// transposes; its gradients are conv_forward (data) and conv_backward_weights with x and dy
+// exchanged.
 #pragma once
 #include <cstdint>
 
 namespace gradstep {
 
 /// Of each array the first nd entries count. x: (batch, c_in, in..), y: (batch, c_out, out..),
-/// weight: (c_out, c_in / groups, kernel..). out = conv_output_size(..), as the caller has computed it.
+/// weight: (c_out, c_in / groups, kernel..). out = conv_output_size(..), as the caller has computed
+/// it.
 struct ConvShape {
   int64_t batch, c_in, c_out, groups;
   int nd;
   int64_t in[3], kernel[3], stride[3], pad[3], dilation[3], out[3];
 };
 
-constexpr int64_t conv_output_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+constexpr int64_t conv_output_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
+                                   int64_t dilation) {
   return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
@@ -39,7 +42,8 @@ void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweig
 template <class T>
 void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y);
 
-/// Which implementation runs: Auto uses oneDNN where it is built in. Im2col is for tests and comparisons.
+/// Which implementation runs: Auto uses oneDNN where it is built in. Im2col is for tests and
+/// comparisons.
 enum class ConvBackend : uint8_t { Auto, Im2col };
 void set_conv_backend(ConvBackend backend);
 /// "onednn" or "im2col".
@@ -55,8 +59,10 @@ template <class T>
 void im2col_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweight, T* dbias);
 
 // These return false, with nothing written, where oneDNN has no such primitive.
-bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias, float* y);
+bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias,
+                  float* y);
 bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight, float* dx);
-bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight, float* dbias);
+bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
+                           float* dbias);
 
 }  // namespace gradstep

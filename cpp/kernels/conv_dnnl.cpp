@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution by oneDNN, single-threaded in each chunk of images. oneDNN chooses its own layouts; reorders from and
-// to NCHW cost less than its plain NCHW kernels lose (measured on LeNet and ResNet shapes: 1.5 to 4 times), except
-// for the gradient of images with few channels, which im2col does better.
+// Convolution by oneDNN, single-threaded in each chunk of images. oneDNN chooses its own layouts;
+// reorders from and to NCHW cost less than its plain NCHW kernels lose (measured on LeNet and
+// ResNet shapes: 1.5 to 4 times), except for the gradient of images with few channels, which im2col
+// does better.
 #ifdef GS_WITH_ONEDNN
 
 #include <dnnl.h>
@@ -27,12 +28,15 @@ namespace gradstep {
 
 namespace {
 
-constexpr int64_t kParallelWork = 1 << 22;    // multiplications of one chunk of images, with kElementWork
-constexpr int64_t kElementWork = 64;          // for each element that is read or written
-constexpr int64_t kLargeWeights = 1 << 15;    // weights that a chunk should read for at least kPixels outputs
+constexpr int64_t kParallelWork =
+    1 << 22;                          // multiplications of one chunk of images, with kElementWork
+constexpr int64_t kElementWork = 64;  // for each element that is read or written
+constexpr int64_t kLargeWeights =
+    1 << 15;  // weights that a chunk should read for at least kPixels outputs
 constexpr int64_t kPixels = 256;
 constexpr int64_t kMaxChunks = 16;
-constexpr int64_t kPartialElements = 1 << 21;  // all partial weight gradients together, unless two need more
+constexpr int64_t kPartialElements =
+    1 << 21;  // all partial weight gradients together, unless two need more
 constexpr size_t kCachedPlans = 256;
 constexpr int kMaxDims = 6;  // groups, c_out, c_in and three of the kernel
 
@@ -43,11 +47,14 @@ template <class T, auto Destroy>
 struct Deleter {
   void operator()(T* p) const { Destroy(p); }
 };
-using PrimitiveDesc = std::unique_ptr<dnnl_primitive_desc, Deleter<dnnl_primitive_desc, dnnl_primitive_desc_destroy>>;
+using PrimitiveDesc =
+    std::unique_ptr<dnnl_primitive_desc, Deleter<dnnl_primitive_desc, dnnl_primitive_desc_destroy>>;
 using Primitive = std::unique_ptr<dnnl_primitive, Deleter<dnnl_primitive, dnnl_primitive_destroy>>;
-using MemoryDesc = std::unique_ptr<dnnl_memory_desc, Deleter<dnnl_memory_desc, dnnl_memory_desc_destroy>>;
+using MemoryDesc =
+    std::unique_ptr<dnnl_memory_desc, Deleter<dnnl_memory_desc, dnnl_memory_desc_destroy>>;
 using Memory = std::unique_ptr<dnnl_memory, Deleter<dnnl_memory, dnnl_memory_destroy>>;
-using Attributes = std::unique_ptr<dnnl_primitive_attr, Deleter<dnnl_primitive_attr, dnnl_primitive_attr_destroy>>;
+using Attributes =
+    std::unique_ptr<dnnl_primitive_attr, Deleter<dnnl_primitive_attr, dnnl_primitive_attr_destroy>>;
 
 /// oneDNN refused. Never leaves this file.
 struct Unsupported {};
@@ -65,15 +72,17 @@ dnnl_engine_t engine() {
 }
 
 dnnl_stream_t stream() {
-  thread_local const std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>> s = [] {
-    dnnl_stream_t made = nullptr;
-    check(dnnl_stream_create(&made, engine(), dnnl_stream_default_flags));
-    return std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>>(made);
-  }();
+  thread_local const std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>> s =
+      [] {
+        dnnl_stream_t made = nullptr;
+        check(dnnl_stream_create(&made, engine(), dnnl_stream_default_flags));
+        return std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>>(made);
+      }();
   return s.get();
 }
 
-/// oneDNN runs in the calling thread while this lives; the program's own OpenMP setting comes back after it.
+/// oneDNN runs in the calling thread while this lives; the program's own OpenMP setting comes back
+/// after it.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) {
@@ -174,10 +183,12 @@ void prepare(Operand& o, MemoryDesc wanted, bool to_plain, const Attributes& att
   if (dnnl_memory_desc_equal(o.plain.get(), o.wanted.get())) return;
   const auto &from = to_plain ? o.wanted : o.plain, &to = to_plain ? o.plain : o.wanted;
   dnnl_primitive_desc_t made = nullptr;
-  check(dnnl_reorder_primitive_desc_create(&made, from.get(), engine(), to.get(), engine(), attributes.get()));
+  check(dnnl_reorder_primitive_desc_create(&made, from.get(), engine(), to.get(), engine(),
+                                           attributes.get()));
   const PrimitiveDesc pd(made);
   o.reorder = make_primitive(pd);
-  o.reorder_scratch = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0));
+  o.reorder_scratch =
+      dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0));
 }
 
 void build(Plan& plan, const Key& key) {
@@ -201,8 +212,8 @@ void build(Plan& plan, const Key& key) {
     pad[d] = from < 0 ? 0 : s.pad[from];
   }
   // Row-major layouts have the tags abcd, abcde, abcdef.
-  constexpr dnnl_format_tag_t kPlain[kMaxDims + 1] = {dnnl_format_tag_undef, dnnl_a,     dnnl_ab,    dnnl_abc,
-                                                      dnnl_abcd,             dnnl_abcde, dnnl_abcdef};
+  constexpr dnnl_format_tag_t kPlain[kMaxDims + 1] = {
+      dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd, dnnl_abcde, dnnl_abcdef};
   const auto desc = [](const dnnl_dims_t& dims, int n, dnnl_format_tag_t tag) {
     dnnl_memory_desc_t d = nullptr;
     check(dnnl_memory_desc_create_with_tag(&d, n, dims, dnnl_f32, tag));
@@ -213,33 +224,38 @@ void build(Plan& plan, const Key& key) {
   plan.dst.plain = desc(y, nd + 2, kPlain[nd + 2]);
   const dnnl_dims_t channels{s.c_out};
   if (key.bias) plan.bias = desc(channels, 1, dnnl_a);
-  const MemoryDesc src = desc(x, nd + 2, dnnl_format_tag_any), weights = desc(w, n_w, dnnl_format_tag_any),
+  const MemoryDesc src = desc(x, nd + 2, dnnl_format_tag_any),
+                   weights = desc(w, n_w, dnnl_format_tag_any),
                    dst = desc(y, nd + 2, dnnl_format_tag_any);
 
   dnnl_primitive_desc_t made = nullptr;
   check(dnnl_convolution_forward_primitive_desc_create(
       &made, engine(), dnnl_forward_training, dnnl_convolution_direct, src.get(), weights.get(),
-      key.kind == Kind::Forward ? plan.bias.get() : nullptr, dst.get(), stride, dilation, pad, pad, attributes.get()));
+      key.kind == Kind::Forward ? plan.bias.get() : nullptr, dst.get(), stride, dilation, pad, pad,
+      attributes.get()));
   PrimitiveDesc pd(made);
   if (key.kind == Kind::BackwardData) {
-    check(dnnl_convolution_backward_data_primitive_desc_create(&made, engine(), dnnl_convolution_direct, src.get(),
-                                                               weights.get(), dst.get(), stride, dilation, pad, pad,
-                                                               pd.get(), attributes.get()));
+    check(dnnl_convolution_backward_data_primitive_desc_create(
+        &made, engine(), dnnl_convolution_direct, src.get(), weights.get(), dst.get(), stride,
+        dilation, pad, pad, pd.get(), attributes.get()));
     pd.reset(made);
   } else if (key.kind == Kind::BackwardWeights) {
     check(dnnl_convolution_backward_weights_primitive_desc_create(
-        &made, engine(), dnnl_convolution_direct, src.get(), weights.get(), plan.bias.get(), dst.get(), stride,
-        dilation, pad, pad, pd.get(), attributes.get()));
+        &made, engine(), dnnl_convolution_direct, src.get(), weights.get(), plan.bias.get(),
+        dst.get(), stride, dilation, pad, pad, pd.get(), attributes.get()));
     pd.reset(made);
   }
   const bool forward = key.kind == Kind::Forward, data = key.kind == Kind::BackwardData;
   prepare(plan.src, query(pd, data ? dnnl_query_diff_src_md : dnnl_query_src_md), data, attributes);
-  prepare(plan.weights, query(pd, forward || data ? dnnl_query_weights_md : dnnl_query_diff_weights_md),
+  prepare(plan.weights,
+          query(pd, forward || data ? dnnl_query_weights_md : dnnl_query_diff_weights_md),
           !forward && !data, attributes);
-  prepare(plan.dst, query(pd, forward ? dnnl_query_dst_md : dnnl_query_diff_dst_md), forward, attributes);
+  prepare(plan.dst, query(pd, forward ? dnnl_query_dst_md : dnnl_query_diff_dst_md), forward,
+          attributes);
   plan.scratch = query(pd, dnnl_query_scratchpad_md);
-  plan.scratch_bytes = std::max({dnnl_memory_desc_get_size(plan.scratch.get()), plan.src.reorder_scratch,
-                                 plan.weights.reorder_scratch, plan.dst.reorder_scratch});
+  plan.scratch_bytes =
+      std::max({dnnl_memory_desc_get_size(plan.scratch.get()), plan.src.reorder_scratch,
+                plan.weights.reorder_scratch, plan.dst.reorder_scratch});
   plan.primitive = make_primitive(pd);
   plan.supported = true;
 }
@@ -298,8 +314,10 @@ std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias) {
 
 // ---- execution ----
 
-void run_reorder(const Operand& o, const Plan& plan, void* from, void* to, bool to_plain, void* scratch) {
-  const Memory src = memory(to_plain ? o.wanted : o.plain, from), dst = memory(to_plain ? o.plain : o.wanted, to);
+void run_reorder(const Operand& o, const Plan& plan, void* from, void* to, bool to_plain,
+                 void* scratch) {
+  const Memory src = memory(to_plain ? o.wanted : o.plain, from),
+               dst = memory(to_plain ? o.plain : o.wanted, to);
   Memory pad;
   dnnl_exec_arg_t args[3] = {{DNNL_ARG_FROM, src.get()}, {DNNL_ARG_TO, dst.get()}, {}};
   int n = 2;
@@ -318,7 +336,8 @@ void* bring(const Operand& o, const Plan& plan, const float* data, char* room, v
   return room;
 }
 
-void run(const Plan& plan, std::initializer_list<std::pair<int, std::pair<const MemoryDesc*, void*>>> operands,
+void run(const Plan& plan,
+         std::initializer_list<std::pair<int, std::pair<const MemoryDesc*, void*>>> operands,
          void* scratch) {
   Memory memories[5];
   dnnl_exec_arg_t args[5];
@@ -351,7 +370,8 @@ struct Sizes {
     weights = s.c_out * (s.c_in / s.groups) * taps;
     const int64_t work = weights * out + kElementWork * (x_image + y_image);
     grain = std::max({int64_t{1}, kParallelWork / work, (s.batch + kMaxChunks - 1) / kMaxChunks});
-    if (weights >= kLargeWeights) grain = std::max(grain, std::min((kPixels + out - 1) / out, (s.batch + 1) / 2));
+    if (weights >= kLargeWeights)
+      grain = std::max(grain, std::min((kPixels + out - 1) / out, (s.batch + 1) / 2));
   }
 };
 
@@ -360,11 +380,13 @@ ConvShape with_batch(ConvShape s, int64_t batch) {
   return s;
 }
 
-/// Plans for the whole chunks and the last one; all chunks but the last have the same number of images.
+/// Plans for the whole chunks and the last one; all chunks but the last have the same number of
+/// images.
 struct Plans {
   std::shared_ptr<const Plan> whole, last;
   int64_t size;
-  Plans(const ConvShape& s, int64_t grain, Kind kind, bool bias) : size(chunk_size(s.batch, grain)) {
+  Plans(const ConvShape& s, int64_t grain, Kind kind, bool bias)
+      : size(chunk_size(s.batch, grain)) {
     whole = plan_for(with_batch(s, std::min(size, s.batch)), kind, bias);
     const int64_t rest = s.batch % size;
     last = rest == 0 || s.batch < size ? whole : plan_for(with_batch(s, rest), kind, bias);
@@ -372,7 +394,8 @@ struct Plans {
   bool supported() const {
     // One layout of the weights must fit both.
     return whole->supported && last->supported &&
-           (whole == last || dnnl_memory_desc_equal(whole->weights.wanted.get(), last->weights.wanted.get()));
+           (whole == last ||
+            dnnl_memory_desc_equal(whole->weights.wanted.get(), last->weights.wanted.get()));
   }
   const Plan& operator()(int64_t images) const { return images == size ? *whole : *last; }
 };
@@ -382,14 +405,16 @@ bool poor_backward_data(const ConvShape& s) { return s.groups == 1 && s.c_in <= 
 
 }  // namespace
 
-bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias, float* y) try {
+bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias,
+                  float* y) try {
   const Sizes sizes(s);
   const Plans plans(s, sizes.grain, Kind::Forward, bias != nullptr);
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const OneThread caller;
   const Scratch room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
-  void* const w = bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
+  void* const w =
+      bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
   parallel_for(s.batch, sizes.grain, [&](int64_t begin, int64_t end) {
     const Plan& plan = plans(end - begin);
     const OneThread one;
@@ -423,7 +448,8 @@ bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight
   const Plan& first = *plans.whole;
   const OneThread caller;
   const Scratch room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
-  void* const w = bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
+  void* const w =
+      bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
   parallel_for(s.batch, sizes.grain, [&](int64_t begin, int64_t end) {
     const Plan& plan = plans(end - begin);
     const OneThread one;
@@ -449,14 +475,16 @@ bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight
 }
 
 // Each chunk of images has a partial gradient in the primitive's layout; they are added in order.
-bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight, float* dbias) try {
+bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
+                           float* dbias) try {
   const Sizes sizes(s);
   const int64_t most = std::clamp<int64_t>(kPartialElements / sizes.weights, 2, kMaxChunks);
   const int64_t grain = std::max(sizes.grain, (s.batch + most - 1) / most);
   const Plans plans(s, grain, Kind::BackwardWeights, dbias != nullptr);
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
-  const int64_t n_chunks = chunk_count(s.batch, grain), weights = first.weights.bytes / sizeof(float);
+  const int64_t n_chunks = chunk_count(s.batch, grain),
+                weights = first.weights.bytes / sizeof(float);
   const int64_t partial = weights + (dbias ? (s.c_out + 15) / 16 * 16 : 0);
   const Scratch room(sizeof(float) * partial * n_chunks);
   float* const sum = reinterpret_cast<float*>(room.data());

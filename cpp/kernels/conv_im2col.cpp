@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution as a matrix product: each output position becomes a column of the inputs that it reads. The columns
-// are made a few output rows at a time, so that they stay in the cache.
+// Convolution as a matrix product: each output position becomes a column of the inputs that it
+// reads. The columns are made a few output rows at a time, so that they stay in the cache.
 #include <algorithm>
 #include <cstring>
 
@@ -13,10 +13,11 @@ namespace gradstep {
 
 namespace {
 
-constexpr int64_t kColumnElements = 1 << 16;       // one block of columns: 256 KiB of floats, part of the L2
-constexpr int64_t kParallelWork = 1 << 19;         // multiplications of one chunk of images
-constexpr int64_t kMaxPartials = 16;               // partial weight gradients
-constexpr int64_t kPartialElements = 1 << 21;      // all of them together, unless two need more
+constexpr int64_t kColumnElements =
+    1 << 16;  // one block of columns: 256 KiB of floats, part of the L2
+constexpr int64_t kParallelWork = 1 << 19;     // multiplications of one chunk of images
+constexpr int64_t kMaxPartials = 16;           // partial weight gradients
+constexpr int64_t kPartialElements = 1 << 21;  // all of them together, unless two need more
 
 /// A shape in three dimensions, with one group's matrices.
 struct Geometry {
@@ -45,7 +46,8 @@ struct Geometry {
     taps = kernel[0] * kernel[1] * kernel[2];
     depth = c_in * taps;
     out_rows = out[0] * out[1];
-    row_step = std::clamp<int64_t>(kColumnElements / std::max<int64_t>(1, depth * out[2]), 1, out_rows);
+    row_step =
+        std::clamp<int64_t>(kColumnElements / std::max<int64_t>(1, depth * out[2]), 1, out_rows);
     direct = taps == 1 && in_plane == out_plane;
     for (int d = 0; d < 3; ++d) direct = direct && stride[d] == 1 && pad[d] == 0;
   }
@@ -59,7 +61,8 @@ struct Geometry {
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(int64_t n) : bytes_(n * sizeof(T)), data_(n > 0 ? static_cast<T*>(allocate(bytes_)) : nullptr) {}
+  explicit Buffer(int64_t n)
+      : bytes_(n * sizeof(T)), data_(n > 0 ? static_cast<T*>(allocate(bytes_)) : nullptr) {}
   ~Buffer() {
     if (data_) deallocate(data_, bytes_);
   }
@@ -72,8 +75,8 @@ class Buffer {
   T* data_;
 };
 
-/// Calls visit(row of the column matrix, its first column, image row or nullptr, first and last valid output x,
-/// input x of output x = 0) for every kernel tap and output row in [begin, end).
+/// Calls visit(row of the column matrix, its first column, image row or nullptr, first and last
+/// valid output x, input x of output x = 0) for every kernel tap and output row in [begin, end).
 template <class T, class Visit>
 void visit_columns(const Geometry& g, T* image, int64_t begin, int64_t end, Visit&& visit) {
   const int64_t width = g.out[2];
@@ -85,7 +88,8 @@ void visit_columns(const Geometry& g, T* image, int64_t begin, int64_t end, Visi
           const int64_t x0 = kw * g.dilation[2] - g.pad[2];
           const int64_t step = g.stride[2];
           const int64_t first = x0 >= 0 ? 0 : std::min(width, (-x0 + step - 1) / step);
-          const int64_t last = g.in[2] - x0 <= 0 ? 0 : std::min(width, (g.in[2] - x0 - 1) / step + 1);
+          const int64_t last =
+              g.in[2] - x0 <= 0 ? 0 : std::min(width, (g.in[2] - x0 - 1) / step + 1);
           for (int64_t r = begin; r < end; ++r) {
             const int64_t z = r / g.out[1] * g.stride[0] - g.pad[0] + kd * g.dilation[0];
             const int64_t y = r % g.out[1] * g.stride[1] - g.pad[1] + kh * g.dilation[1];
@@ -102,23 +106,25 @@ void visit_columns(const Geometry& g, T* image, int64_t begin, int64_t end, Visi
 template <class T>
 void image_to_columns(const Geometry& g, const T* image, int64_t begin, int64_t end, T* columns) {
   const int64_t width = g.out[2], n = (end - begin) * width, step = g.stride[2];
-  visit_columns(g, image, begin, end,
-                [&](int64_t row, int64_t at, const T* source, int64_t first, int64_t last, int64_t x0) {
-                  T* out = columns + row * n + at;
-                  if (!source) return std::fill_n(out, width, T(0)), void();
-                  for (int64_t i = 0; i < first; ++i) out[i] = T(0);
-                  if (step == 1) {
-                    const T* from = source + x0;
-                    for (int64_t i = first; i < last; ++i) out[i] = from[i];
-                  } else {
-                    for (int64_t i = first; i < last; ++i) out[i] = source[x0 + i * step];
-                  }
-                  for (int64_t i = last; i < width; ++i) out[i] = T(0);
-                });
+  visit_columns(
+      g, image, begin, end,
+      [&](int64_t row, int64_t at, const T* source, int64_t first, int64_t last, int64_t x0) {
+        T* out = columns + row * n + at;
+        if (!source) return std::fill_n(out, width, T(0)), void();
+        for (int64_t i = 0; i < first; ++i) out[i] = T(0);
+        if (step == 1) {
+          const T* from = source + x0;
+          for (int64_t i = first; i < last; ++i) out[i] = from[i];
+        } else {
+          for (int64_t i = first; i < last; ++i) out[i] = source[x0 + i * step];
+        }
+        for (int64_t i = last; i < width; ++i) out[i] = T(0);
+      });
 }
 
 template <class T>
-void add_columns_to_image(const Geometry& g, const T* columns, int64_t begin, int64_t end, T* image) {
+void add_columns_to_image(const Geometry& g, const T* columns, int64_t begin, int64_t end,
+                          T* image) {
   const int64_t n = (end - begin) * g.out[2], step = g.stride[2];
   visit_columns(g, image, begin, end,
                 [&](int64_t row, int64_t at, T* target, int64_t first, int64_t last, int64_t x0) {
@@ -141,8 +147,8 @@ void for_images(const Geometry& g, Body&& body) {
 }
 
 template <class T>
-void multiply(const Geometry& g, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
-              const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+void multiply(const Geometry& g, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+              const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   const auto run = g.few_images() ? &gemm<T> : &gemm_serial<T>;
   run(trans_a, trans_b, m, n, k, T(1), a, lda, b, ldb, beta, c, ldc);
 }
@@ -170,7 +176,8 @@ void im2col_forward(const ConvShape& s, const T* x, const T* weight, const T* bi
       const T* w = weight + group * g.c_out * g.depth;
       T* out = y + i * g.c_out * g.out_plane;
       if (bias) {
-        for (int64_t c = 0; c < g.c_out; ++c) std::fill_n(out + c * g.out_plane, g.out_plane, bias[group * g.c_out + c]);
+        for (int64_t c = 0; c < g.c_out; ++c)
+          std::fill_n(out + c * g.out_plane, g.out_plane, bias[group * g.c_out + c]);
       }
       for_blocks(g, [&](int64_t first, int64_t last, int64_t at, int64_t n) {
         const T* b = image;
@@ -178,7 +185,8 @@ void im2col_forward(const ConvShape& s, const T* x, const T* weight, const T* bi
           image_to_columns(g, image, first, last, columns.data());
           b = columns.data();
         }
-        multiply<T>(g, false, false, g.c_out, n, g.depth, w, g.depth, b, n, bias ? T(1) : T(0), out + at, g.out_plane);
+        multiply<T>(g, false, false, g.c_out, n, g.depth, w, g.depth, b, n, bias ? T(1) : T(0),
+                    out + at, g.out_plane);
       });
     }
   });
@@ -194,13 +202,14 @@ void im2col_backward_data(const ConvShape& s, const T* dy, const T* weight, T* d
       const T* grad = dy + i * g.c_out * g.out_plane;
       T* image = dx + i * g.c_in * g.in_plane;
       if (g.direct) {
-        multiply<T>(g, true, false, g.depth, g.out_plane, g.c_out, w, g.depth, grad, g.out_plane, T(0), image,
-                    g.out_plane);
+        multiply<T>(g, true, false, g.depth, g.out_plane, g.c_out, w, g.depth, grad, g.out_plane,
+                    T(0), image, g.out_plane);
         continue;
       }
       std::fill_n(image, g.c_in * g.in_plane, T(0));
       for_blocks(g, [&](int64_t first, int64_t last, int64_t at, int64_t n) {
-        multiply<T>(g, true, false, g.depth, n, g.c_out, w, g.depth, grad + at, g.out_plane, T(0), columns.data(), n);
+        multiply<T>(g, true, false, g.depth, n, g.c_out, w, g.depth, grad + at, g.out_plane, T(0),
+                    columns.data(), n);
         add_columns_to_image(g, columns.data(), first, last, image);
       });
     }
@@ -234,7 +243,8 @@ void im2col_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dwe
             b = columns.data();
           }
           multiply<T>(g, false, true, g.c_out, g.depth, n, grad + at, g.out_plane, b, n,
-                      i == begin && first == 0 ? T(0) : T(1), dw + group * g.c_out * g.depth, g.depth);
+                      i == begin && first == 0 ? T(0) : T(1), dw + group * g.c_out * g.depth,
+                      g.depth);
         });
         if (!dbias) continue;
         for (int64_t c = 0; c < g.c_out; ++c) {
@@ -245,8 +255,8 @@ void im2col_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dwe
             for (int l = 0; l < 8; ++l) lane[l] += row[j + l];
           }
           for (; j < g.out_plane; ++j) lane[0] += row[j];
-          db[group * g.c_out + c] +=
-              ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+          db[group * g.c_out + c] += ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
+                                     ((lane[4] + lane[5]) + (lane[6] + lane[7]));
         }
       }
     }
@@ -262,9 +272,9 @@ void im2col_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dwe
   if (dbias) std::memcpy(dbias, partials.data() + weights, channels * sizeof(T));
 }
 
-#define GS_INSTANTIATE(T)                                                                            \
-  template void im2col_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);               \
-  template void im2col_backward_data<T>(const ConvShape&, const T*, const T*, T*);                   \
+#define GS_INSTANTIATE(T)                                                              \
+  template void im2col_forward<T>(const ConvShape&, const T*, const T*, const T*, T*); \
+  template void im2col_backward_data<T>(const ConvShape&, const T*, const T*, T*);     \
   template void im2col_backward_weights<T>(const ConvShape&, const T*, const T*, T*, T*);
 GS_INSTANTIATE(float)
 GS_INSTANTIATE(double)

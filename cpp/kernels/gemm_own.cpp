@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The blocked matrix product in GCC vector extensions; compiled once per instruction set (GS_ISA).
-// A register tile of kRows x 2 vectors runs over k; A and B are packed so that it reads both forwards.
+// A register tile of kRows x 2 vectors runs over k; A and B are packed so that it reads both
+// forwards.
 #include "kernels/gemm_own.h"
 
 #include <cstring>
@@ -29,8 +30,10 @@ constexpr int kRows = 6;  // 12 of 16
 constexpr int kVectorBytes = 16;
 constexpr int kRows = 6;
 #endif
-constexpr int kDirectRows = 6;    // rows of the tile that reads A in place: one pointer each
-constexpr int64_t kDepth = 256;   // k of one packed block
+constexpr int kDirectRows = 6;        // rows of the tile that reads A in place: one pointer each
+constexpr int64_t kDepth = 256;       // k of one packed block
+constexpr int64_t kInPlaceRows = 24;  // up to here a small product reads B where it is,
+constexpr int64_t kInPlaceBytes = 36864;  // and if all of B's rows stay in the L1
 #if defined(__AVX2__)
 constexpr bool kMasks = true;  // a row's last elements can be loaded and stored without a copy
 #else
@@ -132,8 +135,8 @@ GS_INLINE void transpose(Vector<T> (&v)[Traits<T>::width]) {
 
 /// sum = A B for R rows and C vectors of columns; with Tail, the last vector has `last` elements.
 template <class T, int R, int C, bool Tail = false>
-GS_INLINE void multiply(int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
-                        Vector<T> (&sum)[R][C], int last = 0) {
+GS_INLINE void multiply(int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b,
+                        int64_t b_row, Vector<T> (&sum)[R][C], int last = 0) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
@@ -159,7 +162,8 @@ GS_INLINE void multiply(int64_t k, const T* a, int64_t a_row, int64_t a_col, con
 
 /// Writes alpha * sum + beta * c for `rows` x `cols` of the tile.
 template <class T, int R, int C>
-GS_INLINE void write(Vector<T> (&sum)[R][C], T alpha, T beta, T* c, int64_t ldc, int rows, int cols) {
+GS_INLINE void write(Vector<T> (&sum)[R][C], T alpha, T beta, T* c, int64_t ldc, int rows,
+                     int cols) {
   constexpr int width = Traits<T>::width;
   const int last = cols - (C - 1) * width;  // below 1 if the last vector is all padding
 #pragma GCC unroll 16
@@ -184,13 +188,15 @@ GS_INLINE void write(Vector<T> (&sum)[R][C], T alpha, T beta, T* c, int64_t ldc,
 
 // ---- packing ----
 
-/// Copies one panel of B (k x cols, zero-padded to the panel's width) so that its rows are contiguous.
+/// Copies one panel of B (k x cols, zero-padded to the panel's width) so that its rows are
+/// contiguous.
 template <class T, int Panel>
 void pack_panel(int64_t k, int cols, const T* b, int64_t b_row, int64_t b_col, T* out) {
   constexpr int width = Traits<T>::width;
   if (b_col == 1) {
     if (cols == Panel) {
-      for (int64_t p = 0; p < k; ++p) std::memcpy(out + p * Panel, b + p * b_row, Panel * sizeof(T));
+      for (int64_t p = 0; p < k; ++p)
+        std::memcpy(out + p * Panel, b + p * b_row, Panel * sizeof(T));
       return;
     }
     for (int64_t p = 0; p < k; ++p) {
@@ -230,7 +236,8 @@ void pack_panel(int64_t k, int cols, const T* b, int64_t b_row, int64_t b_col, T
     }
   } else {
     for (int64_t p = 0; p < k; ++p) {
-      for (int j = 0; j < Panel; ++j) out[p * Panel + j] = j < cols ? b[p * b_row + j * b_col] : T(0);
+      for (int j = 0; j < Panel; ++j)
+        out[p * Panel + j] = j < cols ? b[p * b_row + j * b_col] : T(0);
     }
   }
 }
@@ -244,7 +251,8 @@ void pack_a(int64_t rows, int64_t k, const T* a, int64_t a_row, int64_t a_col, T
     const int here = rows - i < kRows ? static_cast<int>(rows - i) : kRows;
     const T* src = a + i * a_row;
     if (here == kRows && a_row == 1) {
-      for (int64_t p = 0; p < k; ++p) std::memcpy(out + p * kRows, src + p * a_col, kRows * sizeof(T));
+      for (int64_t p = 0; p < k; ++p)
+        std::memcpy(out + p * kRows, src + p * a_col, kRows * sizeof(T));
     } else if (here == kRows && a_col == 1) {
       int64_t p = 0;
       for (; p + width < k; p += width) {
@@ -253,15 +261,18 @@ void pack_a(int64_t rows, int64_t k, const T* a, int64_t a_row, int64_t a_col, T
         for (int q = 0; q < groups; ++q) {
 #pragma GCC unroll 16
           for (int r = 0; r < width; ++r) {
-            square[q][r] = q * width + r < kRows ? load<T>(src + (q * width + r) * a_row + p) : Vector<T>{};
+            square[q][r] =
+                q * width + r < kRows ? load<T>(src + (q * width + r) * a_row + p) : Vector<T>{};
           }
           transpose<T>(square[q]);
         }
-        // The lanes beyond kRows are overwritten by the next store; the last rows of k go one by one below.
+        // The lanes beyond kRows are overwritten by the next store; the last rows of k go one by
+        // one below.
 #pragma GCC unroll 16
         for (int d = 0; d < width; ++d) {
 #pragma GCC unroll 4
-          for (int q = 0; q < groups; ++q) store<T>(out + (p + d) * kRows + q * width, square[q][d]);
+          for (int q = 0; q < groups; ++q)
+            store<T>(out + (p + d) * kRows + q * width, square[q][d]);
         }
       }
       for (; p < k; ++p) {
@@ -270,7 +281,8 @@ void pack_a(int64_t rows, int64_t k, const T* a, int64_t a_row, int64_t a_col, T
       }
     } else {
       for (int64_t p = 0; p < k; ++p) {
-        for (int r = 0; r < kRows; ++r) out[p * kRows + r] = r < here ? src[r * a_row + p * a_col] : T(0);
+        for (int r = 0; r < kRows; ++r)
+          out[p * kRows + r] = r < here ? src[r * a_row + p * a_col] : T(0);
       }
     }
   }
@@ -279,8 +291,8 @@ void pack_a(int64_t rows, int64_t k, const T* a, int64_t a_row, int64_t a_col, T
 // ---- small products ----
 
 template <class T, int R, int C, bool Tail>
-__attribute__((noinline)) void direct_tile(const GemmArgs<T>& g, int64_t i, const T* b, int64_t b_row, T* c,
-                                           int cols) {
+__attribute__((noinline)) void direct_tile(const GemmArgs<T>& g, int64_t i, const T* b,
+                                           int64_t b_row, T* c, int cols) {
   Vector<T> sum[R][C];
   multiply<T, R, C, Tail>(g.k, g.a + i * g.a_row, g.a_row, g.a_col, b, b_row, sum,
                           cols - (C - 1) * Traits<T>::width);
@@ -307,9 +319,11 @@ template <class T, int C>
 void small_panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
   constexpr int panel = C * Traits<T>::width;
   const T* b = g.b + j * g.b_col;
-  if (g.b_col == 1 && cols == panel) return direct_panel<T, C, false>(g, b, g.b_row, g.c + j, cols);
+  const bool in_place =
+      g.b_col == 1 && (g.m <= kInPlaceRows || g.k * g.b_row * int64_t{sizeof(T)} <= kInPlaceBytes);
+  if (in_place && cols == panel) return direct_panel<T, C, false>(g, b, g.b_row, g.c + j, cols);
   if constexpr (kMasks) {
-    if (g.b_col == 1) return direct_panel<T, C, true>(g, b, g.b_row, g.c + j, cols);
+    if (in_place) return direct_panel<T, C, true>(g, b, g.b_row, g.c + j, cols);
   }
   pack_panel<T, panel>(g.k, cols, b, g.b_row, g.b_col, buffer);
   direct_panel<T, C, false>(g, buffer, panel, g.c + j, cols);
@@ -348,8 +362,8 @@ void pack_columns(const GemmArgs<T>& g, int64_t begin, int64_t end, T* packed) {
 }
 
 template <class T>
-void packed(const GemmArgs<T>& g, int64_t slice_begin, int64_t slice_end, int64_t panel_begin, int64_t panel_end,
-            const T* packed_a, const T* packed_b) {
+void packed(const GemmArgs<T>& g, int64_t slice_begin, int64_t slice_end, int64_t panel_begin,
+            int64_t panel_end, const T* packed_a, const T* packed_b) {
   constexpr int panel = Traits<T>::panel;
   for (int64_t q = panel_begin; q < panel_end; ++q) {
     const int64_t j = q * panel;
@@ -374,8 +388,8 @@ GS_INLINE T add_lanes(Vector<T> v) {
 }
 
 template <class T>
-void dot_rows(int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta, T* y,
-              int64_t y_step) {
+void dot_rows(int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta,
+              T* y, int64_t y_step) {
   constexpr int width = Traits<T>::width;
   for (int64_t i = 0; i < rows; ++i) {
     const T* row = matrix + i * ld;
@@ -396,7 +410,8 @@ void dot_rows(int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld, con
 }
 
 template <class T>
-void sum_rows(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta, T* y) {
+void sum_rows(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta,
+              T* y) {
   constexpr int64_t kCols = 1024;  // the partial sums stay in L1
   alignas(64) T sum[kCols];
   for (int64_t j = 0; j < cols; j += kCols) {
@@ -406,7 +421,8 @@ void sum_rows(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, con
     for (; p + 4 <= k; p += 4) {
       const T *r0 = matrix + p * ld + j, *r1 = r0 + ld, *r2 = r1 + ld, *r3 = r2 + ld;
       const T x0 = x[p], x1 = x[p + 1], x2 = x[p + 2], x3 = x[p + 3];
-      for (int64_t i = 0; i < n; ++i) sum[i] = sum[i] + x0 * r0[i] + x1 * r1[i] + x2 * r2[i] + x3 * r3[i];
+      for (int64_t i = 0; i < n; ++i)
+        sum[i] = sum[i] + x0 * r0[i] + x1 * r1[i] + x2 * r2[i] + x3 * r3[i];
     }
     for (; p < k; ++p) {
       const T* r0 = matrix + p * ld + j;
@@ -424,8 +440,8 @@ void sum_rows(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, con
 
 template <class T>
 constexpr GemmOwn<T> table() {
-  return {kRows,         Traits<T>::panel, kDepth,       &small<T>,   &pack_rows<T>,
-          &pack_columns<T>, &packed<T>,       &dot_rows<T>, &sum_rows<T>};
+  return {kRows,      Traits<T>::panel, kDepth,      &small<T>, &pack_rows<T>, &pack_columns<T>,
+          &packed<T>, &dot_rows<T>,     &sum_rows<T>};
 }
 
 }  // namespace

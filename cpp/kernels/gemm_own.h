@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// gradstep's own matrix product, used by gemm.cpp: for small and narrow shapes always, for all shapes where
-// there is no BLAS. gemm_own.cpp is compiled once per instruction set and fills one table each.
-// All matrices are row-major; A and B are read through a row and a column stride, so a transpose is free.
+// gradstep's own matrix product, used by gemm.cpp: for small and narrow shapes always, for all
+// shapes where there is no BLAS. gemm_own.cpp is compiled once per instruction set and fills one
+// table each. All matrices are row-major; A and B are read through a row and a column stride, so a
+// transpose is free.
 #pragma once
 #include <cstdint>
 
 namespace gradstep {
 
-/// C (m x n) = alpha * A (m x k) B (k x n) + beta * C. Strides are in elements; C's column stride is 1.
+/// C (m x n) = alpha * A (m x k) B (k x n) + beta * C. Strides are in elements; C's column stride
+/// is 1.
 template <class T>
 struct GemmArgs {
   int64_t m, n, k;
@@ -34,11 +36,14 @@ struct GemmOwn {
   /// Slices times panels.
   void (*packed)(const GemmArgs<T>&, int64_t slice_begin, int64_t slice_end, int64_t panel_begin,
                  int64_t panel_end, const T* packed_a, const T* packed_b);
-  /// y (rows, stride y_step) = alpha * M x + beta * y; M has contiguous rows of k elements, x is contiguous.
-  void (*dot_rows)(int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta, T* y,
-                   int64_t y_step);
-  /// y (cols, contiguous) = alpha * sum_p x[p] M[p] + beta * y; M has k rows of cols contiguous elements.
-  void (*sum_rows)(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x, T beta, T* y);
+  /// y (rows, stride y_step) = alpha * M x + beta * y; M has contiguous rows of k elements, x is
+  /// contiguous.
+  void (*dot_rows)(int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x,
+                   T beta, T* y, int64_t y_step);
+  /// y (cols, contiguous) = alpha * sum_p x[p] M[p] + beta * y; M has k rows of cols contiguous
+  /// elements.
+  void (*sum_rows)(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, const T* x,
+                   T beta, T* y);
 };
 
 struct GemmOwnTable {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The index skeleton on the CPU: elements are read from or written to places that an int64 tensor names.
-//   index(out; self, i0, ..)              self = [indexed axes, rest], out = [B, rest], each i of shape B
-//   index_put(self; self, values, i0, ..) the same geometry; duplicates are written or added in order
-//   gather, scatter                       index of the full rank, along one axis
-// Work is split so that each destination belongs to one chunk: the result does not depend on the number of
-// threads. All indices are checked before anything is written. May include core, graph/call.h.
+// The index skeleton on the CPU: elements are read from or written to places that an int64 tensor
+// names.
+//   index(out; self, i0, ..)              self = [indexed axes, rest], out = [B, rest], each i of
+//   shape B index_put(self; self, values, i0, ..) the same geometry; duplicates are written or
+//   added in order gather, scatter                       index of the full rank, along one axis
+// Work is split so that each destination belongs to one chunk: the result does not depend on the
+// number of threads. All indices are checked before anything is written. May include core,
+// graph/call.h.
 #include "core/index_rule.h"
 #include "graph/call.h"
 #include "kernels/walk.h"
@@ -45,10 +47,11 @@ void fill_offsets(const Call& c, int first, const TensorImpl& self, int64_t* off
 struct Transfer {
   Walk<2> outer, inner;  // {self, flat}
   int64_t n_index = 1;
-  int64_t flat_step = 0;           // between elements of B in flat
+  int64_t flat_step = 0;                  // between elements of B in flat
   const int64_t* flat_offsets = nullptr;  // where B is not one axis there
 
-  Transfer(const TensorImpl& self, const TensorImpl& flat, int n_axes, int n_b, Scratch<int64_t>& buffer) {
+  Transfer(const TensorImpl& self, const TensorImpl& flat, int n_axes, int n_b,
+           Scratch<int64_t>& buffer) {
     Walk<1> b;
     int64_t largest = 0;
     for (int d = 0; d < n_b; ++d) {
@@ -61,7 +64,8 @@ struct Transfer {
     if (b.n > 1) {
       int64_t at = 0;
       b.run({nullptr}, [&](const auto& p, int64_t n) {
-        for (int64_t j = 0; j < n; ++j) buffer[at++] = (p[0] - static_cast<char*>(nullptr)) + j * b.step(0);
+        for (int64_t j = 0; j < n; ++j)
+          buffer[at++] = (p[0] - static_cast<char*>(nullptr)) + j * b.step(0);
       });
       flat_offsets = buffer.data();
     }
@@ -73,7 +77,8 @@ struct Transfer {
   }
   int64_t flat_at(int64_t b) const { return flat_offsets ? flat_offsets[b] : b * flat_step; }
 
-  /// row(self, step, flat, step, n) for items of outer x B in [begin, end), inner elements [from, to).
+  /// row(self, step, flat, step, n) for items of outer x B in [begin, end), inner elements [from,
+  /// to).
   template <class Row>
   void run(char* self, char* flat, const int64_t* offsets, int64_t begin, int64_t end, int64_t from,
            int64_t to, Row&& row) const {
@@ -142,7 +147,8 @@ void index(const Call& c) {
 
 /// Chunks that own their destinations: whole outer items, or columns of the inner axis.
 template <class Row>
-void run_by_destination(const Transfer& t, char* self, char* flat, const int64_t* offsets, Row&& row) {
+void run_by_destination(const Transfer& t, char* self, char* flat, const int64_t* offsets,
+                        Row&& row) {
   const int64_t inner = t.inner.numel;
   const int64_t outer = t.outer.numel;
   if (outer == 1 && t.inner.n == 1 && inner >= 64) {
@@ -180,7 +186,8 @@ struct Accumulate {
       return;
     }
     for (int64_t j = 0; j < n; ++j) {
-      add(*reinterpret_cast<T*>(dst + j * dst_step), *reinterpret_cast<const T*>(src + j * src_step));
+      add(*reinterpret_cast<T*>(dst + j * dst_step),
+          *reinterpret_cast<const T*>(src + j * src_step));
     }
   }
 };
@@ -198,7 +205,8 @@ void index_put(const Call& c) {
   const Transfer t(self, values, n_axes, n_b, flat_offsets);
   if (c.i(3) != 0) {
     dispatch(self.dtype, [&](auto tag) {
-      run_by_destination(t, self.data, values.data, offsets.data(), &Accumulate<decltype(tag)>::run);
+      run_by_destination(t, self.data, values.data, offsets.data(),
+                         &Accumulate<decltype(tag)>::run);
     });
     return;
   }
@@ -219,8 +227,11 @@ void check_indices(TensorImpl& index, IndexRule rule, int64_t dim, int64_t size)
   parallel_for(walk.numel, kGrain, [&](int64_t begin, int64_t end) {
     walk.run(begin, end, {index.data}, [&](const auto& p, int64_t n) {
       bool good = true;
-      auto at = [&](int64_t j) { return *reinterpret_cast<const int64_t*>(p[0] + j * walk.step(0)); };
-      for (int64_t j = 0; j < n; ++j) good &= static_cast<uint64_t>(at(j)) < static_cast<uint64_t>(size);
+      auto at = [&](int64_t j) {
+        return *reinterpret_cast<const int64_t*>(p[0] + j * walk.step(0));
+      };
+      for (int64_t j = 0; j < n; ++j)
+        good &= static_cast<uint64_t>(at(j)) < static_cast<uint64_t>(size);
       if (good) return;
       for (int64_t j = 0; j < n; ++j) checked_index(rule, at(j), dim, size);
     });
@@ -237,8 +248,9 @@ void gather(const Call& c) {
   const int64_t step = self.ndim() == 0 ? 0 : byte_stride(self, dim);
   Walk<3> walk;
   for (int d = 0; d < out.ndim(); ++d) {
-    walk.add(out.sizes[d], {byte_stride(out, d), d == dim || self.ndim() == 0 ? 0 : byte_stride(self, d),
-                            byte_stride(index, d)});
+    walk.add(out.sizes[d],
+             {byte_stride(out, d), d == dim || self.ndim() == 0 ? 0 : byte_stride(self, d),
+              byte_stride(index, d)});
   }
   if (walk.numel == 0) return;
   by_size(element_size(out.dtype), [&](auto unit) {
@@ -247,8 +259,9 @@ void gather(const Call& c) {
       walk.run(begin, end, {out.data, self.data, index.data}, [&](const auto& p, int64_t n) {
         const int64_t step_out = walk.step(0), step_self = walk.step(1), step_index = walk.step(2);
         for (int64_t j = 0; j < n; ++j) {
-          const int64_t i = checked_index(
-              IndexRule::Gather, *reinterpret_cast<const int64_t*>(p[2] + j * step_index), dim, size);
+          const int64_t i =
+              checked_index(IndexRule::Gather,
+                            *reinterpret_cast<const int64_t*>(p[2] + j * step_index), dim, size);
           *reinterpret_cast<U*>(p[0] + j * step_out) =
               *reinterpret_cast<const U*>(p[1] + j * step_self + i * step);
         }
@@ -322,8 +335,9 @@ void scatter(const Call& c) {
     using T = decltype(tag);
     using C = compute_t<T>;
     auto run = [&](auto&& combine) {
-      scatter_loop<T>(self, index, src, dim,
-                      [&](T& d, const T& s) { d = convert<T>(combine(convert<C>(d), convert<C>(s))); });
+      scatter_loop<T>(self, index, src, dim, [&](T& d, const T& s) {
+        d = convert<T>(combine(convert<C>(d), convert<C>(s)));
+      });
     };
     switch (mode) {
       case kAdd: run([](C a, C b) { return a + b; }); break;
@@ -339,7 +353,8 @@ GS_CPU_KERNEL("scatter", scatter);
 
 // ---- embedding ----
 
-// grad_weight[index[n]] += grad[n], for index[n] != padding_idx; divided by how often a row occurs if asked
+// grad_weight[index[n]] += grad[n], for index[n] != padding_idx; divided by how often a row occurs
+// if asked
 void embedding_backward(const Call& c) {
   TensorImpl& grad_weight = c.out(0);  // [rows, width], contiguous
   TensorImpl& grad = c.in(0);          // [n, width], contiguous
@@ -371,7 +386,8 @@ void embedding_backward(const Call& c) {
         const T* src = g + k * width;
         if (by_frequency) {
           const C scale = C(1) / static_cast<C>(count[at[k]]);
-          for (int64_t j = from; j < to; ++j) dst[j] = convert<T>(convert<C>(dst[j]) + convert<C>(src[j]) * scale);
+          for (int64_t j = from; j < to; ++j)
+            dst[j] = convert<T>(convert<C>(dst[j]) + convert<C>(src[j]) * scale);
         } else {
           Accumulate<T>::run(reinterpret_cast<char*>(dst + from), sizeof(T),
                              reinterpret_cast<const char*>(src + from), sizeof(T), to - from);
@@ -402,7 +418,8 @@ void embedding_renorm(const Call& c) {
       double norm = 0;
       for (int64_t j = 0; j < width; ++j) {
         const double v = std::abs(convert<double>(*reinterpret_cast<T*>(row + j * step)));
-        norm = std::isinf(power) ? std::max(norm, v) : norm + (power == 2 ? v * v : std::pow(v, power));
+        norm = std::isinf(power) ? std::max(norm, v)
+                                 : norm + (power == 2 ? v * v : std::pow(v, power));
       }
       if (!std::isinf(power)) norm = std::pow(norm, 1 / power);
       if (!(norm > max_norm)) continue;
@@ -449,7 +466,8 @@ void nonzero_count(const Call& c) {
   *reinterpret_cast<int64_t*>(c.out(0).data) = total.load();
 }
 
-// out [n, ndim]: the positions of the elements that are not zero, in row-major order; self is contiguous
+// out [n, ndim]: the positions of the elements that are not zero, in row-major order; self is
+// contiguous
 void nonzero(const Call& c) {
   TensorImpl& out = c.out(0);
   TensorImpl& self = c.in(0);
@@ -534,7 +552,8 @@ void cat(const Call& c) {
   for (int k = 0; k < c.n_in; ++k) {
     TensorImpl& x = c.in(k);
     Walk<2> walk;
-    for (int d = 0; d < x.ndim(); ++d) walk.add(x.sizes[d], {byte_stride(out, d), byte_stride(x, d)});
+    for (int d = 0; d < x.ndim(); ++d)
+      walk.add(x.sizes[d], {byte_stride(out, d), byte_stride(x, d)});
     copy_walk(walk, to, x.data, element_size(out.dtype));
     to += x.sizes[dim] * byte_stride(out, dim);
   }
@@ -580,31 +599,33 @@ void triangle(const Call& c) {
   const int64_t cols = out.sizes[n - 1];
   if (out.numel == 0) return;
   Walk<2> walk;
-  for (int d = 0; d < n - 2; ++d) walk.add(out.sizes[d], {byte_stride(out, d), byte_stride(self, d)});
+  for (int d = 0; d < n - 2; ++d)
+    walk.add(out.sizes[d], {byte_stride(out, d), byte_stride(self, d)});
   const int64_t out_row = byte_stride(out, n - 2), self_row = byte_stride(self, n - 2);
   const int64_t out_col = byte_stride(out, n - 1), self_col = byte_stride(self, n - 1);
   by_size(element_size(out.dtype), [&](auto unit) {
     using U = decltype(unit);
     const U zero = 0;
     const char* nothing = reinterpret_cast<const char*>(&zero);
-    parallel_for(walk.numel * rows, std::max<int64_t>(1, kGrain / cols), [&](int64_t begin, int64_t end) {
-      for (int64_t at = begin; at < end; ++at) {
-        const int64_t r = at % rows;
-        walk.run(at / rows, at / rows + 1, {out.data, self.data}, [&](const auto& p, int64_t) {
-          char* o = p[0] + r * out_row;
-          const char* s = p[1] + r * self_row;
-          const int64_t border = std::clamp<int64_t>(upper ? r + k : r + k + 1, 0, cols);
-          const int64_t from = upper ? border : 0;
-          const int64_t to = upper ? cols : border;
-          copy_run<U>(o + from * out_col, out_col, s + from * self_col, self_col, to - from);
-          if (upper) {
-            copy_run<U>(o, out_col, nothing, 0, from);
-          } else {
-            copy_run<U>(o + to * out_col, out_col, nothing, 0, cols - to);
+    parallel_for(
+        walk.numel * rows, std::max<int64_t>(1, kGrain / cols), [&](int64_t begin, int64_t end) {
+          for (int64_t at = begin; at < end; ++at) {
+            const int64_t r = at % rows;
+            walk.run(at / rows, at / rows + 1, {out.data, self.data}, [&](const auto& p, int64_t) {
+              char* o = p[0] + r * out_row;
+              const char* s = p[1] + r * self_row;
+              const int64_t border = std::clamp<int64_t>(upper ? r + k : r + k + 1, 0, cols);
+              const int64_t from = upper ? border : 0;
+              const int64_t to = upper ? cols : border;
+              copy_run<U>(o + from * out_col, out_col, s + from * self_col, self_col, to - from);
+              if (upper) {
+                copy_run<U>(o, out_col, nothing, 0, from);
+              } else {
+                copy_run<U>(o + to * out_col, out_col, nothing, 0, cols - to);
+              }
+            });
           }
         });
-      }
-    });
   });
 }
 

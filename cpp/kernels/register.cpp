@@ -15,6 +15,7 @@ namespace gradstep {
   void register_ternary_loops();      \
   void register_activation_loops();   \
   void register_reduce_kernels();     \
+  void register_row_kernels();        \
   void register_multi_kernels();      \
   }
 #define GS_REGISTER(isa)              \
@@ -25,6 +26,7 @@ namespace gradstep {
     isa::register_ternary_loops();    \
     isa::register_activation_loops(); \
     isa::register_reduce_kernels();   \
+    isa::register_row_kernels();      \
     isa::register_multi_kernels();    \
   } while (false)
 

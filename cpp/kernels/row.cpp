@@ -25,7 +25,7 @@ GS_FN void map_row(C* y, int64_t n, F f) {
   for (; i + N <= n; i += N) f([=](const C* p) { return V::load(p + i); }).store(y + i);
   if (i < n) {
     const int rest = static_cast<int>(n - i);
-    f([=](const C* p) { return V::load_partial(p + i, rest); }).store_partial(y + i, rest);
+    store_some(y + i, f([=](const C* p) { return load_some<V>(p + i, rest); }), rest);
   }
 }
 
@@ -48,9 +48,8 @@ GS_FN double sum_row(int64_t n, F f) {
   }
   if (i < n) {
     const int rest = static_cast<int>(n - i);
-    C lanes[N];
-    f([=](const C* p) { return V::load_partial(p + i, rest); }).store(lanes);
-    for (int k = 0; k < rest; ++k) total += lanes[k];
+    const V v = f([=](const C* p) { return load_some<V>(p + i, rest); });
+    total += hsum(select(lane_numbers<V>() < V(C(rest)), v, V(C(0))));
   }
   return total;
 }
@@ -668,14 +667,6 @@ void register_row_kernels() {
   add_kernel("batch_norm", &batch_norm);
   add_kernel("batch_norm_backward", &batch_norm_backward);
 }
-
-namespace {
-// For a build that compiles this file once and does not call register_row_kernels().
-const bool kRegistered = [] {
-  if (!Op::get("softmax").kernel[static_cast<int>(DeviceType::CPU)]) register_row_kernels();
-  return true;
-}();
-}  // namespace
 
 }  // namespace GS_ISA
 }  // namespace gradstep

@@ -92,6 +92,15 @@ void scan(const Call& c) {
         const int64_t column = task % blocks * width;
         const int64_t base = task / blocks * n * inner + column;
         const int64_t w = std::min(width, inner - column);
+        if (inner == 1) {
+          A sum = R::init();
+          for (int64_t i = 0; i < n; ++i) {
+            const int64_t at = base + (reverse ? n - 1 - i : i);
+            sum = R::step(sum, convert<A>(src[at]));
+            dst[at] = convert<T>(sum);
+          }
+          continue;
+        }
         std::fill_n(total, w, R::init());
         for (int64_t i = 0; i < n; ++i) {
           const int64_t at = base + (reverse ? n - 1 - i : i) * inner;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sorting and selection on the CPU. Every element becomes an unsigned key that orders as PyTorch does (NaN
-// greatest, -0 equal to 0) paired with its place, so that any sort of the pairs is a stable sort.
+// Sorting and selection on the CPU. Every element becomes an unsigned key that orders as PyTorch
+// does (NaN greatest, -0 equal to 0) paired with its place, so that any sort of the pairs is a
+// stable sort.
 //   sort(values, places; self), topk, kthvalue    along one axis, any strides
 //   unique_rows, searchsorted                     on contiguous tensors
 // May include core, graph/call.h.
@@ -35,7 +36,7 @@ auto sort_key(T v) {
   } else if constexpr (std::is_same_v<T, float> || requires { v.bits; }) {
     return float_key(std::bit_cast<uint32_t>(convert<float>(v)));
   } else if constexpr (sizeof(T) == 8) {
-    return static_cast<uint64_t>(v) ^ uint64_t{1} << 63;
+    return static_cast<uint64_t>(v) ^ uint64_t { 1 } << 63;
   } else {
     return static_cast<uint32_t>(static_cast<int32_t>(v)) ^ 0x80000000u;
   }
@@ -77,7 +78,9 @@ void sort_items(Item* items, Item* spare, int64_t n) {
   Item* from = items;
   Item* to = spare;
   for (int shift = 0; shift < static_cast<int>(8 * sizeof(Key)); shift += kBits) {
-    auto digit = [&](const Item& x) { return static_cast<size_t>(x.key() >> shift) & (kBuckets - 1); };
+    auto digit = [&](const Item& x) {
+      return static_cast<size_t>(x.key() >> shift) & (kBuckets - 1);
+    };
     int64_t start[kBuckets] = {};
     for (int64_t j = 0; j < n; ++j) ++start[digit(from[j])];
     if (start[digit(from[0])] == n) continue;
@@ -106,26 +109,40 @@ void select_items(Item* items, int64_t n, int64_t k) {
   }
 }
 
-/// Calls f(item type) with the smallest pair that holds keys of T and places below n.
+/// Calls f(item type, base): the smaller kind of pair that holds the keys less base and places
+/// below n.
 template <class T, class F>
-void with_item(int64_t n, F&& f) {
-  if constexpr (sizeof(sort_key(T{})) == 4) {
-    if (n < int64_t{1} << 32) return f(Packed{});
+void with_item(const char* x, int64_t step, int64_t n, F&& f) {
+  using Key = decltype(sort_key(T{}));
+  if (n < int64_t{1} << 32) {
+    if constexpr (sizeof(Key) == 4) {
+      return f(Packed{}, Key{0});
+    } else if constexpr (std::is_integral_v<T>) {
+      // Most int64 values lie close together.
+      Key low = ~Key{0}, high = 0;
+      for (int64_t j = 0; j < n; ++j) {
+        const Key key = sort_key(*reinterpret_cast<const T*>(x + j * step));
+        low = std::min(low, key);
+        high = std::max(high, key);
+      }
+      if (n > 0 && high - low < Key{1} << 32) return f(Packed{}, low);
+    }
   }
-  f(Wide{});
+  f(Wide{}, Key{0});
 }
 
-template <class Item, class T>
-void fill_items(Item* items, const char* x, int64_t step, int64_t n, bool descending) {
+template <class Item, class T, class Key>
+void fill_items(Item* items, const char* x, int64_t step, int64_t n, bool descending, Key base) {
   for (int64_t j = 0; j < n; ++j) {
-    const auto key = sort_key(*reinterpret_cast<const T*>(x + j * step));
-    items[j] = Item(descending ? static_cast<decltype(key)>(~key) : key, j);
+    const Key key = sort_key(*reinterpret_cast<const T*>(x + j * step)) - base;
+    items[j] = Item(static_cast<decltype(items->key())>(descending ? ~key : key), j);
   }
 }
 
 /// For each slice of self along dim: work(items, spare, n), then the first k items are written out.
 template <class Work>
-void for_slices(const Call& c, int64_t dim_param, bool descending, bool spare, int64_t k, Work&& work) {
+void for_slices(const Call& c, int64_t dim_param, bool descending, bool spare, int64_t k,
+                Work&& work) {
   TensorImpl& values = c.out(0);
   TensorImpl& places = c.out(1);
   TensorImpl& self = c.in(0);
@@ -143,27 +160,32 @@ void for_slices(const Call& c, int64_t dim_param, bool descending, bool spare, i
   const int64_t step_self = scalar ? 0 : byte_stride(self, dim);
   dispatch(self.dtype, [&](auto tag) {
     using T = decltype(tag);
-    with_item<T>(n, [&](auto item) {
-      using Item = decltype(item);
-      parallel_for(walk.numel, std::max<int64_t>(1, kGrain / 16 / n), [&](int64_t begin, int64_t end) {
-        Scratch<Item> buffer(spare ? 2 * n : n);
-        Item* items = buffer.data();
-        walk.run(begin, end, {values.data, places.data, self.data}, [&](const auto& p, int64_t m) {
-          for (int64_t r = 0; r < m; ++r) {
-            const char* x = p[2] + r * walk.step(2);
-            fill_items<Item, T>(items, x, step_self, n, descending);
-            work(items, spare ? items + n : nullptr, n);
-            char* v = p[0] + r * walk.step(0);
-            char* i = p[1] + r * walk.step(1);
-            for (int64_t j = 0; j < k; ++j) {
-              const int64_t at = items[j].place();
-              *reinterpret_cast<T*>(v + j * step_values) = *reinterpret_cast<const T*>(x + at * step_self);
-              *reinterpret_cast<int64_t*>(i + j * step_places) = at;
-            }
-          }
+    const bool packed = sizeof(sort_key(T{})) == 4 && n < int64_t{1} << 32;
+    const int64_t bytes = n * static_cast<int64_t>(packed ? sizeof(Packed) : sizeof(Wide));
+    parallel_for(
+        walk.numel, std::max<int64_t>(1, kGrain / 16 / n), [&](int64_t begin, int64_t end) {
+          Scratch<char> buffer(spare ? 2 * bytes : bytes);
+          auto slice = [&](char* v, char* i, const char* x) {
+            with_item<T>(x, step_self, n, [&](auto item, auto base) {
+              using Item = decltype(item);
+              Item* items = reinterpret_cast<Item*>(buffer.data());
+              fill_items<Item, T>(items, x, step_self, n, descending, base);
+              work(items, spare ? items + n : nullptr, n);
+              for (int64_t j = 0; j < k; ++j) {
+                const int64_t at = items[j].place();
+                *reinterpret_cast<T*>(v + j * step_values) =
+                    *reinterpret_cast<const T*>(x + at * step_self);
+                *reinterpret_cast<int64_t*>(i + j * step_places) = at;
+              }
+            });
+          };
+          walk.run(
+              begin, end, {values.data, places.data, self.data}, [&](const auto& p, int64_t m) {
+                for (int64_t r = 0; r < m; ++r) {
+                  slice(p[0] + r * walk.step(0), p[1] + r * walk.step(1), p[2] + r * walk.step(2));
+                }
+              });
         });
-      });
-    });
   });
 }
 
@@ -199,8 +221,9 @@ GS_CPU_KERNEL("kthvalue", kthvalue);
 
 // ---- unique ----
 
-// Of the rows of self [n, m]: first[u] is a row of the u-th kind, inverse[r] the kind of row r, counts[u]
-// how many rows are of it, total[0] the number of kinds. Kinds are sorted, or runs of equal rows.
+// Of the rows of self [n, m]: first[u] is a row of the u-th kind, inverse[r] the kind of row r,
+// counts[u] how many rows are of it, total[0] the number of kinds. Kinds are sorted, or runs of
+// equal rows.
 void unique_rows(const Call& c) {
   auto* first = reinterpret_cast<int64_t*>(c.out(0).data);
   auto* inverse = reinterpret_cast<int64_t*>(c.out(1).data);
@@ -219,10 +242,10 @@ void unique_rows(const Call& c) {
     if (consecutive) {
       std::iota(order.data(), order.data() + n, 0);
     } else if (m == 1) {
-      with_item<T>(n, [&](auto item) {
+      with_item<T>(self.data, sizeof(T), n, [&](auto item, auto base) {
         using Item = decltype(item);
         Scratch<Item> items(2 * n);
-        fill_items<Item, T>(items.data(), self.data, sizeof(T), n, false);
+        fill_items<Item, T>(items.data(), self.data, sizeof(T), n, false, base);
         sort_items(items.data(), items.data() + n, n);
         for (int64_t j = 0; j < n; ++j) order[j] = items[j].place();
       });
@@ -256,7 +279,8 @@ GS_CPU_KERNEL("unique_rows", unique_rows);
 
 // ---- searchsorted ----
 
-// out[.., j] = how many boundaries are below values[.., j] (right: at most that); all are contiguous
+// out[.., j] = how many boundaries are below values[.., j] (right: at most that); all are
+// contiguous
 void searchsorted(const Call& c) {
   TensorImpl& bounds = c.in(0);
   TensorImpl& values = c.in(1);
@@ -264,7 +288,8 @@ void searchsorted(const Call& c) {
   auto* out = reinterpret_cast<int64_t*>(c.out(0).data);
   const bool right = c.i(0) != 0;
   const int64_t n = bounds.sizes.back();
-  const int64_t per_row = bounds.ndim() == 1 || values.numel == 0 ? values.numel : values.sizes.back();
+  const int64_t per_row =
+      bounds.ndim() == 1 || values.numel == 0 ? values.numel : values.sizes.back();
   dispatch(bounds.dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = compute_t<T>;
@@ -272,7 +297,8 @@ void searchsorted(const Call& c) {
       for (int64_t j = begin; j < end; ++j) {
         const int64_t row = j / per_row;
         const T* b = reinterpret_cast<const T*>(bounds.data) + row * n;
-        const int64_t* s = sorter ? reinterpret_cast<const int64_t*>(sorter->data) + row * n : nullptr;
+        const int64_t* s =
+            sorter ? reinterpret_cast<const int64_t*>(sorter->data) + row * n : nullptr;
         const C v = convert<C>(reinterpret_cast<const T*>(values.data)[j]);
         int64_t low = 0;
         for (int64_t high = n; low < high;) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops over strided tensors where values only move.
-//   Walk<2> walk;  walk.add(size, {stride_dst, stride_src}) for each axis, outermost first, strides in bytes;
-//   walk.run(begin, end, {dst, src}, [&](const auto& p, int64_t n) { n elements at walk.step(0), .. apart });
-//   by_size(4, [&](auto unit) { using U = decltype(unit); ... });   Scratch<int64_t> buffer(n);
+//   Walk<2> walk;  walk.add(size, {stride_dst, stride_src}) for each axis, outermost first, strides
+//   in bytes; walk.run(begin, end, {dst, src}, [&](const auto& p, int64_t n) { n elements at
+//   walk.step(0), .. apart }); by_size(4, [&](auto unit) { using U = decltype(unit); ... });
+//   Scratch<int64_t> buffer(n);
 #pragma once
 #include <algorithm>
 #include <array>
@@ -18,7 +19,8 @@ namespace gradstep {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t n) : bytes_(static_cast<size_t>(n) * sizeof(T)), p_(static_cast<T*>(allocate(bytes_))) {}
+  explicit Scratch(int64_t n)
+      : bytes_(static_cast<size_t>(n) * sizeof(T)), p_(static_cast<T*>(allocate(bytes_))) {}
   ~Scratch() { deallocate(p_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -201,17 +201,16 @@ const char* c_name(DType t) {
 
 void check_types(const Tensor& x, const Tensor& w, const Tensor& bias) {
   common_device({&x, &w, &bias}, "convolution");
+  GS_CHECK(!bias.defined() || x.dtype() == bias.dtype(), "Input type ({}) and bias type ({}) should be the same",
+           c_name(x.dtype()), c_name(bias.dtype()));
   if (x.dtype() != w.dtype()) {
-    const auto wide = [](DType t) { return t == DType::Float32 || t == DType::Float64; };
-    GS_CHECK(!wide(x.dtype()) || !wide(w.dtype()), "expected scalar type {} but found {}", scalar_name(x.dtype()),
-             scalar_name(w.dtype()));
+    const bool half = x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16;
+    GS_CHECK(half, "expected scalar type {} but found {}", scalar_name(x.dtype()), scalar_name(w.dtype()));
     fail(ErrorKind::Runtime,
          "Input type ({}) and weight type ({}) should be the same or input should be a MKLDNN tensor and weight is a "
          "dense tensor",
          type_string(x), type_string(w));
   }
-  GS_CHECK(!bias.defined() || x.dtype() == bias.dtype(), "Input type ({}) and bias type ({}) should be the same",
-           c_name(x.dtype()), c_name(bias.dtype()));
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"convolution\" not implemented for '{}'",
                 scalar_name(x.dtype()));
 }

@@ -44,7 +44,7 @@ Tensor full(const Dims& sizes, Scalar value, Options options) {
 Tensor arange(Scalar start, Scalar end, Scalar step, Options options) {
   check_finite_step(start.to_double(), end.to_double(), step.to_double(), "arange");
   int64_t n;
-  if (start.is_float() || end.is_float() || step.is_float()) {
+  if (options.dtype != DType::Int64 && (start.is_float() || end.is_float() || step.is_float())) {
     n = static_cast<int64_t>(std::ceil((end.to_double() - start.to_double()) / step.to_double()));
   } else {
     const int64_t d = end.to_int() - start.to_int();
@@ -65,8 +65,9 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, Options options) {
     return out;
   }
   if (compute_type(options.dtype) == Compute::I64) {
-    // PyTorch steps in float here; so the result is rounded towards zero from a double sequence.
-    const Tensor wide = linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
+    // PyTorch takes whole ends and steps in double, rounding each value towards zero.
+    const auto first = static_cast<double>(start.to_int()), last = static_cast<double>(end.to_int());
+    const Tensor wide = linspace(first, last, steps, {DType::Float64, options.device});
     static const Op& copy = Op::get("copy");
     run(copy, params(), {&out}, {&wide});
     return out;

@@ -29,7 +29,8 @@ void finish_write(const Op& op, const Params& params, const Tensor& out, bool in
   for (const Tensor* t : inputs) wanted |= needs_grad(*t);
   if (!wanted || !is_floating(out.dtype())) return;
   if (inplace) {
-    rebase_history(out, make_node(op, params, {inputs.begin(), inputs.size()}, {saves.begin(), saves.size()}, 1));
+    rebase_history(out, make_node(op, params, {inputs.begin(), inputs.size()},
+                                  {saves.begin(), saves.size()}, 1));
   } else {
     record(op, params, {&out}, inputs, saves);
   }
@@ -59,8 +60,8 @@ Tensor zero_like(const Tensor& t) { return scalar_tensor(0, options_of(t)); }
 namespace {
 /// What a kernel computed for the host to decide a size.
 int64_t host_value(const Tensor& t, int64_t i = 0) {
-  GS_CHECK(t.device().type == DeviceType::CPU, "sizes that depend on values are not supported on {}",
-           t.device());
+  GS_CHECK(t.device().type == DeviceType::CPU,
+           "sizes that depend on values are not supported on {}", t.device());
   return t.data<int64_t>()[i];
 }
 }  // namespace
@@ -148,7 +149,8 @@ struct AdvancedIndex {
     return alias(result, s, st, result.offset());
   }
   Params params(IndexRule rule) const {
-    constexpr int64_t kNames = 0x76543210;  // PyTorch's messages number the index tensors, not the axes
+    constexpr int64_t kNames =
+        0x76543210;  // PyTorch's messages number the index tensors, not the axes
     return gradstep::params(static_cast<int64_t>(rule), kNames, int64_t{sizes.size()});
   }
   /// As index() and index_put() take them.
@@ -174,22 +176,24 @@ AdvancedIndex resolve(const Tensor& self, std::span<const Tensor> indices) {
   const GradMode off(false);
   int dim = 0;
   auto take = [&](Tensor t) {
-    GS_CHECK_INDEX(dim < self.ndim(), "too many indices for tensor of dimension {} (got {})", self.ndim(),
-                   indices.size());
+    GS_CHECK_INDEX(dim < self.ndim(), "too many indices for tensor of dimension {} (got {})",
+                   self.ndim(), indices.size());
     a.tensors.push_back(std::move(t));
     a.axes |= 1u << dim++;
   };
   for (size_t k = 0; k < indices.size(); ++k) {
     const Tensor& t = indices[k];
     if (!t.defined()) {
-      GS_CHECK_INDEX(dim < self.ndim(), "too many indices for tensor of dimension {} (got {})", self.ndim(),
-                     indices.size());
+      GS_CHECK_INDEX(dim < self.ndim(), "too many indices for tensor of dimension {} (got {})",
+                     self.ndim(), indices.size());
       ++dim;
     } else if (t.dtype() == DType::Bool || t.dtype() == DType::UInt8) {
-      GS_CHECK_INDEX(dim + t.ndim() <= self.ndim(), "too many indices for tensor of dimension {}", self.ndim());
+      GS_CHECK_INDEX(dim + t.ndim() <= self.ndim(), "too many indices for tensor of dimension {}",
+                     self.ndim());
       for (int d = 0; d < t.ndim(); ++d) {
         GS_CHECK_INDEX(t.sizes()[d] == self.sizes()[dim + d],
-                       "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} "
+                       "The shape of the mask {} at index {} does not match the shape of the "
+                       "indexed tensor {} "
                        "at index {}",
                        t.sizes(), d, self.sizes(), dim + d);
       }
@@ -210,8 +214,9 @@ AdvancedIndex resolve(const Tensor& self, std::span<const Tensor> indices) {
       }
       return true;
     }();
-    GS_CHECK_INDEX(fits, "shape mismatch: indexing tensors could not be broadcast together with shapes {}",
-                   shapes_of(a.tensors));
+    GS_CHECK_INDEX(
+        fits, "shape mismatch: indexing tensors could not be broadcast together with shapes {}",
+        shapes_of(a.tensors));
     a.sizes = broadcast(a.sizes, t.sizes());
   }
   for (Tensor& t : a.tensors) {
@@ -245,7 +250,8 @@ std::vector<Save> keep_all(const std::vector<Tensor>& tensors) {
   return out;
 }
 
-std::vector<const Tensor*> pointers(std::initializer_list<const Tensor*> first, const std::vector<Tensor>& rest) {
+std::vector<const Tensor*> pointers(std::initializer_list<const Tensor*> first,
+                                    const std::vector<Tensor>& rest) {
   std::vector<const Tensor*> out(first);
   for (const Tensor& t : rest) out.push_back(&t);
   return out;
@@ -255,9 +261,10 @@ std::vector<const Tensor*> pointers(std::initializer_list<const Tensor*> first, 
 
 Tensor index(const Tensor& self, std::span<const Tensor> indices, IndexRule rule) {
   static const Op& op = define("index", &index_backward);
-  // A mask of several leading axes: they are merged first, so that one place each is found and looked up.
-  if (indices.size() == 1 && indices[0].defined() && indices[0].dtype() == DType::Bool && self.contiguous() &&
-      indices[0].ndim() > 1 && indices[0].ndim() <= self.ndim() &&
+  // A mask of several leading axes: they are merged first, so that one place each is found and
+  // looked up.
+  if (indices.size() == 1 && indices[0].defined() && indices[0].dtype() == DType::Bool &&
+      self.contiguous() && indices[0].ndim() > 1 && indices[0].ndim() <= self.ndim() &&
       std::equal(indices[0].sizes().begin(), indices[0].sizes().end(), self.sizes().begin())) {
     const Tensor mask[] = {reshape(indices[0], {indices[0].numel()})};
     Dims sizes{indices[0].numel()};
@@ -279,19 +286,21 @@ Tensor index(const Tensor& self, std::span<const Tensor> indices, IndexRule rule
   return out;
 }
 
-Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tensor& values, bool accumulate,
-                 bool inplace) {
+Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tensor& values,
+                 bool accumulate, bool inplace) {
   static const Op& op = define("index_put", &index_put_backward);
   GS_CHECK(self.dtype() == values.dtype(),
-           "Index put requires the source and destination dtypes match, got {} for the destination and {} for "
+           "Index put requires the source and destination dtypes match, got {} for the destination "
+           "and {} for "
            "the source.",
            scalar_name(self.dtype()), scalar_name(values.dtype()));
   const AdvancedIndex a = resolve(self, indices);
   GS_CHECK(!a.tensors.empty(), "index_put: at least one index tensor is needed");
   const Dims sizes = a.result_sizes(self);
-  GS_CHECK(expandable_to(values.sizes(), sizes),
-           "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
-           values.sizes(), sizes);
+  GS_CHECK(
+      expandable_to(values.sizes(), sizes),
+      "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
+      values.sizes(), sizes);
   const Tensor out = write_target(self, inplace);
   {
     const GradMode off(false);
@@ -322,7 +331,8 @@ Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tens
 namespace {
 
 /// Applies the items that make views; the tensors among them stay, by axis of the result.
-Tensor basic_index(const Tensor& self, std::span<const IndexItem> items, std::vector<Tensor>& indices) {
+Tensor basic_index(const Tensor& self, std::span<const IndexItem> items,
+                   std::vector<Tensor>& indices) {
   using Kind = IndexItem::Kind;
   int consumed = 0;
   for (const IndexItem& item : items) {
@@ -333,11 +343,13 @@ Tensor basic_index(const Tensor& self, std::span<const IndexItem> items, std::ve
     }
   }
   GS_CHECK_INDEX(self.ndim() != 0 || items.size() != 1 || items[0].kind != Kind::Integer,
-                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+                 "`tensor.item<T>()` in C++ to "
                  "convert a 0-dim tensor to a number");
   GS_CHECK_INDEX(self.ndim() != 0 || items.size() != 1 || items[0].kind != Kind::Slice,
                  "slice() cannot be applied to a 0-dim tensor.");
-  GS_CHECK_INDEX(consumed <= self.ndim(), "too many indices for tensor of dimension {}", self.ndim());
+  GS_CHECK_INDEX(consumed <= self.ndim(), "too many indices for tensor of dimension {}",
+                 self.ndim());
   Tensor x = self;
   int dim = 0;
   bool seen_ellipsis = false;
@@ -350,7 +362,8 @@ Tensor basic_index(const Tensor& self, std::span<const IndexItem> items, std::ve
       case Kind::Integer: {
         const int64_t size = x.sizes()[dim];
         GS_CHECK_INDEX(item.start >= -size && item.start < size,
-                       "index {} is out of bounds for dimension {} with size {}", item.start, dim, size);
+                       "index {} is out of bounds for dimension {} with size {}", item.start, dim,
+                       size);
         x = select(x, dim, item.start);
         break;
       }
@@ -475,11 +488,15 @@ void assign_index(const Tensor& self, std::span<const IndexItem> items, const Sc
 namespace {
 
 /// An index argument as an int64 vector; `what` is PyTorch's complaint.
-Tensor as_int64(const Tensor& index) { return index.dtype() == DType::Int64 ? index : to(index, DType::Int64); }
+Tensor as_int64(const Tensor& index) {
+  return index.dtype() == DType::Int64 ? index : to(index, DType::Int64);
+}
 
 Tensor as_vector(const Tensor& index) { return index.ndim() == 0 ? unsqueeze(index, 0) : index; }
 
-bool is_index_type(const Tensor& t) { return t.dtype() == DType::Int64 || t.dtype() == DType::Int32; }
+bool is_index_type(const Tensor& t) {
+  return t.dtype() == DType::Int64 || t.dtype() == DType::Int32;
+}
 
 /// The same elements with axis `dim` first.
 Tensor axis_first(const Tensor& t, int64_t dim) {
@@ -495,8 +512,8 @@ Tensor axis_first(const Tensor& t, int64_t dim) {
 /// A 0-d tensor as one of size 1, without history.
 Tensor at_least_1d(const Tensor& t) { return t.ndim() == 0 ? alias(t, {1}, {1}, t.offset()) : t; }
 
-void write_axis(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& values, bool accumulate,
-                IndexRule rule) {
+void write_axis(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& values,
+                bool accumulate, IndexRule rule) {
   static const Op& op = Op::get("index_put");
   const Tensor to = axis_first(at_least_1d(self), dim);
   const Tensor from = axis_first(at_least_1d(apart(values, self)), dim);
@@ -540,7 +557,8 @@ Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
   const Tensor at = as_vector(as_int64(index));
   Dims sizes = self.sizes();
   if (self.ndim() == 0) {
-    GS_CHECK_INDEX(at.numel() == 1, "index_select(): Index to scalar can have only 1 value, got {} value(s)",
+    GS_CHECK_INDEX(at.numel() == 1,
+                   "index_select(): Index to scalar can have only 1 value, got {} value(s)",
                    at.numel());
   } else {
     sizes[static_cast<int>(dim)] = at.numel();
@@ -559,24 +577,27 @@ Tensor index_add(const Tensor& self, int64_t dim, const Tensor& index, const Ten
   dim = wrap_dim(dim, self.ndim());
   GS_CHECK(is_index_type(index), "index_add_(): Expected dtype int32/int64 for index but got: {}",
            scalar_name(index.dtype()));
-  GS_CHECK_INDEX(index.ndim() <= 1,
-                 "index_add_(): Index is supposed to be a vector, but got dim: {} with type: {} and size: {}",
-                 index.ndim(), scalar_name(index.dtype()), index.sizes());
+  GS_CHECK_INDEX(
+      index.ndim() <= 1,
+      "index_add_(): Index is supposed to be a vector, but got dim: {} with type: {} and size: {}",
+      index.ndim(), scalar_name(index.dtype()), index.sizes());
   GS_CHECK(self.dtype() == source.dtype(),
-           "index_add_(): self ({}) and source ({}) must have the same scalar type", scalar_name(self.dtype()),
-           scalar_name(source.dtype()));
+           "index_add_(): self ({}) and source ({}) must have the same scalar type",
+           scalar_name(self.dtype()), scalar_name(source.dtype()));
   const int64_t n = source.ndim() == 0 ? 1 : source.size(dim);
-  GS_CHECK(index.numel() == n,
-           "index_add_(): Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {}",
-           index.numel(), n, dim);
+  GS_CHECK(
+      index.numel() == n,
+      "index_add_(): Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {}",
+      index.numel(), n, dim);
   bool same = self.ndim() == source.ndim() || self.numel() == source.numel();
   for (int d = 0; d < self.ndim() && same && self.ndim() == source.ndim(); ++d) {
     same = d == dim || self.sizes()[d] == source.sizes()[d];
   }
-  GS_CHECK(same,
-           "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
-           "self.shape = {} source.shape = {}",
-           self.sizes(), source.sizes());
+  GS_CHECK(
+      same,
+      "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+      "self.shape = {} source.shape = {}",
+      self.sizes(), source.sizes());
   const Tensor values = alpha.to_double() == 1 ? source : to(mul(source, alpha), self.dtype());
   const Tensor at = as_vector(as_int64(index));
   const Tensor out = write_target(self, inplace);
@@ -585,37 +606,44 @@ Tensor index_add(const Tensor& self, int64_t dim, const Tensor& index, const Ten
   return out;
 }
 
-Tensor index_copy(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, bool inplace) {
+Tensor index_copy(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source,
+                  bool inplace) {
   static const Op& op = define("index_copy", &index_copy_backward);
   dim = wrap_dim(dim, self.ndim());
-  GS_CHECK_INDEX(index.ndim() <= 1, "index_copy_(): Index should have dimension 1 or 0 (got {})", index.ndim());
+  GS_CHECK_INDEX(index.ndim() <= 1, "index_copy_(): Index should have dimension 1 or 0 (got {})",
+                 index.ndim());
   const int64_t n = source.ndim() == 0 ? 1 : source.size(dim);
   if (source.ndim() == 0) {
     GS_CHECK_INDEX(index.numel() == 1,
-                   "index_copy_(): When source is scalar, index should have one element (got {})", index.numel());
+                   "index_copy_(): When source is scalar, index should have one element (got {})",
+                   index.numel());
   } else if (self.ndim() != 0) {
-    GS_CHECK_INDEX(source.ndim() == self.ndim(),
-                   "index_copy_(): When source and destination are not scalars, their dimensionality must "
-                   "match. Source dimensionality ({}), destination dimensionality ({})",
-                   source.ndim(), self.ndim());
+    GS_CHECK_INDEX(
+        source.ndim() == self.ndim(),
+        "index_copy_(): When source and destination are not scalars, their dimensionality must "
+        "match. Source dimensionality ({}), destination dimensionality ({})",
+        source.ndim(), self.ndim());
   }
-  GS_CHECK(index.dtype() == DType::Int64, "index_copy_(): Expected a long tensor for index, but got {}",
+  GS_CHECK(index.dtype() == DType::Int64,
+           "index_copy_(): Expected a long tensor for index, but got {}",
            scalar_name(index.dtype()));
   GS_CHECK(self.dtype() == source.dtype(),
-           "index_copy_(): self and source expected to have the same dtype, but got (self) {} and (source) {}",
+           "index_copy_(): self and source expected to have the same dtype, but got (self) {} and "
+           "(source) {}",
            scalar_name(self.dtype()), scalar_name(source.dtype()));
   Dims a = self.sizes(), b = source.sizes();
   if (!a.empty()) a.erase(static_cast<int>(dim));
   if (!b.empty()) b.erase(static_cast<int>(dim));
   for (int d = 0; d < std::max(a.size(), b.size()); ++d) {
     GS_CHECK(a == b,
-             "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+             "index_copy_(): Source/destination tensor must have same slice shapes. Destination "
+             "slice shape: "
              "{} at dimension {} and source slice shape: {} at dimension 0.",
              d < a.size() ? a[d] : 1, dim, d < b.size() ? b[d] : 1);
   }
   GS_CHECK_INDEX(index.numel() == n,
-                 "index_copy_(): Number of indices ({}) should be equal to source.size(dim) ({})", index.numel(),
-                 n);
+                 "index_copy_(): Number of indices ({}) should be equal to source.size(dim) ({})",
+                 index.numel(), n);
   const Tensor at = as_vector(index);
   const Tensor out = write_target(self, inplace);
   write_axis(out, dim, at, source, false, IndexRule::Copy);
@@ -623,16 +651,19 @@ Tensor index_copy(const Tensor& self, int64_t dim, const Tensor& index, const Te
   return out;
 }
 
-Tensor index_fill(const Tensor& self, int64_t dim, const Tensor& index, const Operand& value, bool inplace) {
+Tensor index_fill(const Tensor& self, int64_t dim, const Tensor& index, const Operand& value,
+                  bool inplace) {
   static const Op& op = define("index_fill", &index_fill_backward);
   GS_CHECK(!value.tensor || value.tensor->ndim() == 0,
-           "index_fill_ only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
+           "index_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
+           "dimension(s).",
            value.tensor ? value.tensor->ndim() : 0);
   dim = wrap_dim(dim, self.ndim());
   GS_CHECK_INDEX(index.dtype() == DType::Int64, "index_fill_(): Expected dtype int64 for index.");
   GS_CHECK(index.ndim() <= 1, "Index has to be a vector/scalar");
   const Tensor at = as_vector(index);
-  const Tensor v = value.tensor ? to(*value.tensor, self.dtype()) : scalar_tensor(value.number, options_of(self));
+  const Tensor v = value.tensor ? to(*value.tensor, self.dtype())
+                                : scalar_tensor(value.number, options_of(self));
   const Tensor out = write_target(self, inplace);
   {
     const GradMode off(false);
@@ -659,20 +690,24 @@ void put_backward(Backward& b) {
 Tensor take(const Tensor& self, const Tensor& index) {
   GS_CHECK(index.dtype() == DType::Int64, "take(): Expected a long tensor for index, but got {}",
            scalar_name(index.dtype()));
-  GS_CHECK_INDEX(self.numel() != 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
+  GS_CHECK_INDEX(self.numel() != 0 || index.numel() == 0,
+                 "take(): tried to take from an empty tensor");
   return gradstep::index(reshape(self, {-1}), std::array<Tensor, 1>{index}, IndexRule::Take);
 }
 
-Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool accumulate, bool inplace) {
+Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool accumulate,
+           bool inplace) {
   static const Op& op = define("put", &put_backward);
   GS_CHECK(index.dtype() == DType::Int64, "put_(): Expected a long tensor for index, but got {}",
            scalar_name(index.dtype()));
   GS_CHECK(self.dtype() == source.dtype(),
-           "put_(): self and source expected to have the same dtype, but got self.dtype = {} and source.dtype = "
+           "put_(): self and source expected to have the same dtype, but got self.dtype = {} and "
+           "source.dtype = "
            "{}",
            scalar_name(self.dtype()), scalar_name(source.dtype()));
   GS_CHECK_INDEX(source.numel() == index.numel(),
-                 "put_(): Expected source and index to have the same number of elements, but got source.numel() "
+                 "put_(): Expected source and index to have the same number of elements, but got "
+                 "source.numel() "
                  "= {}, index.numel() = {}",
                  source.numel(), index.numel());
   const Tensor out = write_target(self, inplace);
@@ -686,7 +721,8 @@ Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool a
       run(copy, params(), {&out}, {&dense});
     }
   }
-  finish_write(op, params(int64_t{accumulate}, source.sizes()), out, inplace, {&self, &source}, {keep(index)});
+  finish_write(op, params(int64_t{accumulate}, source.sizes()), out, inplace, {&self, &source},
+               {keep(index)});
   return out;
 }
 
@@ -713,8 +749,9 @@ void masked_fill_backward(Backward& b) {
 }
 
 void check_covers(const Tensor& self, const Dims& mask) {
-  GS_CHECK(expandable_to(mask, self.sizes()), "output with shape {} doesn't match the broadcast shape {}",
-           self.sizes(), broadcast(self.sizes(), mask));
+  GS_CHECK(expandable_to(mask, self.sizes()),
+           "output with shape {} doesn't match the broadcast shape {}", self.sizes(),
+           broadcast(self.sizes(), mask));
 }
 
 }  // namespace
@@ -723,9 +760,11 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
   static const Op& op = define("masked_fill", &masked_fill_backward);
   static const Op& where_op = Op::get("where");
   GS_CHECK(!value.tensor || value.tensor->ndim() == 0,
-           "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
+           "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
+           "dimension(s).",
            value.tensor ? value.tensor->ndim() : 0);
-  GS_CHECK(mask.dtype() == DType::Bool, "masked_fill_ only supports boolean masks, but got mask with dtype {}",
+  GS_CHECK(mask.dtype() == DType::Bool,
+           "masked_fill_ only supports boolean masks, but got mask with dtype {}",
            long_name(mask.dtype()));
   const Dims sizes = broadcast(mask.sizes(), self.sizes());
   if (inplace) check_covers(self, mask.sizes());
@@ -756,7 +795,8 @@ Tensor masked_select(const Tensor& self, const Tensor& mask) {
 }
 
 Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& source, bool inplace) {
-  GS_CHECK(mask.dtype() == DType::Bool, "masked_scatter_ only supports boolean masks, but got mask with dtype {}",
+  GS_CHECK(mask.dtype() == DType::Bool,
+           "masked_scatter_ only supports boolean masks, but got mask with dtype {}",
            scalar_name(mask.dtype()));
   GS_CHECK(self.dtype() == source.dtype(),
            "masked_scatter: expected self and source to have same dtypes but got{} and {}",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elements by position: x[...], gather and scatter, index_select and its kin, masks, embedding.
-//   index(x, {IndexItem::integer(0), IndexItem::ellipsis(), IndexItem::advanced(t)})      x[0, ..., t]
-//   scatter_add(x, 1, index, src)              a new tensor;  scatter_add(x, 1, index, src, true) writes x
+//   index(x, {IndexItem::integer(0), IndexItem::ellipsis(), IndexItem::advanced(t)})      x[0, ...,
+//   t] scatter_add(x, 1, index, src)              a new tensor;  scatter_add(x, 1, index, src,
+//   true) writes x
 // Functions with a last argument `inplace` write into self where it is true, and return self.
 #pragma once
 #include <span>
@@ -39,7 +40,8 @@ void assign_index(const Tensor& self, std::span<const IndexItem> items, const Te
 void assign_index(const Tensor& self, std::span<const IndexItem> items, const Scalar& value);
 
 /// Tensors by axis; an undefined one stands for `:`. The rule of where their axes go is numpy's.
-Tensor index(const Tensor& self, std::span<const Tensor> indices, IndexRule rule = IndexRule::Advanced);
+Tensor index(const Tensor& self, std::span<const Tensor> indices,
+             IndexRule rule = IndexRule::Advanced);
 Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tensor& values,
                  bool accumulate = false, bool inplace = false);
 
@@ -72,9 +74,11 @@ Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool a
 
 // ---- masks ----
 
-Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value, bool inplace = false);
+Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
+                   bool inplace = false);
 Tensor masked_select(const Tensor& self, const Tensor& mask);
-Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& source, bool inplace = false);
+Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& source,
+                      bool inplace = false);
 /// int64 [n, ndim]
 Tensor nonzero(const Tensor& self);
 /// One int64 [n] for each axis.
@@ -86,7 +90,8 @@ std::vector<Tensor> nonzero_tuple(const Tensor& self);
 Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_idx = -1,
                  bool scale_grad_by_freq = false);
 /// Scales the rows that indices name down to a norm of at most max_norm, in place, without history.
-void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm, double norm_type);
+void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm,
+                       double norm_type);
 Tensor one_hot(const Tensor& self, int64_t num_classes = -1);
 Tensor bincount(const Tensor& self, const Tensor& weights, int64_t minlength);
 

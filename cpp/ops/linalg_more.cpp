@@ -423,8 +423,6 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
            "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {}, key.dim: {} and "
            "value.dim: {} instead.",
            query.ndim(), key.ndim(), value.ndim());
-  GS_CHECK(!attn_mask.defined() || !is_causal, "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
-           "is_causal=True");
   Tensor k = key, v = value;
   if (enable_gqa) {
     const int64_t heads = query.size(-3);
@@ -436,15 +434,16 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   // Each side takes the root of the scale, as in PyTorch: halves overflow later.
   const double factor = std::sqrt(scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1)))));
   Tensor scores = matmul(mul(query, factor), mul(mT(k), factor));
-  Tensor mask = attn_mask;
+  const bool masked = attn_mask.defined() || is_causal;
   if (is_causal) {
-    const GradMode off(false);
-    mask = tril(ones({query.size(-2), key.size(-2)}, {DType::Bool, query.device()}));
+    const Tensor hidden = triu(ones({query.size(-2), key.size(-2)}, {DType::Bool, query.device()}), 1);
+    scores = masked_fill(scores, hidden, -INFINITY);
   }
-  if (mask.defined()) {
-    scores = mask.dtype() == DType::Bool ? masked_fill(scores, logical_not(mask), -INFINITY) : add(scores, mask);
+  if (attn_mask.defined()) {
+    scores = attn_mask.dtype() == DType::Bool ? masked_fill(scores, logical_not(attn_mask), -INFINITY)
+                                              : add(scores, attn_mask);
   }
-  Tensor weights = mask.defined() ? safe_softmax(scores) : softmax(scores, -1);
+  Tensor weights = masked ? safe_softmax(scores) : softmax(scores, -1);
   if (dropout_p > 0) weights = dropout(weights, dropout_p, true, false, gen);
   return matmul(weights, v);
 }

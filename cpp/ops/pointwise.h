@@ -63,6 +63,13 @@ Tensor fill_(const Tensor& self, const Operand& value);
 Tensor zero_(const Tensor& self);
 Tensor detach(const Tensor& x);
 
+/// self = fn(self): the in-place form of a composed op. The old value is kept apart where the gradient of
+/// fn may read it.
+template <class F>
+Tensor assign_by(const Tensor& self, F&& fn) {
+  return assign(self, fn(needs_grad(self) ? clone(self) : self));
+}
+
 /// Sums x over the axes along which `sizes` was broadcast to x's shape.
 Tensor sum_to_size(const Tensor& x, const Dims& sizes);
 

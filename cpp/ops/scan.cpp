@@ -158,7 +158,9 @@ Tensor diff(const Tensor& x, int64_t n, int64_t dim) {
   GS_CHECK(n >= 0, "order must be non-negative but got {}", n);
   const int64_t axis = wrap_dim(dim, x.ndim());
   Tensor y = x;
-  for (int64_t i = 0; i < n; ++i) {
+  // Each order takes one element away; an empty tensor stays as it is.
+  const int64_t orders = std::min<int64_t>(n, std::max<int64_t>(x.size(axis), 1));
+  for (int64_t i = 0; i < orders; ++i) {
     const int64_t m = std::max<int64_t>(y.size(axis) - 1, 0);
     const Tensor later = narrow(y, axis, y.size(axis) - m, m), earlier = narrow(y, axis, 0, m);
     y = y.dtype() == DType::Bool ? ne(later, earlier) : later - earlier;

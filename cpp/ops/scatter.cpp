@@ -47,10 +47,12 @@ Tensor gather(const Tensor& self, int64_t dim, const Tensor& index) {
   dim = wrap_dim(dim, self.ndim());
   const Tensor at = checked_index_tensor(index, "gather");
   if (at.numel() != 0) {
-    GS_CHECK(rank(self) == rank(at), "Index tensor must have the same number of dimensions as input tensor");
+    GS_CHECK(rank(self) == rank(at),
+             "Index tensor must have the same number of dimensions as input tensor");
     for (int d = 0; d < rank(self); ++d) {
       GS_CHECK(d == dim || extent(at, d) <= extent(self, d),
-               "Size does not match at dimension {} expected index {} to be no larger than self {} apart from "
+               "Size does not match at dimension {} expected index {} to be no larger than self {} "
+               "apart from "
                "dimension {}",
                d, at.sizes(), self.sizes(), dim);
     }
@@ -66,7 +68,8 @@ Tensor gather(const Tensor& self, int64_t dim, const Tensor& index) {
 Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<int64_t> dim) {
   if (!dim) return gather(reshape(self, {-1}), 0, reshape(indices, {-1}));
   GS_CHECK(self.ndim() == indices.ndim(),
-           "torch.take_along_dim(): input and indices should have the same number of dimensions, but got {} "
+           "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+           "but got {} "
            "dimensions for input, and {} dimensions for indices",
            self.ndim(), indices.ndim());
   const int64_t d = wrap_dim(*dim, self.ndim());
@@ -85,21 +88,25 @@ namespace {
 
 void check_scatter(const Tensor& self, int64_t dim, const Tensor& index, const Tensor* src) {
   if (src) {
-    GS_CHECK(self.dtype() == src->dtype(), "scatter(): Expected self.dtype to be equal to src.dtype");
+    GS_CHECK(self.dtype() == src->dtype(),
+             "scatter(): Expected self.dtype to be equal to src.dtype");
   }
   if (index.numel() == 0) return;
-  GS_CHECK(rank(self) == rank(index), "Index tensor must have the same number of dimensions as self tensor");
+  GS_CHECK(rank(self) == rank(index),
+           "Index tensor must have the same number of dimensions as self tensor");
   if (src) {
-    GS_CHECK(rank(*src) == rank(index), "Index tensor must have the same number of dimensions as src tensor");
+    GS_CHECK(rank(*src) == rank(index),
+             "Index tensor must have the same number of dimensions as src tensor");
   }
   for (int d = 0; d < rank(self); ++d) {
     const bool fits_self = d == dim || extent(index, d) <= extent(self, d);
     const bool fits_src = !src || extent(index, d) <= extent(*src, d);
     if (fits_self && fits_src) continue;
-    GS_CHECK(src, "Expected index {} to be no larger than self {} apart from dimension {}", index.sizes(),
-             self.sizes(), dim);
+    GS_CHECK(src, "Expected index {} to be no larger than self {} apart from dimension {}",
+             index.sizes(), self.sizes(), dim);
     fail(ErrorKind::Runtime,
-         "Expected index {} to be no larger than self {} apart from dimension {} and to be no larger size than "
+         "Expected index {} to be no larger than self {} apart from dimension {} and to be no "
+         "larger size than "
          "src {}",
          index.sizes(), self.sizes(), dim, src->sizes());
   }
@@ -116,7 +123,8 @@ Tensor trim(const Tensor& src, const Tensor& index) {
   return out;
 }
 
-void write_scatter(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, ScatterMode mode) {
+void write_scatter(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
+                   ScatterMode mode) {
   static const Op& op = Op::get("scatter");
   const GradMode off(false);
   const Tensor to = at_least_1d(self), at = at_least_1d(index);
@@ -140,19 +148,23 @@ void scatter_add_backward(Backward& b) {
 
 }  // namespace
 
-Tensor scatter(const Tensor& self, int64_t dim, const Tensor& index, const Operand& src, bool inplace) {
+Tensor scatter(const Tensor& self, int64_t dim, const Tensor& index, const Operand& src,
+               bool inplace) {
   static const Op& op = define("scatter", &scatter_backward);
   dim = wrap_dim(dim, self.ndim());
   const Tensor at = checked_index_tensor(index, "scatter");
   check_scatter(self, dim, at, src.tensor);
-  const Tensor values = src.tensor ? trim(*src.tensor, at) : scalar_tensor(src.number, options_of(self));
+  const Tensor values =
+      src.tensor ? trim(*src.tensor, at) : scalar_tensor(src.number, options_of(self));
   const Tensor out = write_target(self, inplace);
   if (at.numel() != 0) write_scatter(out, dim, at, values, kWrite);
-  finish_write(op, params(dim, int64_t{src.tensor == nullptr}), out, inplace, {&self, &values}, {keep(at)});
+  finish_write(op, params(dim, int64_t{src.tensor == nullptr}), out, inplace, {&self, &values},
+               {keep(at)});
   return out;
 }
 
-Tensor scatter_add(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, bool inplace) {
+Tensor scatter_add(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
+                   bool inplace) {
   static const Op& op = define("scatter_add", &scatter_add_backward);
   dim = wrap_dim(dim, self.ndim());
   const Tensor at = checked_index_tensor(index, "scatter");
@@ -178,18 +190,19 @@ Scalar extreme(DType t, bool largest) {
     if constexpr (std::is_same_v<T, bool>) {
       return largest;
     } else if constexpr (std::is_integral_v<T>) {
-      return static_cast<int64_t>(largest ? std::numeric_limits<T>::max() : std::numeric_limits<T>::min());
+      return static_cast<int64_t>(largest ? std::numeric_limits<T>::max()
+                                          : std::numeric_limits<T>::min());
     } else {
       return 0;
     }
   });
 }
 
-Tensor scatter_combine(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, ScatterMode mode,
-                       bool include_self);
+Tensor scatter_combine(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
+                       ScatterMode mode, bool include_self);
 
-// The extremes share dy evenly; a product passes dy * y / x, with the product of the others where x = 0.
-// saved: self, index, src, result
+// The extremes share dy evenly; a product passes dy * y / x, with the product of the others where x
+// = 0. saved: self, index, src, result
 void scatter_combine_backward(Backward& b) {
   const Tensor self = b.saved(0), index = b.saved(1), src = b.saved(2), result = b.saved(3);
   const int64_t dim = b.i(0);
@@ -203,7 +216,8 @@ void scatter_combine_backward(Backward& b) {
     const Tensor src_wins = to(eq(src, gather(result, dim, index)), type);
     const Tensor n = scatter_add(self_wins, dim, index, src_wins);
     const Tensor share = dy / maximum(n, 1);
-    if (b.needs(0)) b.set(0, include_self ? self_wins * share : dy * scatter(ones_like(n), dim, index, 0));
+    if (b.needs(0))
+      b.set(0, include_self ? self_wins * share : dy * scatter(ones_like(n), dim, index, 0));
     if (b.needs(2)) b.set(2, src_wins * gather(share, dim, index));
     return;
   }
@@ -214,7 +228,8 @@ void scatter_combine_backward(Backward& b) {
   }
   if (b.needs(2)) {
     const Tensor zero = eq(src, 0);
-    const Tensor n_zero = gather(scatter_add(zeros_like(result), dim, index, to(zero, type)), dim, index);
+    const Tensor n_zero =
+        gather(scatter_add(zeros_like(result), dim, index, to(zero, type)), dim, index);
     const Tensor single = logical_and(zero, eq(n_zero, 1));
     const Tensor others = masked_fill(src, single, 1);
     const Tensor product = scatter_combine(self, dim, index, others, kMultiply, include_self);
@@ -223,8 +238,8 @@ void scatter_combine_backward(Backward& b) {
   }
 }
 
-Tensor scatter_combine(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, ScatterMode mode,
-                       bool include_self) {
+Tensor scatter_combine(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
+                       ScatterMode mode, bool include_self) {
   static const Op& op = define("scatter_reduce", &scatter_combine_backward);
   const Tensor out = write_target(self, false);
   if (!include_self) {
@@ -241,8 +256,10 @@ Tensor scatter_combine(const Tensor& self, int64_t dim, const Tensor& index, con
   return out;
 }
 
-Tensor scatter_mean(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, bool include_self) {
-  const Tensor sum = scatter_add(include_self ? self : scatter(self, dim, index, 0), dim, index, src);
+Tensor scatter_mean(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
+                    bool include_self) {
+  const Tensor sum =
+      scatter_add(include_self ? self : scatter(self, dim, index, 0), dim, index, src);
   Tensor n;
   {
     const GradMode off(false);
@@ -259,7 +276,8 @@ Tensor scatter_mean(const Tensor& self, int64_t dim, const Tensor& index, const 
 Tensor scatter_reduce(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src,
                       const std::string& reduce, bool include_self, bool inplace) {
   dim = wrap_dim(dim, self.ndim());
-  const bool known = reduce == "sum" || reduce == "prod" || reduce == "mean" || reduce == "amax" || reduce == "amin";
+  const bool known = reduce == "sum" || reduce == "prod" || reduce == "mean" || reduce == "amax" ||
+                     reduce == "amin";
   GS_CHECK(known, "reduce argument must be either sum, prod, mean, amax or amin, got {}", reduce);
   const Tensor at = checked_index_tensor(index, "scatter");
   check_scatter(self, dim, at, &src);
@@ -285,8 +303,8 @@ Tensor scatter_reduce(const Tensor& self, int64_t dim, const Tensor& index, cons
 
 namespace {
 
-Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t rows, int64_t padding,
-                                bool by_frequency);
+Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t rows,
+                                int64_t padding, bool by_frequency);
 
 void embedding_backward(Backward& b) {
   b.set(0, embedding_dense_backward(b.grad(), b.saved(0), b.i(2), b.i(0), b.i(1) != 0));
@@ -300,8 +318,8 @@ void embedding_double_backward(Backward& b) {
   b.set(0, b.i(0) < 0 ? g : masked_fill(g, unsqueeze(eq(index, b.i(0)), -1), 0));
 }
 
-Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t rows, int64_t padding,
-                                bool by_frequency) {
+Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t rows,
+                                int64_t padding, bool by_frequency) {
   static const Op& op = define("embedding_dense_backward", &embedding_double_backward);
   static const Op& kernel = Op::get("embedding_backward");
   const Tensor out = empty({rows, dy.sizes().back()}, options_of(dy));
@@ -319,26 +337,31 @@ Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t r
 
 }  // namespace
 
-Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_idx, bool scale_grad_by_freq) {
+Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_idx,
+                 bool scale_grad_by_freq) {
   static const Op& op = define("embedding", &embedding_backward);
   static const Op& read = Op::get("index");
   GS_CHECK(weight.ndim() == 2, "'weight' must be 2-D");
   GS_CHECK(indices.dtype() == DType::Int64 || indices.dtype() == DType::Int32,
-           "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
+           "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+           "Long, Int; but "
            "got torch.{}Tensor instead (while checking arguments for embedding)",
            scalar_name(indices.dtype()));
   const Tensor at = to(indices, DType::Int64);
   Dims sizes = at.sizes();
   sizes.push_back(weight.sizes()[1]);
   const Tensor out = empty(sizes, options_of(weight));
-  run(read, params(static_cast<int64_t>(IndexRule::Select), int64_t{0}, int64_t{at.ndim()}), {&out}, {&weight, &at});
+  run(read, params(static_cast<int64_t>(IndexRule::Select), int64_t{0}, int64_t{at.ndim()}), {&out},
+      {&weight, &at});
   if (needs_grad(weight)) {
-    record(op, params(padding_idx, int64_t{scale_grad_by_freq}, weight.sizes()[0]), {&out}, {&weight}, {keep(at)});
+    record(op, params(padding_idx, int64_t{scale_grad_by_freq}, weight.sizes()[0]), {&out},
+           {&weight}, {keep(at)});
   }
   return out;
 }
 
-void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm, double norm_type) {
+void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm,
+                       double norm_type) {
   static const Op& op = Op::get("embedding_renorm");
   const GradMode off(false);
   const Tensor at = contiguous(to(indices, DType::Int64));
@@ -347,7 +370,8 @@ void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_n
 }
 
 Tensor one_hot(const Tensor& self, int64_t num_classes) {
-  GS_CHECK(self.dtype() == DType::Int64, "one_hot is only applicable to index tensor of type LongTensor.");
+  GS_CHECK(self.dtype() == DType::Int64,
+           "one_hot is only applicable to index tensor of type LongTensor.");
   Dims sizes = self.sizes();
   if (self.numel() == 0) {
     GS_CHECK(num_classes > 0, "Can not infer total number of classes from empty tensor.");
@@ -380,7 +404,8 @@ Tensor bincount(const Tensor& self, const Tensor& weights, int64_t minlength) {
   const IndexStatistics range = index_statistics(at);
   GS_CHECK(range.low >= 0, "bincount only supports 1-d non-negative integral inputs.");
   const Options options{type, self.device()};
-  const Tensor values = weights.defined() ? to(weights, type) : expand(scalar_tensor(1, options), at.sizes());
+  const Tensor values =
+      weights.defined() ? to(weights, type) : expand(scalar_tensor(1, options), at.sizes());
   return index_add(zeros({std::max(range.high + 1, minlength)}, options), 0, at, values, 1, true);
 }
 

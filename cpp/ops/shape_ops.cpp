@@ -29,7 +29,8 @@ void cat_backward(Backward& b) {
     const int64_t n = sizes.data<int64_t>()[k];
     const auto type = static_cast<DType>(types.data<int64_t>()[k]);
     if (b.needs(k)) {
-      b.set(k, n < 0 ? zeros({0}, {type, b.grad().device()}) : to(narrow(b.grad(), dim, start, n), type));
+      b.set(k, n < 0 ? zeros({0}, {type, b.grad().device()})
+                     : to(narrow(b.grad(), dim, start, n), type));
     }
     start += std::max<int64_t>(n, 0);
   }
@@ -81,7 +82,8 @@ void run_cat(const Tensor& out, std::span<const Tensor> tensors, int64_t dim) {
   std::vector<const Tensor*> inputs;
   for (int64_t k = 0; k < count; ++k) {
     const Tensor& t = tensors[static_cast<size_t>(k)];
-    sizes.data<int64_t>()[k] = is_skipped(t) && out.ndim() != 1 ? -1 : t.sizes()[static_cast<int>(dim)];
+    sizes.data<int64_t>()[k] =
+        is_skipped(t) && out.ndim() != 1 ? -1 : t.sizes()[static_cast<int>(dim)];
     types.data<int64_t>()[k] = static_cast<int64_t>(t.dtype());
     inputs.push_back(&t);
   }
@@ -95,7 +97,8 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dim) {
   GS_CHECK_VALUE(!tensors.empty(), "torch.cat(): expected a non-empty list of Tensors");
   const Tensor* first = nullptr;
   for (size_t k = 0; k < tensors.size(); ++k) {
-    GS_CHECK(tensors[k].ndim() != 0, "zero-dimensional tensor (at position {}) cannot be concatenated", k);
+    GS_CHECK(tensors[k].ndim() != 0,
+             "zero-dimensional tensor (at position {}) cannot be concatenated", k);
     if (!first && !is_skipped(tensors[k])) first = &tensors[k];
   }
   if (!first) first = &tensors[0];
@@ -105,14 +108,16 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dim) {
   for (size_t k = 0; k < tensors.size(); ++k) {
     const Tensor& t = tensors[k];
     if (is_skipped(t)) continue;
-    GS_CHECK(t.ndim() == first->ndim(), "Tensors must have same number of dimensions: got {} and {}",
-             first->ndim(), t.ndim());
-    GS_CHECK(t.device() == first->device(),
-             "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
-             first->device(), t.device());
+    GS_CHECK(t.ndim() == first->ndim(),
+             "Tensors must have same number of dimensions: got {} and {}", first->ndim(), t.ndim());
+    GS_CHECK(
+        t.device() == first->device(),
+        "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
+        first->device(), t.device());
     for (int d = 0; d < sizes.size(); ++d) {
       GS_CHECK(d == dim || t.sizes()[d] == sizes[d],
-               "Sizes of tensors must match except in dimension {}. Expected size {} but got size {} for tensor "
+               "Sizes of tensors must match except in dimension {}. Expected size {} but got size "
+               "{} for tensor "
                "number {} in the list.",
                dim, sizes[d], t.sizes()[d], k);
     }
@@ -132,8 +137,8 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dim) {
   parts.reserve(tensors.size());
   for (size_t k = 0; k < tensors.size(); ++k) {
     GS_CHECK(tensors[k].sizes() == sizes,
-             "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {}", sizes,
-             tensors[k].sizes(), k);
+             "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {}",
+             sizes, tensors[k].sizes(), k);
     parts.push_back(unsqueeze(tensors[k], dim));
   }
   return cat(parts, dim);
@@ -167,15 +172,17 @@ Tensor dstack(std::span<const Tensor> tensors) {
 
 Tensor column_stack(std::span<const Tensor> tensors) {
   GS_CHECK(!tensors.empty(), "column_stack expects a non-empty TensorList");
-  return hstack(each(tensors, [](const Tensor& t) { return t.ndim() <= 1 ? reshape(t, {t.numel(), 1}) : t; }));
+  return hstack(each(
+      tensors, [](const Tensor& t) { return t.ndim() <= 1 ? reshape(t, {t.numel(), 1}) : t; }));
 }
 
 Tensor block_diag(std::span<const Tensor> tensors) {
   int64_t rows = 0, cols = 0;
   for (size_t k = 0; k < tensors.size(); ++k) {
     GS_CHECK(tensors[k].ndim() <= 2,
-             "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {} has {} dimensions", k,
-             tensors[k].ndim());
+             "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {} has {} "
+             "dimensions",
+             k, tensors[k].ndim());
   }
   const std::vector<Tensor> parts = each(tensors, &atleast_2d);
   for (const Tensor& t : parts) {
@@ -225,8 +232,9 @@ void repeat_backward(Backward& b) {
 
 Tensor repeat(const Tensor& x, const Dims& repeats) {
   static const Op& op = define("repeat", &repeat_backward);
-  GS_CHECK(repeats.size() >= x.ndim(),
-           "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+  GS_CHECK(
+      repeats.size() >= x.ndim(),
+      "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
   Dims padded = x.sizes(), strides = x.strides();
   while (padded.size() < repeats.size()) {
     padded.insert(0, 1);
@@ -282,7 +290,8 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<i
     r = reshape(r, {1});
   }
   GS_CHECK(r.numel() == n,
-           "repeats must have the same size as input along dim, but got repeats.size(0) = {} and input.size({}) = "
+           "repeats must have the same size as input along dim, but got repeats.size(0) = {} and "
+           "input.size({}) = "
            "{}",
            r.numel(), d, n);
   return index_select(input, d, repeat_interleave(r, output_size));
@@ -297,7 +306,8 @@ Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t
   Dims sizes = input.sizes(), merged = sizes;
   const int at = static_cast<int>(d);
   if (sizes.size() == kMaxDims) {
-    return repeat_interleave(input, full({1}, repeats, {DType::Int64, x.device()}), d, std::nullopt);
+    return repeat_interleave(input, full({1}, repeats, {DType::Int64, x.device()}), d,
+                             std::nullopt);
   }
   sizes.insert(at + 1, repeats);
   merged[at] *= repeats;
@@ -344,10 +354,11 @@ Tensor flipud(const Tensor& x) {
 
 Tensor roll(const Tensor& x, const Dims& shifts, const Dims& dims) {
   static const Op& op = define("roll", &roll_backward);
-  if (dims.empty() && shifts.size() == 1) return reshape(roll(reshape(x, {-1}), shifts, {0}), x.sizes());
+  if (dims.empty() && shifts.size() == 1)
+    return reshape(roll(reshape(x, {-1}), shifts, {0}), x.sizes());
   GS_CHECK(!shifts.empty(), "`shifts` required");
-  GS_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: {}, dims:{}", shifts.size(),
-           dims.size());
+  GS_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: {}, dims:{}",
+           shifts.size(), dims.size());
   GS_CHECK(shifts.size() <= 5, "roll: at most 5 axes at once are supported, got {}", shifts.size());
   Tensor out = x;
   {
@@ -368,10 +379,11 @@ Tensor rot90(const Tensor& x, int64_t k, const Dims& dims) {
   GS_CHECK(dims.size() == 2, "expected total rotation dims == 2, but got dims = {}", dims.size());
   GS_CHECK(x.ndim() >= 2, "expected total dims >= 2, but got total dims = {}", x.ndim());
   GS_CHECK(dims[0] != dims[1] && std::abs(dims[0] - dims[1]) != x.ndim(),
-           "expected rotation dims to be different, but got dim0 = {} and dim1 = {}", dims[0], dims[1]);
+           "expected rotation dims to be different, but got dim0 = {} and dim1 = {}", dims[0],
+           dims[1]);
   for (const int64_t d : dims) {
-    GS_CHECK(d < x.ndim() && d >= -x.ndim(), "Rotation dim{} out of range, dim{} = {}", d == dims[0] ? 0 : 1,
-             d == dims[0] ? 0 : 1, d);
+    GS_CHECK(d < x.ndim() && d >= -x.ndim(), "Rotation dim{} out of range, dim{} = {}",
+             d == dims[0] ? 0 : 1, d == dims[0] ? 0 : 1, d);
   }
   switch (((k % 4) + 4) % 4) {
     case 1: return clone(transpose(flip(x, {dims[1]}), dims[0], dims[1]));
@@ -473,14 +485,17 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
   static const Op& copy = Op::get("copy");
   const auto n = static_cast<int>(pad.size() / 2);
   GS_CHECK(n <= x.ndim(),
-           "Padding length should be less than or equal to two times the input dimension but got padding length "
+           "Padding length should be less than or equal to two times the input dimension but got "
+           "padding length "
            "{} and input of dimension {}",
            pad.size(), x.ndim());
-  GS_CHECK(pad.size() <= Params::kSlots, "pad: at most {} axes are supported, got {}", Params::kSlots / 2, n);
+  GS_CHECK(pad.size() <= Params::kSlots, "pad: at most {} axes are supported, got {}",
+           Params::kSlots / 2, n);
   Dims sizes = x.sizes();
   for (int k = 0; k < n; ++k) {
     const int d = x.ndim() - 1 - k;
-    const int64_t before = pad[static_cast<size_t>(2 * k)], after = pad[static_cast<size_t>(2 * k + 1)];
+    const int64_t before = pad[static_cast<size_t>(2 * k)],
+                  after = pad[static_cast<size_t>(2 * k + 1)];
     GS_CHECK(sizes[d] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) >= 0,
              "narrow(): length must be non-negative.");
     sizes[d] += before + after;
@@ -492,7 +507,8 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
     Tensor from = x, to = out;
     for (int k = 0; k < n; ++k) {
       const int d = x.ndim() - 1 - k;
-      const int64_t before = pad[static_cast<size_t>(2 * k)], after = pad[static_cast<size_t>(2 * k + 1)];
+      const int64_t before = pad[static_cast<size_t>(2 * k)],
+                    after = pad[static_cast<size_t>(2 * k + 1)];
       const int64_t cut = std::max<int64_t>(-before, 0);
       const int64_t length = x.sizes()[d] - cut - std::max<int64_t>(-after, 0);
       from = narrow(from, d, cut, length);
@@ -512,16 +528,20 @@ enum PadMode : int64_t { kReflect, kReplicate, kCircular };  // as in kernels/in
 
 }  // namespace
 
-Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mode, std::optional<Scalar> value) {
+Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mode,
+           std::optional<Scalar> value) {
   GS_CHECK(pad.size() % 2 == 0, "Padding length must be divisible by 2");
   GS_CHECK(static_cast<int>(pad.size()) <= 2 * x.ndim(),
-           "Padding length should be less than or equal to two times the input dimension but got padding length "
+           "Padding length should be less than or equal to two times the input dimension but got "
+           "padding length "
            "{} and input of dimension {}",
            pad.size(), x.ndim());
   if (mode == "constant") return pad_constant(x, pad, value.value_or(Scalar(0)));
-  GS_CHECK(!value || value->to_double() == 0, "Padding mode \"{}\" doesn't take in value argument", mode);
+  GS_CHECK(!value || value->to_double() == 0, "Padding mode \"{}\" doesn't take in value argument",
+           mode);
   const bool reflect = mode == "reflect", circular = mode == "circular";
-  GS_CHECK_KIND(NotImplemented, reflect || circular || mode == "replicate", "Unrecognised padding mode {}", mode);
+  GS_CHECK_KIND(NotImplemented, reflect || circular || mode == "replicate",
+                "Unrecognised padding mode {}", mode);
   const auto n = static_cast<int>(pad.size() / 2);
   GS_CHECK_KIND(NotImplemented, n >= 1 && n <= 3 && (x.ndim() == n + 1 || x.ndim() == n + 2),
                 "Padding size {} is not supported for {}D input tensor.", pad.size(), x.ndim());
@@ -529,23 +549,27 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
   Tensor out = x;
   for (int k = 0; k < n; ++k) {
     const int d = x.ndim() - 1 - k;
-    const int64_t before = pad[static_cast<size_t>(2 * k)], after = pad[static_cast<size_t>(2 * k + 1)];
+    const int64_t before = pad[static_cast<size_t>(2 * k)],
+                  after = pad[static_cast<size_t>(2 * k + 1)];
     const int64_t size = x.sizes()[d];
     if (before == 0 && after == 0) continue;
     if (reflect) {
       GS_CHECK(before < size && after < size,
-               "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+               "Argument #4: Padding size should be less than the corresponding input dimension, "
+               "but got: padding "
                "({}, {}) at dimension {} of input {}",
                before, after, d, x.sizes());
     } else if (circular) {
-      GS_CHECK(before <= size && after <= size, "Padding value causes wrapping around more than once.");
+      GS_CHECK(before <= size && after <= size,
+               "Padding value causes wrapping around more than once.");
       GS_CHECK(before + after + size >= 0,
                "Negative padding value is resulting in an empty dimension");
     } else {
       GS_CHECK(size > 0, "Expected non-empty input for replicate padding, but got {}", x.sizes());
     }
-    GS_CHECK(size + before + after > 0, "input (size {}) is too small for padding ({}, {}) at dimension {}", size,
-             before, after, d);
+    GS_CHECK(size + before + after > 0,
+             "input (size {}) is too small for padding ({}, {}) at dimension {}", size, before,
+             after, d);
     const Tensor at = empty({size + before + after}, DType::Int64, x.device());
     if (circular && (before < 0 || after < 0)) {
       // What is cut off takes no part in the circle.
@@ -556,7 +580,12 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
       out = index_select(out, d, at);
       continue;
     }
-    run(op, params(before, size, int64_t{reflect ? kReflect : circular ? kCircular : kReplicate}), {&at}, {});
+    run(op,
+        params(before, size,
+               int64_t{reflect    ? kReflect
+                       : circular ? kCircular
+                                  : kReplicate}),
+        {&at}, {});
     out = index_select(out, d, at);
   }
   return out.get() == x.get() ? clone(x) : out;
@@ -575,8 +604,10 @@ std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, const std::string&
   GS_CHECK(indexing == "ij" || indexing == "xy",
            "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {}", indexing);
   for (const Tensor& t : tensors) {
-    GS_CHECK(t.dtype() == tensors[0].dtype(), "meshgrid expects all tensors to have the same dtype");
-    GS_CHECK(t.ndim() <= 1, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}D", t.ndim());
+    GS_CHECK(t.dtype() == tensors[0].dtype(),
+             "meshgrid expects all tensors to have the same dtype");
+    GS_CHECK(t.ndim() <= 1,
+             "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}D", t.ndim());
   }
   std::vector<Tensor> in(tensors.begin(), tensors.end());
   const bool swap = indexing == "xy" && in.size() >= 2;
@@ -593,7 +624,9 @@ std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, const std::string&
 }
 
 namespace {
-void check_vector(const Tensor& t) { GS_CHECK(t.ndim() == 1, "Expect a 1D vector, but got shape {}", t.sizes()); }
+void check_vector(const Tensor& t) {
+  GS_CHECK(t.ndim() == 1, "Expect a 1D vector, but got shape {}", t.sizes());
+}
 }  // namespace
 
 Tensor cartesian_prod(std::span<const Tensor> tensors) {
@@ -610,9 +643,11 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   const std::vector<Tensor> grids = meshgrid(std::vector<Tensor>(static_cast<size_t>(r), places));
   Tensor mask = ones(grids[0].sizes(), {DType::Bool, x.device()});
   for (size_t k = 0; k + 1 < grids.size(); ++k) {
-    mask = logical_and(mask, with_replacement ? le(grids[k], grids[k + 1]) : lt(grids[k], grids[k + 1]));
+    mask = logical_and(mask,
+                       with_replacement ? le(grids[k], grids[k + 1]) : lt(grids[k], grids[k + 1]));
   }
-  return stack(each(grids, [&](const Tensor& g) { return index_select(x, 0, masked_select(g, mask)); }), 1);
+  return stack(
+      each(grids, [&](const Tensor& g) { return index_select(x, 0, masked_select(g, mask)); }), 1);
 }
 
 Tensor atleast_1d(const Tensor& x) { return x.ndim() == 0 ? view(x, {1}) : x; }
@@ -633,7 +668,8 @@ Tensor atleast_3d(const Tensor& x) {
 // ---- splitting ----
 
 std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim) {
-  GS_CHECK(x.ndim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {} dims",
+  GS_CHECK(x.ndim() > 0,
+           "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {} dims",
            x.ndim());
   dim = wrap_dim(dim, x.ndim());
   GS_CHECK(sections > 0, "number of sections must be larger than 0, got {}", sections);
@@ -649,7 +685,8 @@ std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim)
 }
 
 std::vector<Tensor> tensor_split(const Tensor& x, std::span<const int64_t> borders, int64_t dim) {
-  GS_CHECK(x.ndim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {} dims",
+  GS_CHECK(x.ndim() > 0,
+           "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {} dims",
            x.ndim());
   dim = wrap_dim(dim, x.ndim());
   std::vector<Tensor> out;
@@ -664,12 +701,14 @@ std::vector<Tensor> tensor_split(const Tensor& x, std::span<const int64_t> borde
 
 int64_t split_axis(const Tensor& x, const char* op, int64_t sections) {
   const int64_t least = op[0] == 'h' ? 1 : op[0] == 'v' ? 2 : 3;
-  GS_CHECK(x.ndim() >= least, "torch.{} requires a tensor with at least {} dimension, but got a tensor with {} "
+  GS_CHECK(x.ndim() >= least,
+           "torch.{} requires a tensor with at least {} dimension, but got a tensor with {} "
            "dimensions!",
            op, least, x.ndim());
   const int64_t dim = op[0] == 'h' ? (x.ndim() == 1 ? 0 : 1) : least - 2 + (op[0] == 'd' ? 1 : 0);
   GS_CHECK(sections == 0 || x.size(dim) % sections == 0,
-           "torch.{} attempted to split along dimension {}, but the size of the dimension {} is not divisible by "
+           "torch.{} attempted to split along dimension {}, but the size of the dimension {} is "
+           "not divisible by "
            "the split_size {}!",
            op, dim, x.size(dim), sections);
   return dim;

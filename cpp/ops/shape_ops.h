@@ -72,7 +72,8 @@ Tensor atleast_3d(const Tensor& x);
 
 std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim);
 std::vector<Tensor> tensor_split(const Tensor& x, std::span<const int64_t> borders, int64_t dim);
-/// hsplit, vsplit and dsplit: the axis that they mean, after their checks. sections 0: a list was given.
+/// hsplit, vsplit and dsplit: the axis that they mean, after their checks. sections 0: a list was
+/// given.
 int64_t split_axis(const Tensor& x, const char* op, int64_t sections);
 
 }  // namespace gradstep

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order: shapes, checks and derivatives. The derivative of all of them is to put dy back where a value came
-// from.
+// Order: shapes, checks and derivatives. The derivative of all of them is to put dy back where a
+// value came from.
 #include "ops/sort.h"
 
 #include "ops/create.h"
@@ -32,12 +32,14 @@ Tensor sized(const Tensor& self, int64_t dim, int64_t n, DType type) {
   return empty(sizes, type, self.device());
 }
 
-int64_t length(const Tensor& self, int64_t dim) { return self.ndim() == 0 ? 1 : self.sizes()[static_cast<int>(dim)]; }
+int64_t length(const Tensor& self, int64_t dim) {
+  return self.ndim() == 0 ? 1 : self.sizes()[static_cast<int>(dim)];
+}
 
 }  // namespace
 
-void record_selection(const char* name, const Tensor& self, const Tensor& values, const Tensor& indices,
-                      int64_t dim, bool keepdim) {
+void record_selection(const char* name, const Tensor& self, const Tensor& values,
+                      const Tensor& indices, int64_t dim, bool keepdim) {
   if (!needs_grad(self)) return;
   const Op& op = define(name, &selection_backward);
   record(op, params(dim, int64_t{keepdim}, self.sizes()), {&values}, {&self}, {keep(indices)});
@@ -46,7 +48,8 @@ void record_selection(const char* name, const Tensor& self, const Tensor& values
 Sorted sort(const Tensor& self, int64_t dim, bool descending) {
   static const Op& op = Op::get("sort");
   dim = wrap_dim(dim, self.ndim());
-  Sorted out{empty(self.sizes(), options_of(self)), empty(self.sizes(), DType::Int64, self.device())};
+  Sorted out{empty(self.sizes(), options_of(self)),
+             empty(self.sizes(), DType::Int64, self.device())};
   run(op, params(dim, int64_t{descending}), {&out.values, &out.indices}, {&self});
   record_selection("sort", self, out.values, out.indices, dim);
   return out;
@@ -70,7 +73,8 @@ Sorted topk(const Tensor& self, int64_t k, int64_t dim, bool largest, bool sorte
 Sorted kthvalue(const Tensor& self, int64_t k, int64_t dim, bool keepdim) {
   static const Op& op = Op::get("kthvalue");
   dim = wrap_dim(dim, self.ndim());
-  GS_CHECK(k >= 1 && k <= length(self, dim), "kthvalue(): selected number k out of range for dimension {}", dim);
+  GS_CHECK(k >= 1 && k <= length(self, dim),
+           "kthvalue(): selected number k out of range for dimension {}", dim);
   Sorted out{sized(self, dim, 1, self.dtype()), sized(self, dim, 1, DType::Int64)};
   run(op, params(dim, k), {&out.values, &out.indices}, {&self});
   if (!keepdim && self.ndim() > 0) {
@@ -96,13 +100,15 @@ Unique unique(const Tensor& self, std::optional<int64_t> dim, bool consecutive) 
     const Tensor moved = self.ndim() == 0 ? reshape(self, {1}) : transpose(self, 0, axis);
     GS_CHECK(self.numel() != 0 || moved.sizes()[0] == 0,
              "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
-    rows = reshape(contiguous(moved), {moved.sizes()[0], moved.numel() / std::max<int64_t>(moved.sizes()[0], 1)});
+    rows = reshape(contiguous(moved),
+                   {moved.sizes()[0], moved.numel() / std::max<int64_t>(moved.sizes()[0], 1)});
   } else {
     rows = reshape(contiguous(self), {self.numel(), 1});
   }
   const int64_t n = rows.sizes()[0];
   const Options options{DType::Int64, self.device()};
-  const Tensor first = empty({n}, options), counts = empty({n}, options), total = empty({1}, options);
+  const Tensor first = empty({n}, options), counts = empty({n}, options),
+               total = empty({1}, options);
   Unique out;
   out.inverse = empty({n}, options);
   run(op, params(int64_t{consecutive}), {&first, &out.inverse, &counts, &total}, {&rows});
@@ -125,9 +131,11 @@ Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, cons
   static const Op& op = Op::get("searchsorted");
   const GradMode off(false);
   GS_CHECK(sorted.ndim() != 0,
-           "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
+           "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 "
+           "dimension");
   GS_CHECK(values.ndim() != 0 || sorted.ndim() == 1,
-           "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we "
+           "torch.searchsorted(): input value can be a scalar only when boundaries tensor "
+           "dimension is 1, but we "
            "got boundaries tensor dim({}) and input value's dim({}) numel({})",
            sorted.ndim(), values.ndim(), values.numel());
   bool fits = sorted.ndim() == 1 || sorted.ndim() == values.ndim();
@@ -135,11 +143,14 @@ Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, cons
     fits = sorted.sizes()[d] == values.sizes()[d];
   }
   GS_CHECK(fits,
-           "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
-           "tensor and input value tensor must match, but we got boundaries tensor {} and input value tensor {}",
+           "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
+           "dimensions of boundaries "
+           "tensor and input value tensor must match, but we got boundaries tensor {} and input "
+           "value tensor {}",
            sorted.sizes(), values.sizes());
   GS_CHECK(!sorter.defined() || sorter.sizes() == sorted.sizes(),
-           "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor {} and got "
+           "torch.searchsorted(): boundary and sorter must have the same size, but got boundary "
+           "tensor {} and got "
            "sorter tensor {}",
            sorted.sizes(), sorter.defined() ? sorter.sizes() : Dims{});
   GS_CHECK(!sorter.defined() || sorter.dtype() == DType::Int64,

@@ -9,8 +9,10 @@
 #include <string>
 #include <unordered_map>
 
+#include "graph/anomaly.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/view.h"
 #include "python/function.h"
 #include "python/tensor_type.h"
@@ -45,7 +47,11 @@ void node_dealloc(PyObject* self) {
 PyObject* node_repr(PyObject* self) {
   return PyUnicode_FromFormat("<%s object at %p>", node_of(self).display_name().c_str(), self);
 }
-PyObject* node_name(PyObject* self, PyObject*) { return wrap(node_of(self).display_name()); }
+PyObject* node_name(PyObject* self, PyObject*) {
+  // PyTorch's names of the nodes that are no operation.
+  const std::string name = node_of(self).display_name();
+  return wrap(name == "AccumulateGrad" || name == "CopySlices" ? "torch::autograd::" + name : name);
+}
 PyObject* node_next(PyObject* self, void*) {
   Node& n = node_of(self);
   PyObject* out = PyTuple_New(n.n_edges);
@@ -281,7 +287,7 @@ PyObject* run_backward(Args& a) {
   const bool create = a.flag(3);
   const bool retain = a.has(2) ? a.flag(2) : create;
   const std::vector<Tensor> inputs = tensors_or_none(a.object(4));
-  GS_CHECK(!a.has(4) || !inputs.empty(), "'inputs' argument to backward() cannot be empty.");
+  GS_CHECK(!a.has(4) || !inputs.empty(), "`inputs` argument to `backward()` cannot be empty.");
   backward(roots, grads, retain, create, inputs);
   return none();
 }
@@ -329,6 +335,8 @@ const FunctionRow kRows[] = {
      }},
     {"_with_history", "(Tensor input, object node, int output_nr)", Fn, "A kept output as a result of its node again.",
      [](Args& a) {
+       GS_CHECK_TYPE(PyObject_TypeCheck(a.object(1), node_type), "_with_history: expected a node, got {}",
+                     Py_TYPE(a.object(1))->tp_name);
        const Tensor t = alias(a.tensor(0));
        set_history(t, Ref<Node>(&node_of(a.object(1))), static_cast<uint32_t>(a.i(2)));
        return wrap(t);
@@ -336,6 +344,18 @@ const FunctionRow kRows[] = {
     {"_alias", "(Tensor input)", Fn, "A view without history, for what a custom function returns unchanged.",
      [](Args& a) { return wrap(alias(a.tensor(0))); }},
     {"_view_of", "(Tensor input)", Fn, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
+    {"_set_anomaly", "(bool on, bool check_nan)", Fn, "",
+     [](Args& a) {
+       g_anomaly = {a.flag(0), a.flag(1), [](const Tensor& t) {
+                      const py::object found = py::reinterpret_steal<py::object>(wrap(any(isnan(t))));
+                      return PyObject_IsTrue(found.ptr()) == 1;
+                    }};
+       return none();
+     }},
+    {"is_anomaly_enabled", "()", Fn, "True if backward looks for the cause of errors.",
+     [](Args&) { return wrap(g_anomaly.on); }},
+    {"is_anomaly_check_nan_enabled", "()", Fn, "True if anomaly detection checks gradients for NaN.",
+     [](Args&) { return wrap(g_anomaly.check_nan); }},
     {"is_grad_enabled", "()", Fn, "", [](Args&) { return wrap(modes().grad); }},
     {"_set_grad_enabled", "(bool mode)", Fn, "",
      [](Args& a) {

@@ -92,6 +92,14 @@ PyObject* split_rows(Args& a) {
   return wrap(parts);
 }
 
+/// beta * x + alpha * product, with beta and alpha at 3 and 4. As in BLAS, beta = 0 ignores x, NaN included.
+Tensor add_product(const Args& a, const Tensor& x, const Tensor& product) {
+  const Scalar beta = a.scalar(3), alpha = a.scalar(4);
+  const Tensor scaled = alpha.to_double() == 1 ? product : mul(product, alpha);
+  if (beta.to_double() == 0) return scaled;
+  return add(beta.to_double() == 1 ? x : mul(x, beta), scaled);
+}
+
 /// In-place forms of views change the tensor's own geometry.
 PyObject* take_geometry(Args& a, const Tensor& v) {
   const Tensor x = a.tensor(0);
@@ -249,6 +257,11 @@ const FunctionRow kRows[] = {
        fill_(a.tensor(0), a.operand(1));
        return self(a);
      }},
+    {"fill", "(Tensor input, Operand value)", Fn, "A copy of the tensor with every element overwritten.",
+     [](Args& a) {
+       const Tensor out = clone(a.tensor(0));
+       return wrap(fill_(out, a.operand(1)));
+     }},
     {"zero_", "(Tensor input)", Fn | Method, "Overwrites every element with 0.",
      [](Args& a) {
        zero_(a.tensor(0));
@@ -268,6 +281,18 @@ const FunctionRow kRows[] = {
     {"as_strided", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "",
      [](Args& a) {
        return wrap(as_strided(a.tensor(0), a.dims(1), a.dims(2), a.opt_int(3).value_or(a.tensor(0).offset())));
+     }},
+    {"as_strided_", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "",
+     [](Args& a) {
+       const Tensor x = a.tensor(0);
+       return take_geometry(a, as_strided(x, a.dims(1), a.dims(2), a.opt_int(3).value_or(x.offset())));
+     }},
+    {"sum_to_size", "(Tensor input, IntList* size)", Method, "The sum over the axes along which size was broadcast to the shape.",
+     [](Args& a) {
+       const Tensor x = a.tensor(0);
+       const Dims sizes = a.dims(1);
+       GS_CHECK(expandable_to(sizes, x.sizes()), "size {} is not expandable to size {}.", sizes, x.sizes());
+       return wrap(sum_to_size(x, sizes));
      }},
     {"permute", "(Tensor input, IntList* dims)", Fn | Method, "Axes in another order.",
      [](Args& a) { return wrap(permute(a.tensor(0), a.dims(1))); }},
@@ -337,19 +362,32 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap_out(a, 5, addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
     {"addmm_", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)", Method, "",
      [](Args& a) {
-       assign(a.tensor(0), addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4)));
+       assign_by(a.tensor(0), [&](const Tensor& x) { return addmm(x, a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4)); });
        return self(a);
      }},
     {"baddbmm", "(Tensor input, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
      "beta * input + alpha * (batch1 @ batch2).",
      [](Args& a) { return wrap_out(a, 5, baddbmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
-    {"addmv", "(Tensor input, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method, "",
+    {"baddbmm_", "(Tensor input, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1)", Method, "",
      [](Args& a) {
-       return wrap_out(a, 5, add(mul(a.tensor(0), a.scalar(3)), mul(mv(a.tensor(1), a.tensor(2)), a.scalar(4))));
+       assign_by(a.tensor(0), [&](const Tensor& x) { return baddbmm(x, a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4)); });
+       return self(a);
      }},
-    {"addr", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method, "",
+    {"addmv", "(Tensor input, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "beta * input + alpha * (mat @ vec).",
+     [](Args& a) { return wrap_out(a, 5, add_product(a, a.tensor(0), mv(a.tensor(1), a.tensor(2)))); }},
+    {"addmv_", "(Tensor input, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1)", Method, "",
      [](Args& a) {
-       return wrap_out(a, 5, add(mul(a.tensor(0), a.scalar(3)), mul(outer(a.tensor(1), a.tensor(2)), a.scalar(4))));
+       assign_by(a.tensor(0), [&](const Tensor& x) { return add_product(a, x, mv(a.tensor(1), a.tensor(2))); });
+       return self(a);
+     }},
+    {"addr", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
+     "beta * input + alpha * outer(vec1, vec2).",
+     [](Args& a) { return wrap_out(a, 5, add_product(a, a.tensor(0), outer(a.tensor(1), a.tensor(2)))); }},
+    {"addr_", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)", Method, "",
+     [](Args& a) {
+       assign_by(a.tensor(0), [&](const Tensor& x) { return add_product(a, x, outer(a.tensor(1), a.tensor(2))); });
+       return self(a);
      }},
     {"linear", "(Tensor input, Tensor weight, Tensor? bias=None)", NnFunctional, "input @ weight.T + bias.",
      [](Args& a) { return wrap(linear(a.tensor(0), a.tensor(1), a.tensor(2))); }},

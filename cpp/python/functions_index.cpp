@@ -23,14 +23,16 @@ PyObject* scatter_row(Args& a) {
   const std::string reduce = a.str(4);
   const Tensor self = a.tensor(0), at = a.tensor(2);
   if (reduce.empty()) return wrap(scatter(self, a.i(1), at, src, kInPlace));
-  GS_CHECK(reduce == "add" || reduce == "multiply", "reduce argument must be either add or multiply.");
+  GS_CHECK(reduce == "add" || reduce == "multiply",
+           "reduce argument must be either add or multiply.");
   Tensor values;
   if (src.tensor) {
     values = *src.tensor;
   } else {
     values = expand(scalar_tensor(src.number, options_of(self)), at.sizes());
   }
-  return wrap(scatter_reduce(self, a.i(1), at, values, reduce == "add" ? "sum" : "prod", true, kInPlace));
+  return wrap(
+      scatter_reduce(self, a.i(1), at, values, reduce == "add" ? "sum" : "prod", true, kInPlace));
 }
 
 template <bool kInPlace>
@@ -39,7 +41,8 @@ PyObject* scatter_add_row(Args& a) {
 }
 template <bool kInPlace>
 PyObject* scatter_reduce_row(Args& a) {
-  return wrap(scatter_reduce(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), a.str(4), a.flag(5), kInPlace));
+  return wrap(
+      scatter_reduce(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), a.str(4), a.flag(5), kInPlace));
 }
 template <bool kInPlace>
 PyObject* index_add_row(Args& a) {
@@ -65,12 +68,14 @@ template <bool kInPlace>
 PyObject* index_put_row(Args& a) {
   PyObject* list = a.object(1);
   GS_CHECK_TYPE(PyTuple_Check(list) || PyList_Check(list),
-                "index_put(): argument 'indices' (position 2) must be tuple of Tensors, not {}", Py_TYPE(list)->tp_name);
+                "index_put(): argument 'indices' (position 2) must be tuple of Tensors, not {}",
+                Py_TYPE(list)->tp_name);
   std::vector<Tensor> indices;
   for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(list); ++k) {
     PyObject* o = PySequence_Fast_ITEMS(list)[k];
     GS_CHECK_TYPE(o == Py_None || is_tensor(o),
-                  "index_put(): argument 'indices' must be tuple of Tensors, but found element of type {} at pos {}",
+                  "index_put(): argument 'indices' must be tuple of Tensors, but found element of "
+                  "type {} at pos {}",
                   Py_TYPE(o)->tp_name, k);
     indices.push_back(o == Py_None ? Tensor() : unwrap(o));
   }
@@ -125,13 +130,16 @@ PyObject* unique_result(const Unique& u, bool inverse, bool counts) {
   return wrap(out);
 }
 
-Tensor sized_index(const Tensor& index, bool int32) { return int32 ? to(index, DType::Int32) : index; }
+Tensor sized_index(const Tensor& index, bool int32) {
+  return int32 ? to(index, DType::Int32) : index;
+}
 
 /// The tensor behind a number or tensor; numbers get the type that lets them compare with `other`.
 Tensor as_tensor(const Operand& o, const Tensor& other) {
   if (o.tensor) return *o.tensor;
   const DType type = o.number.is_float() ? default_dtype() : DType::Int64;
-  return scalar_tensor(o.number, {is_floating(other.dtype()) ? other.dtype() : type, other.device()});
+  return scalar_tensor(o.number,
+                       {is_floating(other.dtype()) ? other.dtype() : type, other.device()});
 }
 
 PyObject* searchsorted_row(Args& a) {
@@ -139,10 +147,11 @@ PyObject* searchsorted_row(Args& a) {
   bool right = a.flag(3);
   if (a.has(4)) {
     const std::string side = a.str(4);
-    GS_CHECK(side == "left" || side == "right", "torch.searchsorted(): side can only be 'left' or 'right' but got {}",
-             side);
+    GS_CHECK(side == "left" || side == "right",
+             "torch.searchsorted(): side can only be 'left' or 'right' but got {}", side);
     GS_CHECK(side == "right" || !right,
-             "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True");
+             "torch.searchsorted(): side and right can't be set to opposites, got side of left "
+             "while right was True");
     right = side == "right";
   }
   const Tensor at = searchsorted(sorted, as_tensor(a.operand(1), sorted), right, a.tensor(5));
@@ -151,8 +160,11 @@ PyObject* searchsorted_row(Args& a) {
 
 PyObject* bucketize_row(Args& a) {
   const Tensor bounds = a.tensor(1);
-  GS_CHECK(bounds.ndim() == 1, "boundaries tensor must be 1 dimension, but got dim({})", bounds.ndim());
-  return wrap_out(a, 4, sized_index(searchsorted(bounds, as_tensor(a.operand(0), bounds), a.flag(3)), a.flag(2)));
+  GS_CHECK(bounds.ndim() == 1, "boundaries tensor must be 1 dimension, but got dim({})",
+           bounds.ndim());
+  return wrap_out(
+      a, 4,
+      sized_index(searchsorted(bounds, as_tensor(a.operand(0), bounds), a.flag(3)), a.flag(2)));
 }
 
 // ---- shapes ----
@@ -185,13 +197,15 @@ PyObject* pad_row(Args& a) {
 PyObject* tensor_split_row(Args& a) {
   const Tensor x = a.tensor(0);
   if (!a.is_tensor(1)) {
-    if (PyTuple_Check(a.object(1)) || PyList_Check(a.object(1))) return wrap(tensor_split(x, int_list(a, 1), a.i(2)));
+    if (PyTuple_Check(a.object(1)) || PyList_Check(a.object(1)))
+      return wrap(tensor_split(x, int_list(a, 1), a.i(2)));
     return wrap(tensor_split(x, a.i(1), a.i(2)));
   }
   const Tensor where_to = contiguous(to(a.tensor(1), DType::Int64));
   if (where_to.ndim() == 0) return wrap(tensor_split(x, item(where_to).to_int(), a.i(2)));
-  return wrap(tensor_split(x, std::span<const int64_t>(where_to.data<int64_t>(), static_cast<size_t>(where_to.numel())),
-                           a.i(2)));
+  return wrap(tensor_split(
+      x, std::span<const int64_t>(where_to.data<int64_t>(), static_cast<size_t>(where_to.numel())),
+      a.i(2)));
 }
 
 PyObject* axis_split_row(Args& a) {
@@ -204,75 +218,89 @@ PyObject* axis_split_row(Args& a) {
 
 template <Tensor (*kFunction)(int64_t, int64_t, int64_t, Options)>
 PyObject* triangle_indices_row(Args& a) {
-  return wrap(kFunction(a.i(0), a.i(1), a.i(2),
-                        {a.opt_dtype(3).value_or(DType::Int64), a.opt_device(5).value_or(Device{})}));
+  return wrap(
+      kFunction(a.i(0), a.i(1), a.i(2),
+                {a.opt_dtype(3).value_or(DType::Int64), a.opt_device(5).value_or(Device{})}));
 }
 
 constexpr const char* kTriangleIndices =
-    "(int row, int col, int offset=0, *, dtype? dtype=None, layout? layout=None, device? device=None, "
+    "(int row, int col, int offset=0, *, dtype? dtype=None, layout? layout=None, device? "
+    "device=None, "
     "bool pin_memory=False)";
 
 const FunctionRow kRows[] = {
     // ---- along one axis ----
-    {"gather", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False, Tensor? out=None)", Fn | Method,
-     "Values along dim at the places that index names.",
+    {"gather", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False, Tensor? out=None)",
+     Fn | Method, "Values along dim at the places that index names.",
      [](Args& a) { return wrap_out(a, 4, gather(a.tensor(0), a.i(1), a.tensor(2))); }},
-    {"scatter", "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None)", Fn | Method,
-     "A copy of input with src written along dim to the places that index names.", &scatter_row<false>},
-    {"scatter", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)", Fn | Method, "",
+    {"scatter", "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None)",
+     Fn | Method, "A copy of input with src written along dim to the places that index names.",
      &scatter_row<false>},
+    {"scatter", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)",
+     Fn | Method, "", &scatter_row<false>},
     {"scatter_", "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None)", Method,
      "scatter() into the tensor itself.", &scatter_row<true>},
-    {"scatter_", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)", Method, "",
-     &scatter_row<true>},
+    {"scatter_", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)", Method,
+     "", &scatter_row<true>},
     {"scatter_add", "(Tensor input, int dim, Tensor index, Tensor src)", Fn | Method,
-     "A copy of input with src added along dim at the places that index names.", &scatter_add_row<false>},
+     "A copy of input with src added along dim at the places that index names.",
+     &scatter_add_row<false>},
     {"scatter_add_", "(Tensor input, int dim, Tensor index, Tensor src)", Method,
      "scatter_add() into the tensor itself.", &scatter_add_row<true>},
-    {"scatter_reduce", "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)",
-     Fn | Method, "As scatter(), combining by sum, prod, mean, amax or amin.", &scatter_reduce_row<false>},
-    {"scatter_reduce_", "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)",
+    {"scatter_reduce",
+     "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)",
+     Fn | Method, "As scatter(), combining by sum, prod, mean, amax or amin.",
+     &scatter_reduce_row<false>},
+    {"scatter_reduce_",
+     "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)",
      Method, "scatter_reduce() into the tensor itself.", &scatter_reduce_row<true>},
     {"index_select", "(Tensor input, int dim, Tensor index, *, Tensor? out=None)", Fn | Method,
      "The slices along dim that index names.",
      [](Args& a) { return wrap_out(a, 3, index_select(a.tensor(0), a.i(1), a.tensor(2))); }},
-    {"index_add", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)", Fn | Method,
-     "A copy of input with alpha * source added to the slices that index names.", &index_add_row<false>},
-    {"index_add_", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)", Method,
-     "index_add() into the tensor itself.", &index_add_row<true>},
+    {"index_add", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
+     Fn | Method, "A copy of input with alpha * source added to the slices that index names.",
+     &index_add_row<false>},
+    {"index_add_", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
+     Method, "index_add() into the tensor itself.", &index_add_row<true>},
     {"index_copy", "(Tensor input, int dim, Tensor index, Tensor source)", Fn | Method,
-     "A copy of input with source in place of the slices that index names.", &index_copy_row<false>},
+     "A copy of input with source in place of the slices that index names.",
+     &index_copy_row<false>},
     {"index_copy_", "(Tensor input, int dim, Tensor index, Tensor source)", Method,
      "index_copy() into the tensor itself.", &index_copy_row<true>},
     {"index_fill", "(Tensor input, int dim, Tensor index, Operand value)", Fn | Method,
      "A copy of input with value in the slices that index names.", &index_fill_row<false>},
     {"index_fill_", "(Tensor input, int dim, Tensor index, Operand value)", Method,
      "index_fill() into the tensor itself.", &index_fill_row<true>},
-    {"take_along_dim", "(Tensor input, Tensor indices, int? dim=None, *, Tensor? out=None)", Fn | Method,
+    {"take_along_dim", "(Tensor input, Tensor indices, int? dim=None, *, Tensor? out=None)",
+     Fn | Method,
      "Values along dim at indices, with broadcasting; without dim, of the flattened input.",
-     [](Args& a) { return wrap_out(a, 3, take_along_dim(a.tensor(0), a.tensor(1), a.opt_int(2))); }},
+     [](Args& a) {
+       return wrap_out(a, 3, take_along_dim(a.tensor(0), a.tensor(1), a.opt_int(2)));
+     }},
 
     // ---- flat, masks, advanced ----
     {"take", "(Tensor input, Tensor index, *, Tensor? out=None)", Fn | Method,
      "Values of the flattened input at index.",
      [](Args& a) { return wrap_out(a, 2, take(a.tensor(0), a.tensor(1))); }},
     {"put", "(Tensor input, Tensor index, Tensor source, bool accumulate=False)", Fn | Method,
-     "A copy of input with source written or added at places of the flattened input.", &put_row<false>},
+     "A copy of input with source written or added at places of the flattened input.",
+     &put_row<false>},
     {"put_", "(Tensor input, Tensor index, Tensor source, bool accumulate=False)", Method,
      "put() into the tensor itself.", &put_row<true>},
-    {"index_put", "(Tensor input, object indices, Tensor values, bool accumulate=False)", Fn | Method,
-     "A copy of input with values at input[indices].", &index_put_row<false>},
-    {"index_put_", "(Tensor input, object indices, Tensor values, bool accumulate=False)", Fn | Method,
-     "index_put() into the tensor itself.", &index_put_row<true>},
+    {"index_put", "(Tensor input, object indices, Tensor values, bool accumulate=False)",
+     Fn | Method, "A copy of input with values at input[indices].", &index_put_row<false>},
+    {"index_put_", "(Tensor input, object indices, Tensor values, bool accumulate=False)",
+     Fn | Method, "index_put() into the tensor itself.", &index_put_row<true>},
     {"masked_fill", "(Tensor input, Tensor mask, Operand value)", Fn | Method,
      "A copy of input with value where mask is set.", &masked_fill_row<false>},
-    {"masked_fill_", "(Tensor input, Tensor mask, Operand value)", Method, "masked_fill() into the tensor itself.",
-     &masked_fill_row<true>},
+    {"masked_fill_", "(Tensor input, Tensor mask, Operand value)", Method,
+     "masked_fill() into the tensor itself.", &masked_fill_row<true>},
     {"masked_select", "(Tensor input, Tensor mask, *, Tensor? out=None)", Fn | Method,
      "The elements where mask is set, as a vector.",
      [](Args& a) { return wrap_out(a, 2, masked_select(a.tensor(0), a.tensor(1))); }},
     {"masked_scatter", "(Tensor input, Tensor mask, Tensor source)", Fn | Method,
-     "A copy of input with source's elements, in order, where mask is set.", &masked_scatter_row<false>},
+     "A copy of input with source's elements, in order, where mask is set.",
+     &masked_scatter_row<false>},
     {"masked_scatter_", "(Tensor input, Tensor mask, Tensor source)", Method,
      "masked_scatter() into the tensor itself.", &masked_scatter_row<true>},
     {"nonzero", "(Tensor input, *, Tensor? out=None, bool as_tuple=False)", Fn | Method,
@@ -284,10 +312,12 @@ const FunctionRow kRows[] = {
 
     // ---- tables ----
     {"embedding",
-     "(Tensor input, Tensor weight, int? padding_idx=None, float? max_norm=None, float norm_type=2.0, "
+     "(Tensor input, Tensor weight, int? padding_idx=None, float? max_norm=None, float "
+     "norm_type=2.0, "
      "bool scale_grad_by_freq=False, bool sparse=False)",
      NnFunctional, "The rows of weight that input names.", &embedding_row},
-    {"one_hot", "(Tensor tensor, int num_classes=-1)", NnFunctional, "1 at the class along a new last axis, else 0.",
+    {"one_hot", "(Tensor tensor, int num_classes=-1)", NnFunctional,
+     "1 at the class along a new last axis, else 0.",
      [](Args& a) { return wrap(one_hot(a.tensor(0), a.i(1))); }},
     {"bincount", "(Tensor input, Tensor? weights=None, int minlength=0)", Fn | Method,
      "How often each value occurs, or the sum of its weights.",
@@ -314,51 +344,70 @@ const FunctionRow kRows[] = {
        return wrap_named("kthvalue", {"values", "indices"}, {s.values, s.indices});
      }},
     {"unique",
-     "(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)",
+     "(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? "
+     "dim=None)",
      Fn | Method, "The different elements, or slices along dim, in order.",
-     [](Args& a) { return unique_result(unique(a.tensor(0), a.opt_int(4)), a.flag(2), a.flag(3)); }},
-    {"unique_consecutive", "(Tensor input, bool return_inverse=False, bool return_counts=False, int? dim=None)",
+     [](Args& a) {
+       return unique_result(unique(a.tensor(0), a.opt_int(4)), a.flag(2), a.flag(3));
+     }},
+    {"unique_consecutive",
+     "(Tensor input, bool return_inverse=False, bool return_counts=False, int? dim=None)",
      Fn | Method, "One element for each run of equal ones.",
-     [](Args& a) { return unique_result(unique(a.tensor(0), a.opt_int(3), true), a.flag(1), a.flag(2)); }},
+     [](Args& a) {
+       return unique_result(unique(a.tensor(0), a.opt_int(3), true), a.flag(1), a.flag(2));
+     }},
     {"searchsorted",
-     "(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? side=None, "
+     "(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? "
+     "side=None, "
      "Tensor? sorter=None, Tensor? out=None)",
      Fn, "Where input's values belong in the sorted last axis.", &searchsorted_row},
-    {"bucketize", "(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False, Tensor? out=None)",
+    {"bucketize",
+     "(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False, Tensor? "
+     "out=None)",
      Fn, "The bucket of each value among sorted boundaries.", &bucketize_row},
 
     // ---- joining ----
-    {"cat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "Tensors one behind the other along dim.",
+    {"cat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn,
+     "Tensors one behind the other along dim.",
      [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
     {"concat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "As cat().",
      [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
     {"concatenate", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "As cat().",
      [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
-    {"stack", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "Tensors of one shape along a new axis.",
+    {"stack", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn,
+     "Tensors of one shape along a new axis.",
      [](Args& a) { return wrap_out(a, 2, stack(a.tensors(0), a.i(1))); }},
-    {"hstack", "(TensorList tensors, *, Tensor? out=None)", Fn, "Joined along the second axis, vectors end to end.",
+    {"hstack", "(TensorList tensors, *, Tensor? out=None)", Fn,
+     "Joined along the second axis, vectors end to end.",
      [](Args& a) { return wrap_out(a, 1, hstack(a.tensors(0))); }},
-    {"vstack", "(TensorList tensors, *, Tensor? out=None)", Fn, "Joined along the first axis, vectors as rows.",
+    {"vstack", "(TensorList tensors, *, Tensor? out=None)", Fn,
+     "Joined along the first axis, vectors as rows.",
      [](Args& a) { return wrap_out(a, 1, vstack(a.tensors(0))); }},
     {"row_stack", "(TensorList tensors, *, Tensor? out=None)", Fn, "As vstack().",
      [](Args& a) { return wrap_out(a, 1, vstack(a.tensors(0))); }},
     {"dstack", "(TensorList tensors, *, Tensor? out=None)", Fn, "Joined along the third axis.",
      [](Args& a) { return wrap_out(a, 1, dstack(a.tensors(0))); }},
-    {"column_stack", "(TensorList tensors, *, Tensor? out=None)", Fn, "Joined side by side, vectors as columns.",
+    {"column_stack", "(TensorList tensors, *, Tensor? out=None)", Fn,
+     "Joined side by side, vectors as columns.",
      [](Args& a) { return wrap_out(a, 1, column_stack(a.tensors(0))); }},
     {"block_diag", "(Tensor tensors)", Fn, "Matrices along the diagonal of a larger one.",
      [](Args& a) { return wrap(block_diag(list_of(a))); }},
-    {"block_diag", "(TensorList* tensors)", Fn, "", [](Args& a) { return wrap(block_diag(list_of(a))); }},
+    {"block_diag", "(TensorList* tensors)", Fn, "",
+     [](Args& a) { return wrap(block_diag(list_of(a))); }},
 
     // ---- repeating and turning ----
     {"repeat", "(Tensor input, IntList* repeats)", Method, "Copies of the tensor along each axis.",
      [](Args& a) { return wrap(repeat(a.tensor(0), a.dims(1))); }},
-    {"tile", "(Tensor input, IntList* dims)", Fn | Method, "Copies of the tensor; missing axes count once.",
+    {"tile", "(Tensor input, IntList* dims)", Fn | Method,
+     "Copies of the tensor; missing axes count once.",
      [](Args& a) { return wrap(tile(a.tensor(0), a.dims(1))); }},
-    {"repeat_interleave", "(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)", Fn | Method,
-     "Each element (slice along dim) repeated in place.",
-     [](Args& a) { return wrap(repeat_interleave(a.tensor(0), a.tensor(1), a.opt_int(2), a.opt_int(3))); }},
-    {"repeat_interleave", "(Tensor input, int repeats, int? dim=None, *, int? output_size=None)", Fn | Method, "",
+    {"repeat_interleave", "(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)",
+     Fn | Method, "Each element (slice along dim) repeated in place.",
+     [](Args& a) {
+       return wrap(repeat_interleave(a.tensor(0), a.tensor(1), a.opt_int(2), a.opt_int(3)));
+     }},
+    {"repeat_interleave", "(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
+     Fn | Method, "",
      [](Args& a) { return wrap(repeat_interleave(a.tensor(0), a.i(1), a.opt_int(2))); }},
     {"repeat_interleave", "(Tensor repeats, *, int? output_size=None)", Fn | Method, "",
      [](Args& a) { return wrap(repeat_interleave(a.tensor(0), a.opt_int(1))); }},
@@ -371,13 +420,16 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(fliplr(a.tensor(0))); }},
     {"flipud", "(Tensor input)", Fn | Method, "The first axis reversed.",
      [](Args& a) { return wrap(flipud(a.tensor(0))); }},
-    {"rot90", "(Tensor input, int k=1, IntList dims=(0, 1))", Fn | Method, "Turned by k * 90 degrees.",
+    {"rot90", "(Tensor input, int k=1, IntList dims=(0, 1))", Fn | Method,
+     "Turned by k * 90 degrees.",
      [](Args& a) { return wrap(rot90(a.tensor(0), a.i(1), a.dims(2))); }},
 
     // ---- triangles, diagonals, padding ----
-    {"tril", "(Tensor input, int diagonal=0, *, Tensor? out=None)", Fn | Method, "The part on and below a diagonal.",
+    {"tril", "(Tensor input, int diagonal=0, *, Tensor? out=None)", Fn | Method,
+     "The part on and below a diagonal.",
      [](Args& a) { return wrap_out(a, 2, tril(a.tensor(0), a.i(1))); }},
-    {"triu", "(Tensor input, int diagonal=0, *, Tensor? out=None)", Fn | Method, "The part on and above a diagonal.",
+    {"triu", "(Tensor input, int diagonal=0, *, Tensor? out=None)", Fn | Method,
+     "The part on and above a diagonal.",
      [](Args& a) { return wrap_out(a, 2, triu(a.tensor(0), a.i(1))); }},
     {"tril_", "(Tensor input, int diagonal=0)", Method, "tril() of the tensor itself.",
      [](Args& a) { return wrap(tril(a.tensor(0), a.i(1), true)); }},
@@ -393,7 +445,8 @@ const FunctionRow kRows[] = {
     {"diag_embed", "(Tensor input, int offset=0, int dim1=-2, int dim2=-1)", Fn | Method,
      "Matrices with the last axis on their diagonal.",
      [](Args& a) { return wrap(diag_embed(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
-    {"diagflat", "(Tensor input, int offset=0)", Fn | Method, "A matrix with the flattened input on its diagonal.",
+    {"diagflat", "(Tensor input, int offset=0)", Fn | Method,
+     "A matrix with the flattened input on its diagonal.",
      [](Args& a) { return wrap(diagflat(a.tensor(0), a.i(1))); }},
     {"pad", "(Tensor input, IntList pad, str mode='constant', Scalar? value=None)", NnFunctional,
      "A border around the last axes: constant, reflect, replicate or circular.", &pad_row},
@@ -405,11 +458,14 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(broadcast_tensors(list_of(a))); }},
     {"broadcast_to", "(Tensor input, IntList size)", Fn | Method, "A view of a larger shape.",
      [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
-    {"meshgrid", "(Tensor tensors, *, str? indexing=None)", Fn, "Coordinate grids of vectors.", &meshgrid_row},
+    {"meshgrid", "(Tensor tensors, *, str? indexing=None)", Fn, "Coordinate grids of vectors.",
+     &meshgrid_row},
     {"meshgrid", "(TensorList* tensors, *, str? indexing=None)", Fn, "", &meshgrid_row},
-    {"cartesian_prod", "(Tensor tensors)", Fn, "All combinations of elements of the vectors, as rows.",
+    {"cartesian_prod", "(Tensor tensors)", Fn,
+     "All combinations of elements of the vectors, as rows.",
      [](Args& a) { return wrap(cartesian_prod(list_of(a))); }},
-    {"cartesian_prod", "(TensorList* tensors)", Fn, "", [](Args& a) { return wrap(cartesian_prod(list_of(a))); }},
+    {"cartesian_prod", "(TensorList* tensors)", Fn, "",
+     [](Args& a) { return wrap(cartesian_prod(list_of(a))); }},
     {"combinations", "(Tensor input, int r=2, bool with_replacement=False)", Fn,
      "All combinations of r elements of a vector, as rows.",
      [](Args& a) { return wrap(combinations(a.tensor(0), a.i(1), a.flag(2))); }},
@@ -421,16 +477,17 @@ const FunctionRow kRows[] = {
     {"atleast_3d", "(TensorList* tensors)", Fn, "", &each_row<&atleast_3d>},
     {"tensor_split", "(Tensor input, object indices_or_sections, int dim=0)", Fn | Method,
      "Split into nearly equal parts, or at indices.", &tensor_split_row},
-    {"hsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method, "Split along the second axis.",
-     &axis_split_row},
-    {"vsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method, "Split along the first axis.",
-     &axis_split_row},
-    {"dsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method, "Split along the third axis.",
-     &axis_split_row},
+    {"hsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
+     "Split along the second axis.", &axis_split_row},
+    {"vsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
+     "Split along the first axis.", &axis_split_row},
+    {"dsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
+     "Split along the third axis.", &axis_split_row},
 };
 
 /// x.where(condition, other): its self is the second argument of the function.
-pybind11::object where_method(const Tensor& self, const Tensor& condition, const pybind11::object& other) {
+pybind11::object where_method(const Tensor& self, const Tensor& condition,
+                              const pybind11::object& other) {
   const Tensor out = is_tensor(other.ptr()) ? where(condition, self, unwrap(other.ptr()))
                                             : where(condition, self, unwrap_scalar(other.ptr()));
   return pybind11::reinterpret_steal<pybind11::object>(wrap(out));
@@ -445,7 +502,8 @@ void add_index_functions() {
         return where_method(self, condition, other);
       },
       pybind11::arg("self"), pybind11::arg("condition"), pybind11::arg("other"));
-  const auto bound = pybind11::reinterpret_steal<pybind11::object>(check(PyInstanceMethod_New(method.ptr())));
+  const auto bound =
+      pybind11::reinterpret_steal<pybind11::object>(check(PyInstanceMethod_New(method.ptr())));
   set_tensor_attribute("where", bound.ptr());
 }
 

@@ -45,7 +45,7 @@ PyObject* call_activation(Args& a) {
 const std::set<std::string_view>& handwritten() {
   static const std::set<std::string_view> names = {"add",  "sub",   "div",        "clamp", "clamp_min", "clamp_max",
                                                    "gelu", "logit", "nan_to_num", "round", "pow",       "xlogy",
-                                                   "hardtanh", "floor_divide", "remainder", "softplus", "threshold"};
+                                                   "hardtanh", "isclose", "square", "bitwise_not", "floor_divide", "remainder", "softplus", "threshold"};
   return names;
 }
 

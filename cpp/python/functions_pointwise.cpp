@@ -5,6 +5,7 @@
 #include "ops/reduce.h"
 #include "ops/view.h"
 #include "python/function.h"
+#include "python/interop.h"
 
 namespace gradstep::python {
 
@@ -70,23 +71,51 @@ std::optional<Operand> optional_operand(const Args& a, int i) {
 
 // ---- others ----
 
-Tensor round_to(const Tensor& x, int64_t decimals) {
-  if (decimals == 0) return map(op("round"), {x});
+Tensor round_to(const Tensor& x, int64_t decimals, bool in_place) {
+  // Integers are whole already.
+  if (decimals == 0 || !is_floating(x.dtype())) return in_place ? map_inplace(op("round"), {x}) : map(op("round"), {x});
   const double scale = std::pow(10.0, static_cast<double>(std::abs(decimals)));
-  if (decimals > 0) return div(map(op("round"), {mul(x, scale)}), scale);
-  return mul(map(op("round"), {div(x, scale)}), scale);
+  const Operand operands[] = {x, decimals > 0 ? scale : 1.0, decimals > 0 ? 1.0 : scale};
+  return in_place ? map_inplace(op("round_scaled"), operands) : map(op("round_scaled"), operands);
 }
 
-Tensor nan_to_num(const Args& a) {
+Tensor nan_to_num(const Args& a, bool in_place) {
   const Tensor x = a.tensor(0);
-  if (!is_floating(x.dtype())) return clone(x);
+  if (!is_floating(x.dtype())) return in_place ? x : clone(x);
   const double biggest = x.dtype() == DType::Float64    ? std::numeric_limits<double>::max()
                          : x.dtype() == DType::Float16  ? 65504.0
                          : x.dtype() == DType::BFloat16 ? 3.3895313892515355e38
                                                         : std::numeric_limits<float>::max();
   const double nan = a.has(1) ? a.f(1) : 0.0;
-  return map(op("nan_to_num"), {x, nan, a.has(2) ? a.f(2) : biggest, a.has(3) ? a.f(3) : -biggest});
+  const Operand operands[] = {x, nan, a.has(2) ? a.f(2) : biggest, a.has(3) ? a.f(3) : -biggest};
+  return in_place ? map_inplace(op("nan_to_num"), operands) : map(op("nan_to_num"), operands);
 }
+
+// ---- closeness ----
+
+Tensor isclose(const Args& a) {
+  const Tensor x = a.tensor(0), y = a.tensor(1);
+  GS_CHECK(x.dtype() == y.dtype(), "{} did not match {}", scalar_name(x.dtype()), scalar_name(y.dtype()));
+  GS_CHECK(a.f(2) >= 0, "rtol must be greater than or equal to zero, but got {}", a.f(2));
+  GS_CHECK(a.f(3) >= 0, "atol must be greater than or equal to zero, but got {}", a.f(3));
+  const Operand operands[] = {x, y, a.f(2), a.f(3)};
+  const Tensor close = map(op("isclose"), operands, is_floating(x.dtype()) ? x.dtype() : DType::Float64);
+  return a.flag(4) ? logical_or(close, logical_and(isnan(x), isnan(y))) : close;
+}
+
+bool all_true(const Tensor& t) { return item(all(t)).to_bool(); }
+
+bool equal(const Tensor& x, const Tensor& y) {
+  GS_CHECK(x.dtype() == y.dtype(), "Expected object of data type {} but got data type {} for argument #2 'other' in call to equal",
+           scalar_name(x.dtype()), scalar_name(y.dtype()));
+  return x.sizes() == y.sizes() && all_true(eq(x, y));
+}
+
+// ---- bool as a number ----
+
+/// PyTorch's square of bool is int64.
+Tensor square_of(const Tensor& x) { return x.dtype() == DType::Bool ? gradstep::pow(x, 2) : square(x); }
+const Op& complement(const Tensor& x) { return op(x.dtype() == DType::Bool ? "logical_not" : "bitwise_not"); }
 
 Tensor gelu(const Args& a) {
   const std::string approximate = a.str(1);
@@ -214,19 +243,19 @@ const FunctionRow kRows[] = {
        return self(a);
      }},
     {"round", "(Tensor input, *, int decimals=0, Tensor? out=None)", Fn | Method, "The nearest integer, halves to even.",
-     [](Args& a) { return wrap_out(a, 2, round_to(a.tensor(0), a.i(1))); }},
+     [](Args& a) { return wrap_out(a, 2, round_to(a.tensor(0), a.i(1), false)); }},
     {"round_", "(Tensor input, *, int decimals=0)", Fn | Method, "The in-place form.",
      [](Args& a) {
-       assign(a.tensor(0), round_to(a.tensor(0), a.i(1)));
+       round_to(a.tensor(0), a.i(1), true);
        return self(a);
      }},
     {"nan_to_num", "(Tensor input, float? nan=None, float? posinf=None, float? neginf=None, *, Tensor? out=None)",
      Fn | Method, "Replaces NaN and infinities by finite numbers.",
-     [](Args& a) { return wrap_out(a, 4, nan_to_num(a)); }},
+     [](Args& a) { return wrap_out(a, 4, nan_to_num(a, false)); }},
     {"nan_to_num_", "(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)", Fn | Method,
      "The in-place form.",
      [](Args& a) {
-       assign(a.tensor(0), nan_to_num(a));
+       nan_to_num(a, true);
        return self(a);
      }},
     {"logit", "(Tensor input, float? eps=None, *, Tensor? out=None)", Fn | Method, "log(input / (1 - input)).",
@@ -272,6 +301,27 @@ const FunctionRow kRows[] = {
        map_inplace(op("threshold"), {a.operand(0), a.scalar(1), a.scalar(2)});
        return self(a);
      }},
+    {"square", "(Tensor input, *, Tensor? out=None)", Fn | Method, "The square of each element.",
+     [](Args& a) { return wrap_out(a, 1, square_of(a.tensor(0))); }},
+    {"square_", "(Tensor input)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("square"), {a.operand(0)});
+       return self(a);
+     }},
+    {"bitwise_not", "(Tensor input, *, Tensor? out=None)", Fn | Method, "Every bit flipped; of bool, the opposite.",
+     [](Args& a) { return wrap_out(a, 1, map(complement(a.tensor(0)), {a.operand(0)})); }},
+    {"bitwise_not_", "(Tensor input)", Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(complement(a.tensor(0)), {a.operand(0)});
+       return self(a);
+     }},
+    {"isclose", "(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)", Fn | Method,
+     "True where |input - other| <= atol + rtol * |other|.", [](Args& a) { return wrap(isclose(a)); }},
+    {"allclose", "(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)", Fn | Method,
+     "True if |input - other| <= atol + rtol * |other| everywhere.",
+     [](Args& a) { return wrap(all_true(isclose(a))); }},
+    {"equal", "(Tensor input, Tensor other)", Fn | Method, "True if shapes and all elements are equal.",
+     [](Args& a) { return wrap(equal(a.tensor(0), a.tensor(1))); }},
     {"where", "(Tensor condition, Operand input, Operand other, *, Tensor? out=None)", Fn,
      "input where condition is true, else other.", [](Args& a) { return wrap_out(a, 3, where_values(a)); }},
     {"where", "(Tensor input, Tensor condition, Operand other)", Method, "self where condition is true, else other.",

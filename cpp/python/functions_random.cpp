@@ -192,9 +192,12 @@ const FunctionRow kRows[] = {
 
 using Dropout = Tensor (*)(const Tensor&, double, bool, bool, Generator&);
 
+// torch.nn.functional raises a ValueError, torch.dropout(x, p, train=..) a RuntimeError.
 template <Dropout drop>
 PyObject* drop_row(Args& a) {
-  return wrap(drop(a.tensor(0), a.f(1), a.flag(2), a.flag(3), default_generator()));
+  const double p = a.f(1);
+  GS_CHECK_VALUE(p >= 0 && p <= 1, "dropout probability has to be between 0 and 1, but got {}", p);
+  return wrap(drop(a.tensor(0), p, a.flag(2), a.flag(3), default_generator()));
 }
 template <Dropout drop>
 PyObject* drop_inplace_row(Args& a) {

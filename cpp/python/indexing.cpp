@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys of x[key]: ints, slices, None, Ellipsis, bools, tensors, numpy arrays, lists, and tuples of them. They
-// become IndexItems (ops/index.h); a plain int or slice goes to its view at once.
+// Keys of x[key]: ints, slices, None, Ellipsis, bools, tensors, numpy arrays, lists, and tuples of
+// them. They become IndexItems (ops/index.h); a plain int or slice goes to its view at once.
 #include "python/indexing.h"
 
 #include <array>
@@ -24,11 +24,14 @@ class Items {
       inline_[n_++] = std::move(item);
       return;
     }
-    if (many_.empty()) many_.assign(std::make_move_iterator(inline_.begin()), std::make_move_iterator(inline_.end()));
+    if (many_.empty())
+      many_.assign(std::make_move_iterator(inline_.begin()),
+                   std::make_move_iterator(inline_.end()));
     many_.push_back(std::move(item));
   }
   std::span<const IndexItem> view() const {
-    return many_.empty() ? std::span<const IndexItem>(inline_.data(), n_) : std::span<const IndexItem>(many_);
+    return many_.empty() ? std::span<const IndexItem>(inline_.data(), n_)
+                         : std::span<const IndexItem>(many_);
   }
 
  private:
@@ -58,7 +61,8 @@ SliceBounds unpack_slice(PyObject* o) {
 
 [[noreturn]] void fail_key(PyObject* o) {
   fail(ErrorKind::Index,
-       "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {})",
+       "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+       "indices (got {})",
        Py_TYPE(o)->tp_name);
 }
 
@@ -75,8 +79,8 @@ IndexItem tensor_item(const Tensor& t) {
   if (t.ndim() == 0 && is_integral(t.dtype()) && t.dtype() != DType::UInt8) {
     return IndexItem::integer(item(t).to_int());
   }
-  GS_CHECK_INDEX(t.dtype() == DType::Int64 || t.dtype() == DType::Int32 || t.dtype() == DType::Bool ||
-                     t.dtype() == DType::UInt8,
+  GS_CHECK_INDEX(t.dtype() == DType::Int64 || t.dtype() == DType::Int32 ||
+                     t.dtype() == DType::Bool || t.dtype() == DType::UInt8,
                  "tensors used as indices must be long, int, byte or bool tensors");
   return IndexItem::advanced(t);
 }
@@ -91,7 +95,8 @@ IndexItem make_item(PyObject* o) {
   if (o == Py_Ellipsis) return IndexItem::ellipsis();
   if (PyBool_Check(o)) return IndexItem::boolean(o == Py_True);
   if (is_tensor(o)) return tensor_item(unwrap(o));
-  if (PyObject_HasAttrString(o, "__array__") && !PyIndex_Check(o)) return tensor_item(tensor_from_object(o, {}));
+  if (PyObject_HasAttrString(o, "__array__") && !PyIndex_Check(o))
+    return tensor_item(tensor_from_object(o, {}));
   if (PyArray_like(o)) return tensor_item(tensor_from_object(o, {}));
   if (PySequence_Check(o)) return tensor_item(sequence_index(o));
   if (PyIndex_Check(o)) return IndexItem::integer(as_int(o));
@@ -109,7 +114,8 @@ bool is_tuple_like(PyObject* o) {
   if (n >= 32) return false;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* x = PyList_GET_ITEM(o, i);
-    if (x == Py_None || x == Py_Ellipsis || PySlice_Check(x) || is_tensor(x) || PySequence_Check(x)) return true;
+    if (x == Py_None || x == Py_Ellipsis || PySlice_Check(x) || is_tensor(x) || PySequence_Check(x))
+      return true;
   }
   return false;
 }
@@ -123,7 +129,8 @@ void unpack_key(PyObject* key, Items& items) {
 
 [[noreturn, gnu::noinline]] void fail_scalar_index() {
   fail(ErrorKind::Index,
-       "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+       "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
+       "C++ to convert a "
        "0-dim tensor to a number");
 }
 
@@ -152,7 +159,8 @@ void setitem(const Tensor& self, PyObject* key, PyObject* value) {
   }
   const std::optional<Scalar> scalar = number(value);
   if (!scalar) {
-    fail(ErrorKind::Type, "can't assign a {} to a torch.{}Tensor", Py_TYPE(value)->tp_name, scalar_name(self.dtype()));
+    fail(ErrorKind::Type, "can't assign a {} to a torch.{}Tensor", Py_TYPE(value)->tp_name,
+         scalar_name(self.dtype()));
   }
   unpack_key(key, items);
   assign_index(self, items.view(), *scalar);

@@ -16,17 +16,17 @@ namespace py = pybind11;
 namespace gradstep::python {
 
 void init_functions(PyObject* module);
-void add_methods(PyObject* module) __attribute__((weak));
-void add_optim(PyObject* module) __attribute__((weak));
-void add_map_functions() __attribute__((weak));
-void add_pointwise_functions() __attribute__((weak));
-void add_core_functions() __attribute__((weak));
-void add_reduce_functions() __attribute__((weak));
-void add_nn_norm_loss_functions() __attribute__((weak));
-void add_index_functions() __attribute__((weak));
-void add_random_functions() __attribute__((weak));
-void add_conv_pool_functions() __attribute__((weak));
-void add_linalg_more_functions() __attribute__((weak));
+void add_methods(PyObject* module);
+void add_optim(PyObject* module);
+void add_map_functions();
+void add_pointwise_functions();
+void add_core_functions();
+void add_reduce_functions();
+void add_nn_norm_loss_functions();
+void add_index_functions();
+void add_random_functions();
+void add_conv_pool_functions();
+void add_linalg_more_functions();
 
 namespace {
 
@@ -82,16 +82,16 @@ PYBIND11_MODULE(_C, m) {
   add_methods(m.ptr());
   add_interop(m.ptr());
   add_autograd(m.ptr());
-  if (add_map_functions) add_map_functions();
-  if (add_pointwise_functions) add_pointwise_functions();
-  if (add_core_functions) add_core_functions();
-  if (add_reduce_functions) add_reduce_functions();
-  if (add_nn_norm_loss_functions) add_nn_norm_loss_functions();
-  if (add_index_functions) add_index_functions();
-  if (add_random_functions) add_random_functions();
-  if (add_conv_pool_functions) add_conv_pool_functions();
-  if (add_linalg_more_functions) add_linalg_more_functions();
-  if (add_optim) add_optim(m.ptr());
+  add_map_functions();
+  add_pointwise_functions();
+  add_core_functions();
+  add_reduce_functions();
+  add_nn_norm_loss_functions();
+  add_index_functions();
+  add_random_functions();
+  add_conv_pool_functions();
+  add_linalg_more_functions();
+  add_optim(m.ptr());
   add_settings(m);
 }
 

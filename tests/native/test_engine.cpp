@@ -42,7 +42,7 @@ Tensor leaf(const Tensor& t) {
   return t;
 }
 void backward(const Tensor& root, bool retain_graph = false, bool create_graph = false) {
-  backward({&root, 1}, {}, retain_graph, create_graph);
+  gradstep::backward({&root, 1}, {}, retain_graph, create_graph);
 }
 double item(const Tensor& t) {
   return t.dtype() == DType::Float64 ? *t.data<double>() : static_cast<double>(*t.data<float>());

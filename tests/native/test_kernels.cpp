@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compares the matrix product and the convolution with plain loops in double on small random shapes, with every
-// implementation that the build has. Prints what differs and exits with 1; takes a few seconds.
-// GRADSTEP_ISA=v2 or v3 checks the copies for older machines.
+// Compares the matrix product and the convolution with plain loops in double on small random
+// shapes, with every implementation that the build has. Prints what differs and exits with 1; takes
+// a few seconds. GRADSTEP_ISA=v2 or v3 checks the copies for older machines.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -25,7 +25,9 @@ std::mt19937 rng(1);
 int failures = 0;
 int checks = 0;
 
-int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); }
+int64_t between(int64_t low, int64_t high) {
+  return std::uniform_int_distribution<int64_t>(low, high)(rng);
+}
 
 template <class T>
 std::vector<T> random_values(int64_t n) {
@@ -42,8 +44,8 @@ std::vector<double> doubles(const std::vector<T>& v) {
 
 /// Absolute and relative difference up to `tolerance` times the type's precision; NaN equals NaN.
 template <class T>
-void check_close(const std::string& what, const std::vector<T>& got, const std::vector<double>& want,
-                 double tolerance) {
+void check_close(const std::string& what, const std::vector<T>& got,
+                 const std::vector<double>& want, double tolerance) {
   ++checks;
   const double limit = tolerance * std::numeric_limits<T>::epsilon();
   if (got.size() != want.size()) {
@@ -64,12 +66,15 @@ void check_close(const std::string& what, const std::vector<T>& got, const std::
 // ---- matrix product ----
 
 template <class T>
-void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T alpha, T beta, int64_t batch) {
+void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T alpha, T beta,
+                int64_t batch) {
   const int64_t lda = (trans_a ? m : k) + between(0, 3), ldb = (trans_b ? k : n) + between(0, 3);
   const int64_t ldc = n + between(0, 3);
-  const int64_t a_size = (trans_a ? k : m) * lda, b_size = (trans_b ? n : k) * ldb, c_size = m * ldc;
+  const int64_t a_size = (trans_a ? k : m) * lda, b_size = (trans_b ? n : k) * ldb,
+                c_size = m * ldc;
   const bool shared = batch > 1 && between(0, 1);
-  const std::vector<T> a = random_values<T>(a_size * batch), b = random_values<T>(b_size * (shared ? 1 : batch));
+  const std::vector<T> a = random_values<T>(a_size * batch),
+                       b = random_values<T>(b_size * (shared ? 1 : batch));
   std::vector<T> c = random_values<T>(c_size * batch);
   std::vector<double> want = doubles(c);
   if (beta == T(0)) std::fill(c.begin(), c.end(), std::numeric_limits<T>::quiet_NaN());
@@ -92,16 +97,18 @@ void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T a
       }
     }
   }
-  gemm_batched<T>(batch, trans_a, trans_b, m, n, k, alpha, a.data(), lda, a_size, b.data(), ldb, shared ? 0 : b_size,
-                  beta, c.data(), ldc, c_size);
-  const std::string what = std::string("gemm ") + gemm_backend_name() + (sizeof(T) == 4 ? " f32 " : " f64 ") +
-                           std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) +
-                           (trans_a ? " ta" : "") + (trans_b ? " tb" : "") + " batch " + std::to_string(batch);
+  gemm_batched<T>(batch, trans_a, trans_b, m, n, k, alpha, a.data(), lda, a_size, b.data(), ldb,
+                  shared ? 0 : b_size, beta, c.data(), ldc, c_size);
+  const std::string what = std::string("gemm ") + gemm_backend_name() +
+                           (sizeof(T) == 4 ? " f32 " : " f64 ") + std::to_string(m) + "x" +
+                           std::to_string(n) + "x" + std::to_string(k) + (trans_a ? " ta" : "") +
+                           (trans_b ? " tb" : "") + " batch " + std::to_string(batch);
   const double tolerance = double(k) + 16;
   check_close(what, c, want, tolerance);
   for (int64_t q = 0; q < batch; ++q) {
     gemm_plain<T, T>(trans_a, trans_b, m, n, k, alpha, a.data() + q * a_size, lda,
-                     b.data() + (shared ? 0 : q) * b_size, ldb, beta, plain.data() + q * c_size, ldc);
+                     b.data() + (shared ? 0 : q) * b_size, ldb, beta, plain.data() + q * c_size,
+                     ldc);
   }
   check_close(what + " plain", plain, want, 2 * tolerance);
 }
@@ -110,7 +117,8 @@ template <class T>
 void check_gemms() {
   for (const int64_t side : {0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 32, 33, 47, 64, 65}) {
     for (int trans = 0; trans < 4; ++trans) {
-      const int64_t n = between(0, 2) ? between(1, 70) : side, k = between(0, 2) ? between(1, 70) : side;
+      const int64_t n = between(0, 2) ? between(1, 70) : side,
+                    k = between(0, 2) ? between(1, 70) : side;
       check_gemm<T>(side, n, k, trans & 1, trans & 2, T(1), T(0), 1);
       check_gemm<T>(n, side, k, trans & 1, trans & 2, T(0.5), T(2), 1);
       check_gemm<T>(n, k, side, trans & 1, trans & 2, T(1), T(1), between(1, 5));
@@ -119,7 +127,8 @@ void check_gemms() {
   for (int trans = 0; trans < 4; ++trans) {
     check_gemm<T>(1, 300, 200, trans & 1, trans & 2, T(1), T(0), 1);
     check_gemm<T>(300, 1, 600, trans & 1, trans & 2, T(1), T(1), 1);
-    check_gemm<T>(200, 170, 600, trans & 1, trans & 2, T(1), T(0), 1);   // several blocks of k, tiles
+    check_gemm<T>(200, 170, 600, trans & 1, trans & 2, T(1), T(0),
+                  1);  // several blocks of k, tiles
     check_gemm<T>(13, 1100, 300, trans & 1, trans & 2, T(2), T(0.5), 2);
     check_gemm<T>(130, 40, 257, trans & 1, trans & 2, T(1), T(0), 9);
   }
@@ -158,7 +167,8 @@ void naive_conv(const ConvShape& s, Visit&& visit) {
             int64_t rest_out = q, rest_tap = t, at = 0, scale = 1;
             bool inside = true;
             for (int d = s.nd - 1; d >= 0; --d) {
-              const int64_t x = rest_out % s.out[d] * s.stride[d] - s.pad[d] + rest_tap % s.kernel[d] * s.dilation[d];
+              const int64_t x = rest_out % s.out[d] * s.stride[d] - s.pad[d] +
+                                rest_tap % s.kernel[d] * s.dilation[d];
               rest_out /= s.out[d];
               rest_tap /= s.kernel[d];
               inside = inside && x >= 0 && x < s.in[d];
@@ -166,7 +176,8 @@ void naive_conv(const ConvShape& s, Visit&& visit) {
               scale *= s.in[d];
             }
             if (!inside) continue;
-            visit(((n * s.c_in) + o / c_out * c_in + i) * in + at, (o * c_in + i) * taps + t, (n * s.c_out + o) * out + q);
+            visit(((n * s.c_in) + o / c_out * c_in + i) * in + at, (o * c_in + i) * taps + t,
+                  (n * s.c_out + o) * out + q);
           }
         }
       }
@@ -177,7 +188,8 @@ void naive_conv(const ConvShape& s, Visit&& visit) {
 template <class T>
 void check_conv(const ConvShape& s) {
   const int64_t in = volume(s.in, s.nd), out = volume(s.out, s.nd), taps = volume(s.kernel, s.nd);
-  const std::vector<T> x = random_values<T>(s.batch * s.c_in * in), bias = random_values<T>(s.c_out),
+  const std::vector<T> x = random_values<T>(s.batch * s.c_in * in),
+                       bias = random_values<T>(s.c_out),
                        w = random_values<T>(s.c_out * (s.c_in / s.groups) * taps),
                        dy = random_values<T>(s.batch * s.c_out * out);
   std::vector<T> y(dy.size()), dx(x.size()), dw(w.size()), db(s.c_out);
@@ -192,11 +204,13 @@ void check_conv(const ConvShape& s) {
     db0[i / out % s.c_out] += dy[i];
   }
   std::string what = std::string("conv") + std::to_string(s.nd) + "d " + conv_backend_name() +
-                     (sizeof(T) == 4 ? " f32" : " f64") + " batch " + std::to_string(s.batch) + " " +
-                     std::to_string(s.c_in) + "-" + std::to_string(s.c_out) + " groups " + std::to_string(s.groups);
+                     (sizeof(T) == 4 ? " f32" : " f64") + " batch " + std::to_string(s.batch) +
+                     " " + std::to_string(s.c_in) + "-" + std::to_string(s.c_out) + " groups " +
+                     std::to_string(s.groups);
   for (int d = 0; d < s.nd; ++d) {
-    what += " | " + std::to_string(s.in[d]) + " k" + std::to_string(s.kernel[d]) + " s" + std::to_string(s.stride[d]) +
-            " p" + std::to_string(s.pad[d]) + " d" + std::to_string(s.dilation[d]);
+    what += " | " + std::to_string(s.in[d]) + " k" + std::to_string(s.kernel[d]) + " s" +
+            std::to_string(s.stride[d]) + " p" + std::to_string(s.pad[d]) + " d" +
+            std::to_string(s.dilation[d]);
   }
   const double tolerance = 400;
   conv_forward<T>(s, x.data(), w.data(), nullptr, y.data());
@@ -235,7 +249,8 @@ ConvShape random_conv(int nd) {
   return s;
 }
 
-ConvShape square_conv(int64_t batch, int64_t c_in, int64_t c_out, int64_t side, int64_t kernel, int64_t pad) {
+ConvShape square_conv(int64_t batch, int64_t c_in, int64_t c_out, int64_t side, int64_t kernel,
+                      int64_t pad) {
   ConvShape s{};
   s.nd = 2;
   s.batch = batch;
@@ -256,7 +271,8 @@ ConvShape square_conv(int64_t batch, int64_t c_in, int64_t c_out, int64_t side, 
 void check_thread_independence() {
   const ConvShape s = square_conv(37, 8, 16, 20, 3, 1);
   const std::vector<float> a = random_values<float>(300 * 500), b = random_values<float>(500 * 290);
-  const std::vector<float> x = random_values<float>(37 * 8 * 400), w = random_values<float>(16 * 8 * 9);
+  const std::vector<float> x = random_values<float>(37 * 8 * 400),
+                           w = random_values<float>(16 * 8 * 9);
   const int before = num_threads();
   std::vector<float> results[2];
   for (const int threads : {1, 3}) {
@@ -272,7 +288,8 @@ void check_thread_independence() {
   set_num_threads(before);
   ++checks;
   if (std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)) != 0) {
-    std::printf("FAIL results depend on the number of threads (%s, %s)\n", gemm_backend_name(), conv_backend_name());
+    std::printf("FAIL results depend on the number of threads (%s, %s)\n", gemm_backend_name(),
+                conv_backend_name());
     ++failures;
   }
 }
@@ -304,7 +321,7 @@ int main() {
   set_conv_backend(ConvBackend::Auto);
   set_gemm_backend(GemmBackend::Auto);
   check_convs<double>();
-  std::printf("%d checks, %d failures; instruction set %d, gemm %s, conv %s\n", checks, failures, instruction_set(),
-              gemm_backend_name(), conv_backend_name());
+  std::printf("%d checks, %d failures; instruction set %d, gemm %s, conv %s\n", checks, failures,
+              instruction_set(), gemm_backend_name(), conv_backend_name());
   return failures == 0 ? 0 : 1;
 }

@@ -71,31 +71,34 @@ def _rows(x: Any, i: int) -> list[Any]:
 
 
 class set_detect_anomaly:
-    """Accepted as in PyTorch: with it on, backward checks every gradient for NaN."""
+    """With it on, backward raises where a function returns a NaN gradient, and names that function.
+
+    Takes effect at once; as a context manager it restores what was set before at the end.
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before = _anomaly[0]
-        _anomaly[0] = mode
+        self._before = (_C.is_anomaly_enabled(), _C.is_anomaly_check_nan_enabled())
+        _C._set_anomaly(mode, check_nan)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exc: Any) -> None:
-        _anomaly[0] = self._before
+        _C._set_anomaly(*self._before)
 
 
-class detect_anomaly(set_detect_anomaly):
-    """The context manager form of `set_detect_anomaly(True)`."""
+class detect_anomaly:
+    """Anomaly detection inside a `with` block; see `set_detect_anomaly`."""
 
     def __init__(self, check_nan: bool = True) -> None:
-        super().__init__(True, check_nan)
+        self._check_nan = check_nan
 
+    def __enter__(self) -> None:
+        self._before = (_C.is_anomaly_enabled(), _C.is_anomaly_check_nan_enabled())
+        _C._set_anomaly(True, self._check_nan)
 
-_anomaly = [False]
-
-
-def is_anomaly_enabled() -> bool:
-    return _anomaly[0]
+    def __exit__(self, *exc: Any) -> None:
+        _C._set_anomaly(*self._before)
 
 
 def __getattr__(name: str) -> Any:

@@ -45,9 +45,11 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors for backward; they come back from `saved_tensors`."""
-        for t in tensors:
+        for i, t in enumerate(tensors):
             if t is not None and not isinstance(t, _C.Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}"
+                )
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
@@ -71,12 +73,7 @@ class FunctionCtx:
             raise RuntimeError(_SECOND_TIME)
         for t, version in zip(self._saved, self._versions, strict=True):
             if t is not None and t._version != version:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"[{t.type()} {list(t.shape)}] is at version {t._version}; expected version {version} instead. "
-                    "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-                    "torch.autograd.set_detect_anomaly(True)."
-                )
+                raise RuntimeError(_written(t, version))
         if self._node is None or not _C.is_grad_enabled():
             return self._saved
         # A kept output has no history, which would be a cycle; a double backward gets it back.
@@ -122,14 +119,14 @@ class FunctionCtx:
             g = result[position]
             if g is not None:
                 if not isinstance(g, _C.Tensor):
-                    raise TypeError(f"expected Variable or None (got {type(g).__name__})")
+                    raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
                 if g.shape != shape:
                     if not _expandable(shape, g.shape):
                         raise RuntimeError(
                             f"Function {name}Backward returned an invalid gradient at index {position} - got {list(g.shape)} "
                             f"but expected shape compatible with {list(shape)}"
                         )
-                    g = g.sum_to_size(shape)
+                    g = _sum_to(g, shape)
                 if g.dtype != dtype:
                     g = g.to(dtype)
             out.append(g)
@@ -139,6 +136,32 @@ class FunctionCtx:
         self._saved = ()
         self._versions = ()
         self._released = True
+
+
+def _written(t: Any, expected: int) -> str:
+    """The error of a kept tensor that was written since."""
+    made = ""
+    if t.grad_fn is not None:
+        name = t.grad_fn.name().partition("Backward")[0]
+        made = f", which is output {t.output_nr} of {name},"
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{t.type()} {list(t.shape)}]{made} is at version {t._version}; expected version {expected} instead. Hint: "
+        + (
+            "the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+            "question was changed in there or anywhere later. Good luck!"
+            if _C.is_anomaly_enabled()
+            else "enable anomaly detection to find the operation that failed to compute its gradient, with "
+            "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        )
+    )
+
+
+def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of a tensor that was broadcast from `shape`."""
+    added = g.dim() - len(shape)
+    dims = [d for d in range(g.dim()) if d < added or (shape[d - added] == 1 and g.shape[d] != 1)]
+    return g.sum(dims, keepdim=True).reshape(shape)
 
 
 def _expandable(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -192,6 +215,8 @@ class Function:
         fixed = {id(t) for t in ctx._non_differentiable}
         for t in ctx._dirty:
             if recording:
+                if t.is_leaf and t.requires_grad:
+                    raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
                 _C._check_inplace(t)
             _C._bump_version(t)
         if recording:

@@ -32,16 +32,22 @@ class _Mode:
             @functools.wraps(func)
             def generator(*args: Any, **kwargs: Any) -> Any:
                 inner = func(*args, **kwargs)
-                value = None
+                resume, value = inner.send, None
                 try:
                     while True:
                         with self.clone():
-                            item = inner.send(value)
-                        value = yield item
+                            item = resume(value)
+                        try:
+                            resume, value = inner.send, (yield item)
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # thrown in by the caller
+                            resume, value = inner.throw, error
                 except StopIteration as stop:
                     return stop.value
                 finally:
-                    inner.close()
+                    with self.clone():
+                        inner.close()
 
             return generator  # type: ignore[return-value]
 

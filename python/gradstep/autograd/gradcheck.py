@@ -87,7 +87,7 @@ def gradcheck(
     checked = [x for x in inputs if isinstance(x, _C.Tensor) and x.requires_grad]
     if not checked:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True."
         )
     try:
         outputs = [o for o in _outputs(func, inputs) if o.requires_grad]

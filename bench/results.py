@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the benchmarks and writes RESULTS.md: every table with the command that made it.
+
+    python bench/results.py [--quick] [--only train]
+
+The machine should be idle: each table says which load it saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+COMMANDS = (
+    ["overhead.py"],
+    ["train.py"],
+    ["train.py", "--threads", "2"],
+    ["train.py", "--fused"],
+    ["optim.py"],
+    ["optim.py", "--fused", "--only", "ResNet-50"],
+    ["ops.py"],
+    ["ops.py", "--threads", "2"],
+    ["import_time.py"],
+    ["callgrind_budget.py"],
+)
+HEAD = """# Results
+
+Written by `python bench/results.py`. Each table is one run of one script that measured both sides in turns; the last
+column is PyTorch's median time over gradstep's (above 1: gradstep is faster) with the quartiles of the rounds. Ratios
+travel between machines, absolute times do not.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds: to see that everything runs"
+    )
+    parser.add_argument("--only", default="", help="commands that contain this text")
+    parser.add_argument("--output", type=pathlib.Path, default=HERE / "RESULTS.md")
+    options = parser.parse_args()
+    parts = [HEAD]
+    for command in COMMANDS:
+        shown = " ".join(["python", f"bench/{command[0]}", *command[1:]])
+        if options.only not in shown:
+            continue
+        print(shown, file=sys.stderr, flush=True)
+        quick = (
+            ["--rounds", "3"]
+            if options.quick and command[0] not in ("import_time.py", "callgrind_budget.py")
+            else []
+        )
+        run = [sys.executable, str(HERE / command[0]), *command[1:], "--markdown", *quick]
+        done = subprocess.run(run, capture_output=True, text=True)
+        text = done.stdout.strip() or "no output"
+        if done.returncode != 0:
+            text += f"\n\nExit status {done.returncode}: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}"
+        parts.append(f"## `{shown}`\n\n{text}\n")
+    options.output.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Anomaly detection: with it on, the engine looks for NaN in every gradient that a node returns and names
+// the node. The switch is for the whole process, as in PyTorch. May include core.
+#pragma once
+#include "core/tensor.h"
+
+namespace gradstep {
+
+struct Anomaly {
+  bool on = false;
+  bool check_nan = true;
+  /// Filled in by the layer above, like EngineOps.
+  bool (*has_nan)(const Tensor& t) = nullptr;
+};
+inline Anomaly g_anomaly;
+
+}  // namespace gradstep

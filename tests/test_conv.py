@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution against PyTorch: values, two orders of derivatives, every geometry, dtypes, errors."""
+
+import gradstep as gs
+import numpy as np
+import pytest
+import torch
+from against_torch import check, numbers, same_error
+
+F64 = np.float64
+
+
+def conv(lib, nd, *args, **kwargs):
+    return getattr(lib.nn.functional, f"conv{nd}d")(*args, **kwargs)
+
+
+def conv_transpose(lib, nd, *args, **kwargs):
+    return getattr(lib.nn.functional, f"conv_transpose{nd}d")(*args, **kwargs)
+
+
+def operands(nd, groups, bias, transposed=False, kernel=None, unbatched=False, dtype=F64):
+    c_in, c_out = 2 * groups, 3 * groups
+    window = (3, 2, 2)[:nd] if kernel is None else kernel
+    image = (7, 6, 5)[:nd]
+    x = numbers(*(() if unbatched else (2,)), c_in, *image, seed=1, dtype=dtype)
+    weight = (c_in, c_out // groups) if transposed else (c_out, c_in // groups)
+    arrays = [x, numbers(*weight, *window, seed=2, dtype=dtype)]
+    return [*arrays, numbers(c_out, seed=3, dtype=dtype)] if bias else arrays
+
+
+GEOMETRY = {
+    "plain": (1, 0, 1),
+    "padded": (1, 1, 1),
+    "strided": (2, 1, 1),
+    "dilated": (1, 1, 2),
+    "all": (3, 2, 2),
+}
+
+
+def tolerance(dtype):
+    return {"rtol": 1e-9, "atol": 1e-9} if dtype is F64 else {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, F64], ids=["float32", "float64"])
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("geometry", GEOMETRY)
+@pytest.mark.parametrize("nd", [1, 2, 3])
+def test_convolution_has_torchs_values_and_derivatives(nd, geometry, groups, bias, dtype):
+    stride, padding, dilation = GEOMETRY[geometry]
+    check(
+        lambda lib, x, w, b=None: conv(lib, nd, x, w, b, stride, padding, dilation, groups),
+        *operands(nd, groups, bias, dtype=dtype),
+        **tolerance(dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, F64], ids=["float32", "float64"])
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("geometry", GEOMETRY)
+@pytest.mark.parametrize("nd", [1, 2, 3])
+def test_transposed_convolution_has_torchs_values_and_derivatives(nd, geometry, groups, bias, dtype):
+    stride, padding, dilation = GEOMETRY[geometry]
+    extra = stride - 1
+    check(
+        lambda lib, x, w, b=None: conv_transpose(lib, nd, x, w, b, stride, padding, extra, groups, dilation),
+        *operands(nd, groups, bias, transposed=True, dtype=dtype),
+        **tolerance(dtype),
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_output_padding_of_a_whole_stride_equals_torchs(padding):
+    check(
+        lambda lib, x, w, b: conv_transpose(lib, 2, x, w, b, (1, 2), padding, (1, 1), 1, (2, 1)),
+        *operands(2, 1, True, transposed=True),
+        rtol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("nd", [1, 2, 3])
+def test_padding_same_keeps_the_size_as_in_torch(nd, kernel, dilation):
+    check(
+        lambda lib, x, w, b: conv(lib, nd, x, w, b, padding="same", dilation=dilation),
+        *operands(nd, 1, True, kernel=(kernel, 2, 3)[:nd]),
+        rtol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("nd", [1, 2, 3])
+def test_an_unbatched_input_gives_an_unbatched_output(nd):
+    check(lambda lib, x, w, b: conv(lib, nd, x, w, b, padding="valid"), *operands(nd, 1, True, unbatched=True))
+    check(
+        lambda lib, x, w: conv_transpose(lib, nd, x, w), *operands(nd, 1, False, transposed=True, unbatched=True)
+    )
+
+
+def test_operands_may_be_views():
+    check(
+        lambda lib, x, w, b: conv(lib, 2, x.transpose(2, 3), w.permute(0, 1, 3, 2), b[::2]),
+        numbers(2, 3, 5, 6, dtype=F64),
+        numbers(4, 3, 3, 2, dtype=F64),
+        numbers(8, dtype=F64),
+    )
+    check(lambda lib, x, w: conv(lib, 1, x.expand(2, 3, 6), w), numbers(1, 3, 6), numbers(4, 3, 2))
+
+
+def test_convolution_by_its_general_name_equals_torchs():
+    arrays = operands(2, 1, True)
+    check(lambda lib, x, w, b: lib.convolution(x, w, b, [1, 1], [1, 1], [1, 1], False, [0, 0], 1), *arrays)
+    arrays = operands(2, 1, True, transposed=True)
+    check(lambda lib, x, w, b: lib.convolution(x, w, b, [2, 1], [1, 0], [1, 1], True, [1, 0], 1), *arrays)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
+def test_only_the_wanted_gradients_are_made(wanted):
+    grads = []
+    for lib in (gs, torch):
+        xs = [lib.tensor(a.tolist()) for a in operands(2, 1, True)]
+        for k in wanted:
+            xs[k].requires_grad_()
+        conv(lib, 2, *xs).square().sum().backward()
+        grads.append([None if x.grad is None else x.grad.numpy() for x in xs])
+    for k, (a, b) in enumerate(zip(*grads)):
+        assert (a is None) == (b is None) == (k not in wanted)
+        if a is not None:
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_computed_in_float(dtype):
+    results = []
+    for lib in (gs, torch):
+        xs = [lib.tensor(a.tolist()).to(getattr(lib, dtype)).requires_grad_() for a in operands(2, 1, True)]
+        y = conv(lib, 2, *xs, padding=1)
+        y.sum().backward()
+        results.append([t.detach().float().numpy() for t in (y, *(x.grad for x in xs))])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2 if dtype == "float16" else 2e-1)
+
+
+@pytest.mark.parametrize("x", [(0, 3, 8, 8), (2, 3, 8, 8)])
+def test_an_empty_batch_gives_an_empty_result_and_zero_gradients(x):
+    check(lambda lib, x, w, b: conv(lib, 2, x, w, b), numbers(*x), numbers(4, 3, 3, 3), numbers(4), order=1, rtol=1e-3)
+
+
+FAULTS = {
+    "channels": ((1, 3, 8, 8), (4, 2, 3, 3), ()),
+    "rank of the input": ((3, 8), (4, 3, 3, 3), ()),
+    "rank of the input, too large": ((1, 1, 3, 8, 8), (4, 3, 3, 3), ()),
+    "rank of the weight": ((1, 3, 8, 8), (4, 3, 3), ()),
+    "stride 0": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 0)),
+    "negative stride": ((1, 3, 8, 8), (4, 3, 3, 3), (None, -1)),
+    "negative padding": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 1, -1)),
+    "dilation 0": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 1, 0, 0)),
+    "a kernel larger than the input": ((1, 3, 8, 8), (4, 3, 9, 9), ()),
+    "three strides": ((1, 3, 8, 8), (4, 3, 3, 3), (None, (1, 1, 1))),
+    "same with stride": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 2, "same")),
+    "another word": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 1, "foo")),
+    "no groups": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 1, 0, 1, 0)),
+    "groups and input": ((1, 3, 8, 8), (4, 3, 3, 3), (None, 1, 0, 1, 2)),
+    "groups and output": ((1, 4, 8, 8), (3, 2, 3, 3), (None, 1, 0, 1, 2)),
+    "no outputs": ((2, 3, 8, 8), (0, 3, 3, 3), ()),
+    "an empty image": ((2, 3, 8, 0), (4, 3, 3, 3), ()),
+}
+TRANSPOSED_FAULTS = {
+    "channels": ((1, 3, 8, 8), (4, 3, 3, 3), ()),
+    "output padding": ((1, 3, 8, 8), (3, 4, 3, 3), (None, 1, 0, 1)),
+    "output padding of a stride": ((1, 3, 8, 8), (3, 4, 3, 3), (None, 2, 0, 2)),
+    "negative output padding": ((1, 3, 8, 8), (3, 4, 3, 3), (None, 2, 0, -1)),
+    "nothing left": ((1, 3, 1, 1), (3, 4, 1, 1), (None, 1, 3)),
+    "groups": ((1, 3, 8, 8), (3, 4, 3, 3), (None, 1, 0, 0, 2)),
+    "rank": ((1, 3), (3, 4, 3, 3), ()),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_wrong_convolution_is_torchs_error(name):
+    x, w, args = FAULTS[name]
+    same_error(lambda lib: conv(lib, 2, lib.ones(x), lib.ones(w), *args))
+
+
+@pytest.mark.parametrize("name", TRANSPOSED_FAULTS)
+def test_wrong_transposed_convolution_is_torchs_error(name):
+    x, w, args = TRANSPOSED_FAULTS[name]
+    same_error(lambda lib: conv_transpose(lib, 2, lib.ones(x), lib.ones(w), *args))
+
+
+def test_a_bias_of_another_size_is_torchs_error():
+    same_error(lambda lib: conv(lib, 2, lib.ones(1, 3, 8, 8), lib.ones(4, 3, 3, 3), lib.ones(5)))
+    same_error(lambda lib: conv_transpose(lib, 2, lib.ones(1, 3, 8, 8), lib.ones(3, 4, 3, 3), lib.ones(3)))
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [("float32", "float64", "float32"), ("float16", "float32", "float32"), ("float32", "float32", "float64")],
+)
+def test_operands_of_different_dtypes_are_torchs_error(dtypes):
+    shapes = (1, 3, 8, 8), (4, 3, 3, 3), (4,)
+    same_error(lambda lib: conv(lib, 2, *(lib.ones(s, dtype=getattr(lib, d)) for s, d in zip(shapes, dtypes))))

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Type promotion, conversion and rounding against PyTorch, for all pairs of dtypes, Python numbers and 0-d tensors."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import gradstep as gs  # noqa: E402
+
+NAMES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
+FLOATS = [n for n in NAMES if "float" in n]
+NUMBERS = [True, 3, 2.5]
+
+
+def short(dtype):
+    return str(dtype).partition(".")[2]
+
+
+def operand(lib, kind, name):
+    """A dimensioned tensor, a 0-d tensor or a Python number."""
+    if kind == "number":
+        return name
+    return lib.ones(() if kind == "0-d" else (2,), dtype=getattr(lib, name))
+
+
+OPERANDS = [("tensor", n) for n in NAMES] + [("0-d", n) for n in NAMES] + [("number", v) for v in NUMBERS]
+
+
+def test_result_type_of_all_pairs_equals_pytorch():
+    wrong = []
+    for a, b in itertools.product(OPERANDS, OPERANDS):
+        theirs = short(torch.result_type(operand(torch, *a), operand(torch, *b)))
+        mine = short(gs.result_type(operand(gs, *a), operand(gs, *b)))
+        if mine != theirs:
+            wrong.append((a, b, mine, theirs))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["add", "mul", "true_divide", "pow", "maximum", "eq", "where"])
+def test_ops_promote_like_pytorch(name):
+    wrong = []
+    for a, b in itertools.product(OPERANDS, OPERANDS):
+        if a[0] == b[0] == "number" or (name in ("maximum", "where") and "number" in (a[0], b[0])):
+            continue
+        results = []
+        for lib in (torch, gs):
+            x, y = operand(lib, *a), operand(lib, *b)
+            try:
+                out = lib.where(lib.tensor([True, False]), x, y) if name == "where" else getattr(lib, name)(x, y)
+                results.append(short(out.dtype))
+            except (RuntimeError, TypeError, NotImplementedError):
+                results.append("error")
+        if results[0] != "error" and results[0] != results[1]:
+            wrong.append((a, b, *results))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("a", NAMES)
+@pytest.mark.parametrize("b", NAMES)
+def test_promote_types_and_can_cast(a, b):
+    assert short(gs.promote_types(getattr(gs, a), getattr(gs, b))) == short(torch.promote_types(getattr(torch, a), getattr(torch, b)))
+    assert gs.can_cast(getattr(gs, a), getattr(gs, b)) == torch.can_cast(getattr(torch, a), getattr(torch, b))
+
+
+def test_in_place_refuses_a_higher_category():
+    for lib in (gs, torch):
+        with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+            lib.ones(2, dtype=lib.int64).add_(1.5)
+        with pytest.raises(RuntimeError, match="can't be cast to the desired output type Bool"):
+            lib.ones(2, dtype=lib.bool).add_(2)
+        assert lib.ones(2, dtype=lib.float16).add_(lib.ones(2, dtype=lib.float64)).dtype is lib.float16
+
+
+VALUES = [0.0, -0.0, 0.4, 0.5, 0.6, 1.0, 1.5, 2.5, -0.5, -1.5, -2.7, 3.99, 100.25, 127.0, -128.0]
+
+
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("target", NAMES)
+def test_conversion_equals_pytorch(source, target):
+    values = VALUES if "float" in source else [int(abs(v)) for v in VALUES] if source == "uint8" else [int(v) for v in VALUES]
+    results = []
+    for lib in (gs, torch):
+        x = lib.tensor(values, dtype=getattr(lib, source)).abs() if target == "uint8" and source != "bool" else lib.tensor(values, dtype=getattr(lib, source))
+        y = x.to(getattr(lib, target))
+        assert short(y.dtype) == target
+        results.append(y.double().tolist())
+        assert x.to(getattr(lib, source)) is x
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_integers_wrap_when_narrowed():
+    values = [255, 256, -1, 300, -129, 2**31, -(2**40) + 7]
+    for name in ("uint8", "int8", "int16", "int32"):
+        assert gs.tensor(values).to(getattr(gs, name)).tolist() == torch.tensor(values).to(getattr(torch, name)).tolist()
+
+
+def special_bits():
+    """Patterns that rounding to a half type gets wrong: ties, overflow, denormals, infinities."""
+    rng = np.random.default_rng(0)
+    random = rng.integers(0, 2**32, 20000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    small = (rng.standard_normal(4000) * 2.0 ** rng.integers(-30, 20, 4000)).astype(np.float32)
+    ties = (np.arange(0, 4096, dtype=np.uint32) << 12).view(np.float32)
+    edges = np.array([0.0, -0.0, np.inf, -np.inf, 65504, 65519.996, 65520, 1e38, 3.4e38, 5.9e-8, 2.98e-8, 2.99e-8], np.float32)
+    x = np.concatenate([random, small, ties, edges])
+    return x[~np.isnan(x)]
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_rounding_to_half_types_is_exact(name):
+    x = special_bits()
+    mine = gs.from_numpy(x.copy()).to(getattr(gs, name)).float().numpy()
+    theirs = torch.from_numpy(x.copy()).to(getattr(torch, name)).float().numpy()
+    np.testing.assert_array_equal(mine.view(np.uint32), theirs.view(np.uint32))
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_nan_stays_nan(name):
+    x = gs.tensor([math.nan, 1.0]).to(getattr(gs, name))
+    assert x.isnan().tolist() == [True, False]
+    assert x.bool().tolist() == [True, True]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facts_about_a_dtype(name):
+    mine, theirs = getattr(gs, name), getattr(torch, name)
+    assert repr(mine) == repr(theirs)
+    assert mine.itemsize == theirs.itemsize
+    assert mine.is_floating_point == theirs.is_floating_point
+    assert mine.is_complex == theirs.is_complex
+    assert mine.is_signed == theirs.is_signed
+    x = gs.ones(2, dtype=mine)
+    y = torch.ones(2, dtype=theirs)
+    assert x.is_floating_point() == y.is_floating_point() and x.is_signed() == y.is_signed()
+    assert x.element_size() == y.element_size() and x.type() == y.type() and x.nbytes == y.nbytes
+
+
+def test_second_names_of_dtypes_are_the_same_object():
+    for a, b in (("float", "float32"), ("double", "float64"), ("half", "float16"), ("long", "int64"), ("int", "int32"), ("short", "int16")):
+        assert getattr(gs, a) is getattr(gs, b)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_finfo_equals_pytorch(name):
+    mine, theirs = gs.finfo(getattr(gs, name)), torch.finfo(getattr(torch, name))
+    for field in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype"):
+        assert getattr(mine, field) == getattr(theirs, field), field
+    assert repr(mine) == repr(theirs)
+
+
+@pytest.mark.parametrize("name", ["uint8", "int8", "int16", "int32", "int64"])
+def test_iinfo_equals_pytorch(name):
+    mine, theirs = gs.iinfo(getattr(gs, name)), torch.iinfo(getattr(torch, name))
+    for field in ("bits", "max", "min", "dtype"):
+        assert getattr(mine, field) == getattr(theirs, field), field
+    assert repr(mine) == repr(theirs)
+
+
+def test_finfo_of_an_integer_type_is_a_type_error():
+    for lib in (gs, torch):
+        with pytest.raises(TypeError, match="requires a floating point input type"):
+            lib.finfo(lib.int64)
+        with pytest.raises(TypeError, match="requires an integer input type"):
+            lib.iinfo(lib.float32)
+
+
+def test_default_dtype_is_what_floats_become():
+    assert gs.get_default_dtype() is gs.float32
+    try:
+        gs.set_default_dtype(gs.float64)
+        assert gs.tensor(1.5).dtype is gs.float64
+        assert gs.zeros(2).dtype is gs.float64
+        assert (gs.tensor([1, 2]) / 2).dtype is gs.float64
+        assert (gs.tensor([1, 2]) * 1.5).dtype is gs.float64
+    finally:
+        gs.set_default_dtype(gs.float32)
+
+
+def test_gradient_of_a_conversion_has_the_dtype_of_the_input():
+    x = gs.ones(3, dtype=gs.bfloat16, requires_grad=True)
+    (x.double() * 2).sum().backward()
+    assert x.grad.dtype is gs.bfloat16 and x.grad.tolist() == [2.0, 2.0, 2.0]
+    y = gs.ones(3, requires_grad=True)
+    (y * gs.ones(3, dtype=gs.float64)).sum().backward()
+    assert y.grad.dtype is gs.float32

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Infinities, NaN, signed zeros, denormals and the largest numbers through every elementwise op, against PyTorch."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import gradstep as gs  # noqa: E402
+
+from test_ops import resolve  # noqa: E402
+
+
+
+def special(dtype):
+    limits = np.finfo(dtype)
+    tiny, most = float(limits.tiny), float(limits.max)
+    values = [0.0, np.inf, np.nan, tiny, tiny / 8, float(limits.smallest_subnormal), most, most / 2, 1.0, 0.5, 2.0, 3.0, 1e-3, 20.0, 100.0, 1e4, 1e10]
+    return np.array([sign * v for v in values for sign in (1, -1)], dtype)
+
+
+# What a vector register does not hold: results below the smallest normal number may be 0.
+def same(mine, theirs, rtol, what, atol=0.0):
+    mine, theirs = np.asarray(mine), np.asarray(theirs)
+    assert mine.dtype == theirs.dtype and mine.shape == theirs.shape, what
+    if mine.dtype.kind != "f":
+        np.testing.assert_array_equal(mine, theirs, err_msg=what)
+        return
+    np.testing.assert_array_equal(np.isnan(mine), np.isnan(theirs), err_msg=what)
+    np.testing.assert_array_equal(np.isinf(mine), np.isinf(theirs), err_msg=what)
+    finite = np.isfinite(theirs)
+    np.testing.assert_allclose(mine[~np.isnan(mine)], theirs[~np.isnan(theirs)], rtol=rtol, atol=max(atol, float(np.finfo(mine.dtype).tiny)), err_msg=what)
+    zero = finite & (theirs == 0) & (mine == 0)
+    np.testing.assert_array_equal(np.signbit(mine[zero]), np.signbit(theirs[zero]), err_msg="sign of zero: " + what)
+
+
+UNARY = (
+    "abs neg sign sgn ceil floor trunc round frac square sqrt rsqrt reciprocal exp exp2 expm1 log log2 log10 log1p sin cos tan asin "
+    "acos atan sinh cosh tanh asinh acosh atanh deg2rad rad2deg sinc erf erfc erfinv lgamma digamma i0 sigmoid logit nan_to_num "
+    "isnan isinf isfinite isposinf isneginf signbit logical_not relu relu6 selu silu mish logsigmoid softsign tanhshrink "
+    "hardsigmoid hardswish gelu leaky_relu hardtanh hardshrink softshrink elu celu softplus"
+).split()
+# Arguments beyond which the relative error of the reference itself is not defined, or PyTorch's own answer depends
+# on whether it takes its vector or its scalar path.
+SKIP = {
+    "sin": lambda x: np.abs(x) > 1e5,
+    "cos": lambda x: np.abs(x) > 1e5,
+    "tan": lambda x: np.abs(x) > 1e5,
+    "sinc": lambda x: np.abs(x) > 1e4,
+    "lgamma": lambda x: x < 0,
+    "digamma": lambda x: x < 0,
+    "mish": lambda x: np.abs(x) > 1e9,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name, dtype):
+    x = special(dtype)
+    if name in SKIP:
+        x = x[~SKIP[name](x)]
+    rtol = 3e-6 if dtype == "float32" else 1e-11
+    for values in (x, np.concatenate([x, x])[::-1].copy(), x[:3].copy()):
+        mine = resolve(gs, name)(gs.from_numpy(values)).numpy()
+        theirs = resolve(torch, name)(torch.from_numpy(values)).numpy()
+        same(mine, theirs, rtol, f"{name}({values.tolist()})")
+
+
+@pytest.mark.parametrize("name", "abs neg sqrt exp log sin tanh sigmoid relu gelu silu softplus log1p expm1 erf rsqrt".split())
+def test_gradient_of_unary(name):
+    x = special("float64")
+    if name in SKIP:
+        x = x[~SKIP[name](x)]
+    results = []
+    for lib in (gs, torch):
+        t = lib.from_numpy(x.copy()).requires_grad_()
+        resolve(lib, name)(t).sum().backward()
+        results.append(t.grad.numpy())
+    same(*results, 1e-10, name, atol=1e-300)
+
+
+BINARY = (
+    "add sub mul div floor_divide remainder fmod pow maximum minimum fmax fmin clamp_min clamp_max heaviside atan2 hypot copysign "
+    "logaddexp xlogy eq ne lt le gt ge logical_and logical_or logical_xor isclose"
+).split()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(name, dtype):
+    values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, -2.5, 0.5, 3.0, 1e-3, 7.0], dtype)
+    pairs = np.array(list(itertools.product(values, values)), dtype)
+    a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
+    mine = getattr(gs, name)(gs.from_numpy(a), gs.from_numpy(b)).numpy()
+    theirs = getattr(torch, name)(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    same(mine, theirs, 3e-6 if dtype == "float32" else 1e-12, name)
+
+
+@pytest.mark.parametrize("name", ["add", "mul", "div", "floor_divide", "remainder", "fmod", "maximum", "bitwise_and", "eq"])
+def test_integer_edges(name):
+    edges = np.array([0, 1, -1, 2, -2, 7, -7, 2**31, -(2**31), 2**62, -(2**63), 2**63 - 1], np.int64)
+    pairs = np.array(list(itertools.product(edges, edges)), np.int64)
+    a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
+    if name in ("floor_divide", "remainder", "fmod"):
+        keep = (b != 0) & ~((a == -(2**63)) & (b == -1))
+        a, b = a[keep], b[keep]
+    mine = getattr(gs, name)(gs.from_numpy(a), gs.from_numpy(b)).numpy()
+    theirs = getattr(torch, name)(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+def test_integer_division_by_zero_raises(name):
+    for lib in (gs, torch):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            getattr(lib, name)(lib.tensor([1, 2]), lib.tensor([1, 0]))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "amax", "prod", "argmax", "argmin", "std", "logsumexp", "softmax", "sort", "cumsum", "median"])
+def test_reductions_with_nan_and_infinities(name):
+    values = np.array([[1.0, np.nan, 2.0, 3.0], [1.0, np.inf, 2.0, -1.0], [-np.inf, -np.inf, -np.inf, -np.inf], [np.inf, -np.inf, 0.0, 1.0]])
+    options = {"dim": 1}
+    results = []
+    for lib in (gs, torch):
+        out = getattr(lib, name)(lib.from_numpy(values), **options)
+        results.append([t.numpy() for t in (out if isinstance(out, tuple) else (out,))])
+    for mine, theirs in zip(*results):
+        same(mine, theirs, 1e-12, name)
