@@ -39,47 +39,10 @@ def _max_pool(
     return getattr(_C, name)(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum over windows of (N, C, L)."""
-    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum over windows of (N, C, H, W)."""
-    if stride is None:
-        stride = kernel_size
-    if return_indices:
-        return _C.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
-    return _C.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum over windows of (N, C, D, H, W)."""
-    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _full_size(n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
@@ -88,14 +51,8 @@ def _full_size(n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     return tuple(input.shape[i - n] if s is None else s for i, s in enumerate(size))
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean over `output_size` windows of (N, C, H, W); None keeps a size."""
-    return _C.adaptive_avg_pool2d(input, _full_size(2, input, output_size))
 
 
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean over `output_size` windows of (N, C, D, H, W); None keeps a size."""
-    return _C.adaptive_avg_pool3d(input, _full_size(3, input, output_size))
 
 
 def _adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -317,40 +274,10 @@ def fold(
 # ---- shuffling ----
 
 
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """(*, C r^2, H, W) to (*, C, H r, W r)."""
-    *lead, c, h, w = input.shape
-    r = upscale_factor
-    if c % (r * r):
-        raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
-            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
-        )
-    x = input.reshape(-1, c // (r * r), r, r, h, w).permute(0, 1, 4, 2, 5, 3)
-    return x.reshape(*lead, c // (r * r), h * r, w * r)
 
 
-def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """(*, C, H r, W r) to (*, C r^2, H, W)."""
-    *lead, c, h, w = input.shape
-    r = downscale_factor
-    if h % r or w % r:
-        raise RuntimeError(
-            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but "
-            f"input sizes are {h} and {w}, and downscale_factor is {r}"
-        )
-    x = input.reshape(-1, c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
-    return x.reshape(*lead, c * r * r, h // r, w // r)
 
 
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Reorder channels (g, C / g) as (C / g, g)."""
-    n, c, *rest = input.shape
-    if c % groups:
-        raise RuntimeError(
-            f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
-        )
-    return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(n, c, *rest)
 
 
 # ---- resampling ----
