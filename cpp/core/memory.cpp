@@ -298,7 +298,7 @@ ThreadCache* get_cache() {
   return this_cache = cache;
 }
 
-[[gnu::noinline]] void* allocate_small_slowly(size_t bytes) {
+[[gnu::noinline, maybe_unused]] void* allocate_small_slowly(size_t bytes) {
   const int k = small_class(bytes);
   const int64_t counted = static_cast<int64_t>(round_up(bytes, 64));
   Central& c = central();
@@ -321,13 +321,13 @@ ThreadCache* get_cache() {
 }
 
 /// The thread holds more than it should: half of the list goes to the others.
-[[gnu::noinline]] void hand_over(FreeList& list, int k) {
+[[gnu::noinline, maybe_unused]] void hand_over(FreeList& list, int k) {
   Central& c = central();
   const std::lock_guard lock(c.mutex);
   for (uint32_t i = kKeep[k] / 2; i > 0; --i) push(c.list[k], pop(list));
 }
 
-[[gnu::noinline]] void deallocate_small_slowly(void* p, size_t bytes) {
+[[gnu::noinline, maybe_unused]] void deallocate_small_slowly(void* p, size_t bytes) {
   Central& c = central();
   if (ThreadCache* cache = get_cache()) {  // a thread that has only freed so far
     push(cache->list[small_class(bytes)], p);
@@ -360,7 +360,7 @@ void* take_big_locked(Central& c, int wanted) {
   return p;
 }
 
-[[gnu::noinline]] void* allocate_big(size_t bytes) {
+[[gnu::noinline, maybe_unused]] void* allocate_big(size_t bytes) {
   if (bytes >= kBytesMax) out_of_memory(bytes);
   Central& c = central();
   void* p;
@@ -377,7 +377,7 @@ void* take_big_locked(Central& c, int wanted) {
   return p;
 }
 
-[[gnu::noinline]] void deallocate_big(void* p, size_t bytes) {
+[[gnu::noinline, maybe_unused]] void deallocate_big(void* p, size_t bytes) {
   Central& c = central();
   if (ThreadCache* cache = get_cache()) bump(cache->n_frees, 1);
   count(c, -static_cast<int64_t>(round_up(bytes, 64)));
@@ -397,6 +397,25 @@ void* take_big_locked(Central& c, int wanted) {
 
 // ---- interface ----
 
+#if defined(__SANITIZE_ADDRESS__)
+// One heap block for each request, so that the sanitizer sees every overrun.
+void* allocate(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  Central& c = central();
+  void* p = nullptr;
+  if (bytes > c.memory || posix_memalign(&p, kAlignment, bytes) != 0) out_of_memory(bytes);
+  if (ThreadCache* cache = get_cache()) bump(cache->n_allocations, 1);
+  count(c, static_cast<int64_t>(round_up(bytes, 64)));
+  return p;
+}
+
+void deallocate(void* p, size_t bytes) noexcept {
+  if (!p) return;
+  if (ThreadCache* cache = get_cache()) bump(cache->n_frees, 1);
+  count(central(), -static_cast<int64_t>(round_up(bytes, 64)));
+  std::free(p);
+}
+#else
 void* allocate(size_t bytes) {
   if (bytes - 1 >= kSmallMax) [[unlikely]]
     return bytes == 0 ? nullptr : allocate_big(bytes);
@@ -429,6 +448,7 @@ void deallocate(void* p, size_t bytes) noexcept {
   if (cache->pending.load(std::memory_order_relaxed) < -kFlushBytes) [[unlikely]]
     flush(*cache);
 }
+#endif
 
 void empty_cache() {
   Central& c = central();

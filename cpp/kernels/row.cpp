@@ -66,9 +66,20 @@ GS_FN C max_row(const C* x, int64_t n) {
   return m;
 }
 
+// One compiled copy of a body: parallel_for inlines several, in which multiplications and additions may be
+// contracted differently, so that the number of threads would change the last bit.
+template <class Body>
+[[gnu::noinline, gnu::noclone]] void run_body(const Body& body, int64_t begin, int64_t end) {
+  body(begin, end);
+}
+template <class Body>
+void parallel_ranges(int64_t n, int64_t grain, Body body) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) { run_body(body, begin, end); });
+}
+
 template <class F>
 void for_rows(int64_t rows, int64_t n, F f) {
-  parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
+  parallel_ranges(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f(r);
   });
 }
@@ -240,7 +251,7 @@ void cross_entropy(const Call& c) {
     const int64_t grain = std::max<int64_t>(1, kGrain / 4 / std::max<int64_t>(n, 1));
     const int64_t size = chunk_size(rows, grain), chunks = chunk_count(rows, grain);
     const Scratch<double> partial(2 * chunks);
-    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+    parallel_ranges(rows, grain, [&](int64_t begin, int64_t end) {
       double total = 0, total_weight = 0;
       for (int64_t r = begin; r < end; ++r) {
         const C* x = px + r * n;
@@ -305,17 +316,15 @@ template <class C, class F>
 void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
   const int64_t pieces = std::max<int64_t>(1, (rows + kPieceRows - 1) / kPieceRows);
   const Scratch<C> partial(pieces * 2 * n);
-  parallel_for(pieces, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t k = begin; k < end; ++k) {
-                   C* a = partial.data() + k * 2 * n;
-                   std::fill_n(a, 2 * n, C(0));
-                   for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r) {
-                     f(r, a, a + n);
-                   }
-                 }
-               });
-  parallel_for(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows));
+  parallel_ranges(pieces, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      C* a = partial.data() + k * 2 * n;
+      std::fill_n(a, 2 * n, C(0));
+      for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r) f(r, a, a + n);
+    }
+  });
+  parallel_ranges(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
       double a = 0, b = 0;
       for (int64_t k = 0; k < pieces; ++k) {

@@ -217,8 +217,6 @@ Tensor make_output(const Plan& plan, std::span<const Operand> operands) {
                                : empty(plan.sizes, plan.result, plan.device);
 }
 
-const Tensor kUndefined;
-
 // Note [Derivatives of map ops]
 // The gradient of operand k comes from one of three places, first match:
 //   pass[k] = +1 or -1        dx_k = +dy or -dy, no kernel (add, sub, neg)
