@@ -18,12 +18,17 @@ endforeach()
 
 # One copy of each maths library beside the package; the program's build tree gets the path to it.
 set(GRADSTEP_INSTALLED_LIBRARIES "")
+set(GRADSTEP_SYSTEM_LIBRARIES "")
 foreach(library gradstep::openblas gradstep::dnnl)
   if(TARGET ${library})
     get_target_property(path ${library} IMPORTED_LOCATION)
     get_filename_component(name "${path}" NAME)
     install(FILES "${path}" DESTINATION ${CMAKE_INSTALL_LIBDIR}/gradstep)
     list(APPEND GRADSTEP_INSTALLED_LIBRARIES ${name})
+    get_target_property(needs ${library} INTERFACE_LINK_LIBRARIES)
+    if(needs)
+      list(APPEND GRADSTEP_SYSTEM_LIBRARIES ${needs})
+    endif()
   endif()
 endforeach()
 

@@ -72,6 +72,7 @@ class Row:
     high: float = 3.0
     grad: bool = True  # derivatives of floating inputs are compared
     gradgrad: bool = True  # second derivatives too
+    gradcheck: bool = True  # False: not for finite differences (of symmetric matrices, say)
     values: bool = True  # False: only shape and dtype can be compared (random numbers, uninitialised memory)
     seeded: bool = False  # random, with PyTorch's numbers for the same seed
     strided: bool = True  # False: the result depends on the layout of the input
@@ -201,6 +202,9 @@ ELEMENTWISE = [
     unary("neg", aliases=("negative",)),
     unary("sign"),
     unary("sgn"),
+    unary("positive"),
+    *[predicate(n) for n in "isreal".split()],
+    *[unary(n) for n in "real conj".split()],
     unary("ceil"),
     unary("floor"),
     unary("trunc", aliases=("fix",)),
@@ -252,6 +256,7 @@ ELEMENTWISE = [
     binary("remainder", 0.5, 3, numbers=(2, 1.5, -2)),
     binary("fmod", 0.5, 3, numbers=(2, 1.5, -2)),
     binary("pow", 0.5, 3, numbers=(2, 1.5, 0, 1, 3)),
+    binary("float_power", 0.5, 3, numbers=(2, 1.5), inplace=False),
     binary("maximum"),
     binary("minimum"),
     binary("fmax"),
@@ -382,9 +387,13 @@ PRODUCTS = [
         for n, s in (
             ("addmm", ((2, 4), (2, 3), (3, 4))),
             ("addmv", ((2,), (2, 3), (3,))),
-            ("addr", ((2, 3), (2,), (3,))),
         )
     ],
+    calls(
+        "addr",
+        lambda m: (call(m(2, 3), m(2), m(3)), call(m(2, 3), m(2), m(3), beta=2, alpha=3)),
+        dtypes=("float32", "float64", "bfloat16", "int64"),
+    ),
     calls(
         "baddbmm",
         lambda m: (
@@ -537,11 +546,46 @@ INDEXING = [
     calls("topk", lambda m: (call(m.distinct(3, 4), 2), call(m.distinct(3, 4), 2, 0, False))),
     calls("searchsorted", lambda m: (call(m.distinct(5).sort()[0], m(2, 3)),), grad=False),
     calls("bucketize", lambda m: (call(m(2, 3), m.distinct(5).sort()[0]), call(m(3), m.distinct(5).sort()[0], right=True)), grad=False),
+    calls("isin", lambda m: (call(m.ints(5, 2, 3), m.ints(5, 2)), call(m.ints(5, 4), 2, invert=True)), grad=False, dtypes=("int64",)),
     calls("bincount", lambda m: (call(m.ints(4, 6)), call(m.ints(4, 6), minlength=6)), grad=False, dtypes=("int64",)),
     calls("unique", lambda m: (call(m.ints(4, 6).to(m.dtype)), call(m.ints(3, 6), return_inverse=True, return_counts=True)), grad=False),
     calls("unique_consecutive", lambda m: (call(m.ints(2, 6).to(m.dtype)),), grad=False),
     calls("tril_indices", lambda m: (call(3, 4), call(3, 3, 1)), grad=False),
     calls("triu_indices", lambda m: (call(3, 4), call(3, 3, 1)), grad=False),
+]
+
+LINALG = [
+    with_args("linalg.norm", a(), a(2), a("fro"), a("nuc"), a(1, (0, 1)), a(3.0, 1), shapes=((3, 4),), dtypes=SINGLES, tolerance=loose, gradgrad=False),
+    with_args(
+        "linalg.matrix_norm",
+        a(), a("nuc"), a(1), a(-1), a(float("inf")), a(2), a("fro", keepdim=True),
+        shapes=((3, 4), (2, 3, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False,
+    ),
+    *[
+        calls(
+            f"linalg.{n}", lambda m: (call(m.spd(3)), call(m.spd(3).expand(2, 3, 3))), dtypes=SINGLES, tolerance=loose,
+            gradcheck=n != "cholesky",
+        )
+        for n in "inv det cholesky".split()
+    ],
+    calls(
+        "linalg.solve",
+        lambda m: (call(m.spd(3), m(3)), call(m.spd(3), m(3, 2)), call(m.spd(3), m(2, 3, 1)), call(m.spd(3), m(2, 3), left=False)),
+        dtypes=SINGLES,
+        tolerance=loose,
+    ),
+    calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False, gradcheck=False),
+    with_args("linalg.svdvals", a(), shapes=((3, 2), (2, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
+    with_args("linalg.pinv", a(), shapes=((3, 2),), dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, gradgrad=False),
+    with_args("linalg.matrix_power", a(0), a(3), a(-1), shapes=((3, 3),), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}),
+    calls("linalg.multi_dot", lambda m: (call([m(2, 3), m(3, 4), m(4, 2)]),), dtypes=SINGLES, tolerance=loose),
+    calls("linalg.vecdot", lambda m: (call(m(2, 3), m(2, 3)), call(m(2, 3), m(2, 3), dim=0)), dtypes=SINGLES),
+]  # fmt: skip
+
+SPECIAL = [
+    *[unary(f"special.{n}", 0.05, 0.95, dtypes=SINGLES, tolerance=loose) for n in "entr ndtr log_ndtr ndtri expit".split()],
+    unary("special.gammaln", 0.3, 5, gradgrad=False, dtypes=SINGLES),
+    binary("special.xlog1py", 0.2, 3, dtypes=SINGLES),
 ]
 
 NORMS = [
@@ -641,6 +685,12 @@ def pooling(name, n, *options, **kw):
 
 
 CONVOLUTIONS = [
+    calls(
+        "convolution",
+        lambda m: (call(m(1, 2, 5), m(3, 2, 2), m(3), [2], [1], [1], False, [0], 1),),
+        dtypes=SINGLES,
+        tolerance=loose,
+    ),
     *[convolution(f"conv{n}d", n) for n in (1, 2, 3)],
     *[convolution(f"conv_transpose{n}d", n, True) for n in (1, 2, 3)],
     *[pooling(f"max_pool{n}d", n, a(2), a(3, 2, 1), a(2, 1, ceil_mode=True), gradgrad=False) for n in (1, 2, 3)],
@@ -684,6 +734,7 @@ CREATION = [
         grad=False,
         dtypes=("float32", "float64", "int64"),
     ),
+    calls("range", lambda m: (call(1, 4), call(0.5, 3.0, 0.5)), grad=False, dtypes=SINGLES),
     calls("linspace", lambda m: (call(0, 1, 5), call(-1.5, 2, 4, dtype=m.dtype), call(1, 2, 1)), grad=False, dtypes=FLOATS),
     calls("logspace", lambda m: (call(0, 1, 5), call(0, 3, 4, base=2, dtype=m.dtype)), grad=False, dtypes=SINGLES, tolerance=loose),
     calls("eye", lambda m: (call(3), call(2, 4), call(3, dtype=m.dtype)), grad=False),
@@ -712,6 +763,7 @@ RANDOM = [
         with_args(n, a(0.3), a(p=0.5, training=False), values=False, grad=False, shapes=((2, 4, 3),), dtypes=SINGLES)
         for n in "dropout alpha_dropout feature_alpha_dropout".split()
     ],
+    with_args("feature_dropout", a(0.3, True), values=False, grad=False, shapes=((2, 4, 3),), dtypes=SINGLES),
     *[
         with_args(f"Tensor.{n}_", a(), seeded=True, grad=False, dtypes=SINGLES)
         for n in "uniform normal exponential cauchy log_normal random".split()
@@ -726,13 +778,14 @@ CONVERSIONS = [
     *[with_args(f"Tensor.{n}", a(), shapes=SHAPES, gradgrad=False) for n in "float double half bfloat16 long int short bool".split()],
     *[with_args(f"Tensor.{n}", a(), shapes=SHAPES, low=0.0, grad=False) for n in "char byte".split()],
     with_args("Tensor.copy_", a(torch.ones(3)), a(torch.ones(2, 3, dtype=torch.int64)), grad=False),
-    with_args("fill", a(2), a(torch.tensor(1.5))),
+    with_args("fill", a(2), a(torch.tensor(1.5)), gradgrad=False),
     with_args("Tensor.fill_", a(2), a(True), grad=False),
     with_args("Tensor.zero_", a(), grad=False),
+    with_args("Tensor.fill_diagonal_", a(2), a(1, True), shapes=((3, 3), (5, 2), (2, 4)), grad=False),
 ]
 
 ROWS = [
-    *ELEMENTWISE, *ACTIVATIONS, *REDUCTIONS, *PRODUCTS, *VIEWS, *SHAPING, *INDEXING, *NORMS, *LOSSES,
+    *ELEMENTWISE, *ACTIVATIONS, *REDUCTIONS, *PRODUCTS, *LINALG, *SPECIAL, *VIEWS, *SHAPING, *INDEXING, *NORMS, *LOSSES,
     *CONVOLUTIONS, *CREATION, *RANDOM, *CONVERSIONS,
 ]  # fmt: skip
 
@@ -743,10 +796,11 @@ NOT_OPS = {
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
     "settings and state": "get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
-    "initial_seed manual_seed seed is_grad_enabled is_inference_mode_enabled empty_cache memory_stats "
+    "initial_seed manual_seed seed is_anomaly_check_nan_enabled is_anomaly_enabled is_grad_enabled is_inference_mode_enabled empty_cache memory_stats "
     "reset_peak_memory_stats",
     "facts about tensors and dtypes (test_dtypes.py, test_creation.py)": "can_cast promote_types result_type is_complex "
     "is_floating_point is_inference is_nonzero is_signed numel",
+    "the engine's side of F.unfold and F.fold, which have rows": "im2col col2im",
     "memory shared with others (test_interop.py)": "from_dlpack from_numpy frombuffer",
 }
 NOT_OPS_METHODS = {
@@ -754,5 +808,5 @@ NOT_OPS_METHODS = {
     "facts (test_views.py, test_creation.py)": "data_ptr dim element_size is_contiguous is_pinned is_set_to is_shared item "
     "ndimension nelement size storage storage_offset stride tolist type untyped_storage get_device",
     "memory and devices (test_interop.py)": "apply_ cpu cuda map_ numpy pin_memory share_memory_ resize_ resize_as_ new",
-    "random in-place methods have rows as Tensor.name_": "",
+    "shortcuts to linalg, whose functions have rows": "inverse det slogdet pinverse matrix_power cholesky",
 }

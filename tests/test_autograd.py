@@ -379,6 +379,114 @@ def test_a_second_backward_is_fine_where_nothing_was_saved(t):
 
 
 @equal
+def test_a_custom_function_that_saved_nothing_can_run_again(t):
+    class Twice(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.factor = 2
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.factor
+
+    x, _ = leaves(t)
+    y = Twice.apply(x).sum()
+    y.backward()
+    y.backward()
+    return x.grad
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "h + 1",
+        "h - h",
+        "h * 2",
+        "h / 3",
+        "-h",
+        "h.sum()",
+        "h.sum(0)",
+        "h.mean()",
+        "h.mean(1)",
+        "h.exp()",
+        "h.sqrt()",
+        "h.tanh()",
+        "h.sigmoid()",
+        "h.relu()",
+        "h * h",
+        "h / h",
+        "h.sin()",
+        "h.log()",
+        "h.abs()",
+        "h.clone()",
+        "h.reshape(4) * 1",
+        "h.t() * 1",
+        "h[0] * 1",
+        "h.expand(3, 2, 2) * 1",
+        "h.cumsum(0)",
+        "h.softmax(1)",
+        "h.log_softmax(1)",
+        "h @ h",
+        "h @ c",
+        "t.stack([h, h])",
+        "t.cat([h, h])",
+        "h.repeat(2, 1)",
+        "h.flip(0)",
+        "h.roll(1, 0)",
+        "h.tril()",
+        "h.masked_fill(c > 1, 0.0)",
+        "t.where(c > 1, h, 1.0)",
+        "h.float()",
+        "h.max()",
+        "h.max(1)[0]",
+        "h.amax(1)",
+        "h.sort(1)[0]",
+        "h.topk(1)[0]",
+        "h.norm()",
+        "h.var()",
+        "h.prod()",
+        "h.logsumexp(1)",
+        "h.gather(1, t.zeros(2, 1, dtype=t.int64))",
+        "h.index_select(0, t.tensor([1]))",
+        "h[t.tensor([0, 0])]",
+        "h**2",
+        "h.clamp(0.25, 0.6)",
+        "F.gelu(h)",
+        "F.leaky_relu(h)",
+        "F.pad(h, (1, 1))",
+        "F.linear(h, c)",
+        "F.linear(c, h)",
+        "F.mse_loss(h, c)",
+        "F.dropout(h, 0.5)",
+        "F.layer_norm(h, (2,))",
+        "h.diagonal() * 1",
+        "h.maximum(c)",
+        "h.lerp(c, 0.5)",
+        "h.addcmul(c, c)",
+        "h + c",
+        "h * c",
+        "h / c",
+        "c / h",
+    ],
+)
+def test_an_operation_keeps_its_input_only_where_torch_does(text):
+    def keeps(t):
+        x = t.tensor([[0.3, 0.5], [0.2, 0.9]], dtype=t.float64, requires_grad=True)
+        h, c = x * 1, t.tensor([[0.5, 2.0], [1.5, 1.0]], dtype=t.float64)
+        y = eval(text, {"t": t, "F": t.nn.functional, "h": h, "c": c})
+        h.add_(1)
+        try:
+            y.sum().backward()
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)
+            return True
+        return False
+
+    assert keeps(torch) or not keeps(gs)
+
+
+@equal
 def test_retain_graph_allows_another_backward(t):
     x, _ = leaves(t)
     y = (x * x).sum()

@@ -178,7 +178,7 @@ def test_in_place_twin(row):
         for args, kwargs in samples(row, dtype):
             if not isinstance(args[0], torch.Tensor):
                 continue
-            for layout in (lambda x: x, gappy):
+            for layout in (lambda x: x, gappy) if row.strided else (lambda x: x,):
                 given = [layout(args[0]), *args[1:]]
                 if (expected := attempt(theirs, given, kwargs)) is None:
                     continue
@@ -274,7 +274,10 @@ def test_derivatives_equal_pytorch(row):
         same_gradients(run_in(gs, mine, ours), expected, row, describe(row, args, kwargs))
 
 
-@pytest.mark.parametrize("row", DIFFERENTIABLE, ids=ids(DIFFERENTIABLE))
+CHECKED = [row for row in DIFFERENTIABLE if row.gradcheck]
+
+
+@pytest.mark.parametrize("row", CHECKED, ids=ids(CHECKED))
 def test_gradcheck(row):
     """Derivatives against finite differences, for the first sample that is small enough."""
     fn = resolve(gs, row.name)

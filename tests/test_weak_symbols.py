@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One binary runs on every x86-64: no inline function of the standard library may come from an AVX object.
+"""One binary runs on every x86-64: no inline function that all files share may come from an AVX object.
 
 Files that are compiled once for each instruction set keep all of gradstep in a namespace of that set. What is
-left are weak copies of std:: templates; the linker keeps the first of several, so the objects of the baseline
-come first. This reads the archive of a build tree: GRADSTEP_BUILD_DIR, or the newest under build/.
+left are weak copies of std:: templates, of which the linker keeps the first: that must be a baseline one. This
+reads the archive of a build tree: GRADSTEP_BUILD_DIR, or the newest under build/.
 """
 
 import os
@@ -16,85 +16,68 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = ("v2", "v3", "v4")
+BASELINE = ("common", "v2")
 
 
 def archive():
     given = os.environ.get("GRADSTEP_BUILD_DIR")
-    folders = (
-        [pathlib.Path(given)]
-        if given
-        else [p.parent for p in ROOT.glob("build/*/libgradstep_core.a")]
-    )
+    folders = [pathlib.Path(given)] if given else list(ROOT.glob("build/*"))
     found = [
         f / "libgradstep_core.a"
         for f in folders
         if (f / "CMakeFiles/gradstep_core_v4.dir").is_dir()
     ]
-    found = [p for p in found if p.exists()]
-    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+    return max((p for p in found if p.exists()), key=lambda p: p.stat().st_mtime, default=None)
 
 
-def objects(folder):
-    return sorted(str(p) for p in folder.rglob("*.o"))
-
-
-def symbols(paths):
-    """(kind, demangled name) of what the objects define."""
-    lines = subprocess.run(
-        ["nm", "--defined-only", "-C", *paths], check=True, capture_output=True, text=True
-    ).stdout
-    return [(m[1], m[2]) for m in re.finditer(r"^[0-9a-f]+ ([A-Za-z]) (.*)$", lines, re.M)]
+def level_of(text):
+    """The instruction set that an object's symbols name; "common" if none."""
+    found = [v for v in LEVELS if re.search(rf"^[0-9a-f]+ [A-Za-z] .*gradstep::{v}::", text, re.M)]
+    return found[0] if len(found) == 1 else "common"
 
 
 @pytest.fixture(scope="module")
-def build():
+def members():
+    """(object, level, its weak functions), in the linker's order."""
     if not shutil.which("nm"):
         pytest.skip("nm is not installed")
-    found = archive()
-    if found is None:
+    path = archive()
+    if path is None:
         pytest.skip(
             "no build tree with the objects of each instruction set; set GRADSTEP_BUILD_DIR"
         )
-    return found.parent / "CMakeFiles"
+    command = ["nm", "--defined-only", "-C", str(path)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    out = []
+    for part in text.split("\n\n"):
+        name = re.match(r"\s*(\S+\.o):", part)
+        if name:
+            weak = set(re.findall(r"^[0-9a-f]+ [WVu] (.*)$", part, re.M))
+            out.append((name[1], level_of(part), weak))
+    return out
 
 
-def weak(build, target):
-    return {n for kind, n in symbols(objects(build / f"{target}.dir")) if kind in "WVu"}
+def test_every_instruction_set_has_the_same_objects(members):
+    names = {v: sorted(name for name, level, _ in members if level == v) for v in LEVELS}
+    assert names["v2"] and names["v2"] == names["v3"] == names["v4"]
 
 
-def test_gradsteps_own_functions_are_named_after_the_instruction_set(build):
-    """A weak gradstep:: symbol outside the set's namespace could be the AVX copy of a function all files share."""
-    base = weak(build, "gradstep_core") | weak(build, "gradstep_core_v2")
-    for level in ("v3", "v4"):
-        own = {n for n in weak(build, f"gradstep_core_{level}") if "gradstep::" in n}
-        foreign = {n for n in own if f"gradstep::{level}::" not in n and n not in base}
-        assert not foreign, f"{level}: {sorted(foreign)[:20]}"
+def test_gradsteps_own_inline_functions_are_named_after_the_instruction_set(members):
+    """Those that every file shares (of core/ and graph/) must have a baseline copy, too."""
+    shared = set().union(*(weak for _, level, weak in members if level in BASELINE))
+    for name, level, weak in members:
+        if level not in BASELINE:
+            foreign = {
+                f for f in weak if "gradstep::" in f and f"gradstep::{level}::" not in f
+            } - shared
+            assert not foreign, f"{level} {name}: {sorted(foreign)[:20]}"
 
 
-def test_shared_weak_functions_have_a_baseline_copy(build):
-    """Of several copies the linker keeps the first: there must be one for every machine, and it must lead."""
-    base = weak(build, "gradstep_core") | weak(build, "gradstep_core_v2")
-    for level in ("v3", "v4"):
-        only = {
-            n for n in weak(build, f"gradstep_core_{level}") if f"gradstep::{level}::" not in n
-        } - base
-        assert not only, f"only compiled for {level}: {sorted(only)[:20]}"
-
-
-def test_baseline_objects_come_first_in_the_archive(build):
-    members = subprocess.run(
-        ["ar", "t", str(build.parent / "libgradstep_core.a")],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    counts = {level: len(objects(build / f"gradstep_core_{level}.dir")) for level in LEVELS}
-    common = len(objects(build / "gradstep_core.dir"))
-    names = [pathlib.Path(p).name for p in objects(build / "gradstep_core_v2.dir")]
-    # Same file names for each level: their order tells which copy is which.
-    first = next(i for i, m in enumerate(members) if m in names)
-    assert len(members) == common + sum(counts.values())
-    assert set(members[first : first + counts["v2"]]) == set(names)
-    assert set(members[:first]) == {
-        pathlib.Path(p).name for p in objects(build / "gradstep_core.dir")
-    }
+def test_the_first_copy_of_a_shared_function_is_a_baseline_one(members):
+    seen, faults = set(), []
+    for name, level, weak in members:
+        fresh = {f for f in weak if f"gradstep::{level}::" not in f} - seen
+        if level not in BASELINE:
+            faults += [f"{level} {name}: {f}" for f in sorted(fresh)]
+        seen |= fresh
+    assert not faults, "\n".join(faults[:40])

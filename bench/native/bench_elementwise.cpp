@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise ops through the whole path (dtype rule, output, launch): from overhead to memory bandwidth.
+// Elementwise ops through the whole path (dtype rule, output, launch): from overhead to memory
+// bandwidth.
 #include <benchmark/benchmark.h>
 
 #include "core/threads.h"
@@ -52,6 +53,10 @@ BENCHMARK(add)->Apply(sizes);
 BENCHMARK(scale)->Apply(sizes);
 BENCHMARK(exponential)->Apply(sizes);
 BENCHMARK(hyperbolic_tangent)->Apply(sizes);
-BENCHMARK(add_transposed)->ArgNames({"side", "threads"})->Args({64, 1})->Args({1024, 1})->UseRealTime();
+BENCHMARK(add_transposed)
+    ->ArgNames({"side", "threads"})
+    ->Args({64, 1})
+    ->Args({1024, 1})
+    ->UseRealTime();
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Square matrix products through the op, forward and with backward; the counter is floating-point operations.
+// Square matrix products through the op, forward and with backward; the counter is floating-point
+// operations.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fused SGD-momentum step on one large tensor and on many small ones. Bytes: parameter and momentum are
-// read and written, the gradient is read.
+// The fused SGD-momentum step on one large tensor and on many small ones. Bytes: parameter and
+// momentum are read and written, the gradient is read.
 #include <benchmark/benchmark.h>
 
 #include <vector>

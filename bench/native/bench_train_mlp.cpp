@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole training step of a 784-256-128-10 net in C++: zero_grad, forward, cross-entropy, backward, fused
-// SGD with momentum. The same step from Python is bench/train.py.
+// A whole training step of a 784-256-128-10 net in C++: zero_grad, forward, cross-entropy,
+// backward, fused SGD with momentum. The same step from Python is bench/train.py.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -21,7 +21,8 @@ using namespace gradstep;
 
 struct Linear {
   Tensor weight, bias;
-  Linear(int64_t in, int64_t out) : weight(empty({out, in}, Options{})), bias(empty({out}, Options{})) {
+  Linear(int64_t in, int64_t out)
+      : weight(empty({out, in}, Options{})), bias(empty({out}, Options{})) {
     const double bound = 1 / std::sqrt(static_cast<double>(in));
     for (const Tensor& t : {weight, bias}) {
       uniform_(t, -bound, bound, default_generator());

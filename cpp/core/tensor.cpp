@@ -139,6 +139,8 @@ void check_bounds(const Dims& sizes, const Dims& strides, int64_t offset, DType 
                   size_t storage_bytes) {
   GS_CHECK(offset >= 0, "Tensor: invalid storage offset {}", offset);
   const int64_t n = extent(sizes, strides);
+  GS_CHECK(offset < (int64_t{1} << 59) && n < (int64_t{1} << 59),
+           "Storage size calculation overflowed with sizes={} and strides={}", sizes, strides);
   const int64_t needed = n == 0 ? 0 : (offset + n) * static_cast<int64_t>(element_size(dtype));
   GS_CHECK(needed <= static_cast<int64_t>(storage_bytes),
            "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a "

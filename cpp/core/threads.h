@@ -48,6 +48,12 @@ constexpr int64_t chunk_count(int64_t n, int64_t grain) {
 
 namespace detail {
 using ChunkFn = void (*)(void* body, int64_t begin, int64_t end);
+// One compiled copy of a body: inlined several times its multiplications and additions may be contracted
+// differently, and the last bit would depend on the number of threads.
+template <class Body>
+[[gnu::noinline, gnu::noclone]] void run_body(Body& body, int64_t begin, int64_t end) {
+  body(begin, end);
+}
 void run_region(int64_t n, int64_t chunk, ChunkFn run, void* body);
 }  // namespace detail
 
@@ -55,19 +61,21 @@ template <class Body>
 void parallel_for(int64_t n, int64_t grain, Body&& body) {
   if (grain < 1) grain = 1;
   if (n <= grain) {
-    if (n > 0) body(int64_t{0}, n);
+    if (n > 0) detail::run_body(body, int64_t{0}, n);
     return;
   }
   const int64_t chunk = chunk_size(n, grain);
   if (num_threads() == 1 || in_parallel_region()) {
     for (int64_t begin = 0; begin < n; begin += chunk)
-      body(begin, begin + chunk < n ? begin + chunk : n);
+      {
+      detail::run_body(body, begin, begin + chunk < n ? begin + chunk : n);
+    }
     return;
   }
   using Plain = std::remove_reference_t<Body>;
   detail::run_region(
       n, chunk,
-      [](void* self, int64_t begin, int64_t end) { (*static_cast<Plain*>(self))(begin, end); },
+      [](void* self, int64_t begin, int64_t end) { detail::run_body(*static_cast<Plain*>(self), begin, end); },
       const_cast<void*>(static_cast<const void*>(std::addressof(body))));
 }
 

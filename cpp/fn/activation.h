@@ -114,7 +114,7 @@ struct Softshrink : BinaryMap {
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float lambd=0.5";
   template <class T> GS_FN T operator()(T x, T l) const {
-    return select(x > l, x - l, select(x < -l, x + l, x * T(0)));
+    return select(x > l, x - l, select(x < -l, x + l, select(x == x, T(0), x)));
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T l) const {
     return select((x >= -l) & (x <= l), T(0), dy);
@@ -210,7 +210,7 @@ struct LogSigmoid : UnaryMap {
   static constexpr auto name = "logsigmoid";
   static constexpr auto doc = "logsigmoid(input) -> Tensor\n\nlog(sigmoid(input)).";
   static constexpr unsigned as = NnFunctional;
-  template <class T> GS_FN T operator()(T x) const { return -softplus(-x); }
+  template <class T> GS_FN T operator()(T x) const { return negative_part(x) - log1p(exp(-abs(x))); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * sigmoid(-x); }
 };
 

@@ -480,6 +480,7 @@ struct FloorDivide : BinaryMap {
   static constexpr auto doc =
       "floor_divide(input, other) -> Tensor\n\ninput // other, rounded down.";
   static constexpr Types types = Arithmetic;
+  static constexpr bool divides_integers = true;
   static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b) const { return floor_div(a, b); }
   template <int K, class T> GS_FN T grad(T, T, T) const { return T(0); }
@@ -489,6 +490,7 @@ struct TruncDivide : BinaryMap {
   static constexpr auto doc =
       "div_trunc(input, other) -> Tensor\n\ninput / other, rounded towards 0.";
   static constexpr Types types = Arithmetic;
+  static constexpr bool divides_integers = true;
   static constexpr unsigned as = Internal;
   static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b) const { return trunc_div(a, b); }
@@ -500,6 +502,7 @@ struct Remainder : BinaryMap {
       "remainder(input, other) -> Tensor\n\nPython's input % other: the result has the sign of "
       "other.";
   static constexpr Types types = Arithmetic;
+  static constexpr bool divides_integers = true;
   template <class T> GS_FN T operator()(T a, T b) const { return remainder(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0) return dy;
@@ -511,6 +514,7 @@ struct Fmod : BinaryMap {
   static constexpr auto doc =
       "fmod(input, other) -> Tensor\n\nC's fmod: the result has the sign of input.";
   static constexpr Types types = Arithmetic;
+  static constexpr bool divides_integers = true;
   template <class T> GS_FN T operator()(T a, T b) const { return fmod(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0) return dy;
@@ -634,7 +638,7 @@ struct Heaviside : BinaryMap {
   static constexpr bool differentiable = false;
   static constexpr const char* params = "Tensor values";
   template <class T> GS_FN T operator()(T x, T values) const {
-    return select(x == T(0), values, select(x < T(0), T(0), select(x != x, x, T(1))));
+    return select(x == T(0), values, select(x > T(0), T(1), T(0)));
   }
 };
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/layout.h"
 #include "graph/anomaly.h"
 #include "graph/node.h"
 
@@ -15,23 +16,6 @@ namespace {
 
 // See Note [Gradient donation].
 bool sole_owner(const Tensor& t) { return t->ref_count == 1 && t->storage->ref_count == 1; }
-
-/// True if every place of the memory that t spans belongs to exactly one element.
-bool dense(const Tensor& t) {
-  if (t.contiguous()) return true;
-  int order[kMaxDims];
-  int n = 0;
-  for (int d = 0; d < t.ndim(); ++d) {
-    if (t.sizes()[d] != 1) order[n++] = d;
-  }
-  std::sort(order, order + n, [&](int a, int b) { return t.strides()[a] < t.strides()[b]; });
-  int64_t expected = 1;
-  for (int i = 0; i < n; ++i) {
-    if (t.strides()[order[i]] != expected) return false;
-    expected *= t.sizes()[order[i]];
-  }
-  return true;
-}
 
 bool strides_match(const Tensor& a, const Tensor& b) {
   for (int d = 0; d < a.ndim(); ++d) {
@@ -72,6 +56,7 @@ class Run {
       slot = std::move(g.ref());
     } else {
       Tensor have(std::move(slot));
+      check_shape(*edge.node, g, have.sizes());
       if (!create_graph_ && have.contiguous() && sole_owner(have)) {
         engine_ops().add_inplace(have, g);
       } else {
@@ -79,6 +64,13 @@ class Run {
       }
       slot = std::move(have.ref());
     }
+  }
+
+  /// Only custom functions, hooks and a leaf whose data was replaced can bring a gradient of another shape.
+  static void check_shape(const Node& node, const Tensor& g, const Dims& expected) {
+    GS_CHECK(g.sizes() == expected,
+             "Function {} returned an invalid gradient at index 0 - got {} but expected shape compatible with {}",
+             node.display_name(), g.sizes(), expected);
   }
 
   /// Restricts the run to the paths that end in these places.
@@ -203,12 +195,6 @@ class Run {
     }
     if (node.released) b.saved(0);  // raises "a second time"
     if (node.extra && node.extra->custom) {
-      GS_CHECK(!node.released,
-               "Trying to backward through the graph a second time (or directly access saved tensors "
-               "after they have already been freed). Saved intermediate values of the graph are freed "
-               "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
-               "backward through the graph a second time or if you need to access saved tensors after "
-               "calling backward.");
       node.extra->custom->run(b);
     } else {
       GS_CHECK_KIND(NotImplemented, node.op->backward, "the derivative for '{}' is not implemented.",
@@ -234,10 +220,10 @@ class Run {
 
   /// A gradient of the leaf's own: the arriving one if nobody else has it and its layout is the leaf's.
   Tensor own_gradient(Tensor g, const Tensor& leaf) const {
-    const bool same_layout = dense(leaf) ? strides_match(g, leaf) : g.contiguous();
+    const bool same_layout = is_dense(leaf.sizes(), leaf.strides()) ? strides_match(g, leaf) : g.contiguous();
     if (sole_owner(g) && same_layout) return g;
     if (create_graph_) return engine_ops().clone(g);
-    const Tensor own = dense(leaf) ? empty_strided(leaf.sizes(), leaf.strides(), g.dtype(), g.device())
+    const Tensor own = is_dense(leaf.sizes(), leaf.strides()) ? empty_strided(leaf.sizes(), leaf.strides(), g.dtype(), g.device())
                                    : empty_like(g);
     engine_ops().copy_inplace(own, g);
     return own;
@@ -254,6 +240,8 @@ class Run {
       capture(node, {&g, 1}, captured);
       if (!accumulate_into_.count(leaf.get())) return;
     }
+    check_shape(node, g, leaf.sizes());
+    if (meta.grad) check_shape(node, g, meta.grad->sizes);
     if (!meta.grad) {
       meta.grad = own_gradient(std::move(g), leaf).ref();
     } else if (create_graph_) {

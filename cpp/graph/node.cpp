@@ -11,6 +11,7 @@
 namespace gradstep {
 
 namespace {
+// Even numbers; the odd one after a node's is that of the views of what it made, see grad_fn().
 thread_local uint64_t t_sequence __attribute__((tls_model("initial-exec"))) = 0;
 
 const Op& accumulate_op() {
@@ -39,7 +40,7 @@ Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
   Node* n = new (memory) Node;
   memory += sizeof(Node);
   n->op = &op;
-  n->sequence = ++t_sequence;
+  n->sequence = t_sequence += 2;
   n->n_edges = static_cast<uint16_t>(n_edges);
   n->n_saved = static_cast<uint16_t>(n_saved);
   n->n_outputs = static_cast<uint16_t>(n_outputs);
@@ -79,9 +80,12 @@ void Node::destroy(Node* node) {
 }
 
 void Node::release_saved() {
-  for (int i = 0; i < n_saved; ++i) saved[i].tensor.reset();
+  // A node that kept nothing can run again.
+  for (int i = 0; i < n_saved; ++i) {
+    released |= static_cast<bool>(saved[i].tensor);
+    saved[i].tensor.reset();
+  }
   if (extra && extra->custom) extra->custom->release_saved();
-  if (n_saved != 0 || (extra && extra->custom)) released = true;
 }
 
 NodeExtra& Node::make_extra() {
@@ -181,14 +185,30 @@ void retain_grad(const Tensor& t) {
   node->make_extra().pre.push_back(std::make_unique<RetainHook>(t.get()));
 }
 
+namespace {
+/// Takes the hook off the tensor's node; null if there is none.
+std::unique_ptr<Hook> take_retain_hook(const TensorImpl* t) {
+  if (!t->grad_fn || !t->grad_fn->extra) return nullptr;
+  auto& hooks = t->grad_fn->extra->pre;
+  for (auto h = hooks.begin(); h != hooks.end(); ++h) {
+    const auto* r = dynamic_cast<RetainHook*>(h->get());
+    if (!r || r->tensor != t) continue;
+    std::unique_ptr<Hook> found = std::move(*h);
+    hooks.erase(h);
+    return found;
+  }
+  return nullptr;
+}
+
+/// After an in-place write the gradient to keep is that of the new value.
+void move_retain_hook(const TensorImpl* t, Node& to) {
+  if (auto hook = take_retain_hook(t)) to.make_extra().pre.push_back(std::move(hook));
+}
+}  // namespace
+
 void release_autograd(TensorImpl* t) {
   if (t->meta) {
-    if (t->meta->retains_grad && t->grad_fn && t->grad_fn->extra) {
-      std::erase_if(t->grad_fn->extra->pre, [&](const std::unique_ptr<Hook>& h) {
-        const auto* r = dynamic_cast<RetainHook*>(h.get());
-        return r && r->tensor == t;
-      });
-    }
+    if (t->meta->retains_grad) take_retain_hook(t);
     delete std::exchange(t->meta, nullptr);
   }
   if (t->grad_fn) Ref<Node>::adopt(std::exchange(t->grad_fn, nullptr)).reset();
@@ -242,8 +262,46 @@ Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* 
   return node;
 }
 
+// Note [Saved results of writes into views]
+// The node of a write into a view is not part of the graph: CopySlices runs it (see there). A kept result of
+// that write, when a double backward gives it its history back, is therefore the view of what CopySlices made.
+namespace {
+struct SliceWrite {
+  const Node* inner = nullptr;  // the write
+  Node* outer = nullptr;        // CopySlices
+  const Dims *base_sizes, *base_strides, *sizes, *strides;
+  int64_t offset;
+};
+thread_local SliceWrite t_slice_write __attribute__((tls_model("initial-exec")));
+
+struct SliceWriteScope {
+  explicit SliceWriteScope(const SliceWrite& w) : before(std::exchange(t_slice_write, w)) {}
+  ~SliceWriteScope() { t_slice_write = before; }
+  SliceWrite before;
+};
+
+/// Takes the history of `view` from its base's. What uses the view comes after it in the order of nodes, even
+/// where it was made before this.
+void take_history(const Tensor& view, const Tensor& base, const Dims& sizes, const Dims& strides,
+                  int64_t offset) {
+  const GradMode on(true);
+  const Tensor fresh = engine_ops().as_view(base, sizes, strides, offset);
+  fresh->grad_fn->sequence = base->grad_fn->sequence + 1;
+  set_history(view, Ref<Node>(fresh->grad_fn), fresh->output_nr);
+}
+}  // namespace
+
 void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index) {
   TensorImpl* t = output.get();
+  if (node.get() == t_slice_write.inner && node) [[unlikely]] {
+    const SliceWrite w = t_slice_write;
+    const SliceWriteScope none({});
+    const Tensor base = alias(output, *w.base_sizes, *w.base_strides, output.offset() - w.offset);
+    set_history(base, Ref<Node>(w.outer), 0);
+    take_history(output, base, *w.sizes, *w.strides, w.offset);
+    return;
+  }
+  if (t->meta && t->meta->retains_grad && t->grad_fn) move_retain_hook(t, *node);
   Ref<Node> copy = node;
   if (t->grad_fn) Ref<Node>::adopt(t->grad_fn).reset();
   t->grad_fn = copy.release();
@@ -285,12 +343,7 @@ Node* grad_fn(const Tensor& t) {
       is_floating(v->dtype)) {
     const Tensor base(v->base);
     v->view_version = v->version();
-    if (base->grad_fn) {
-      const GradMode on(true);
-      const Tensor fresh =
-          engine_ops().as_view(base, v->sizes, v->strides, v->offset() - base.offset());
-      set_history(t, Ref<Node>(fresh->grad_fn), fresh->output_nr);
-    }
+    if (base->grad_fn) take_history(t, base, v->sizes, v->strides, v->offset() - base.offset());
   }
   return v->grad_fn;
 }
@@ -336,6 +389,7 @@ struct CopySlices : CustomBackward {
     Tensor slice_grad = ops.clone(slice);
     std::vector<Tensor> inner_grads(inner->n_edges);
     Backward inside{*inner, {&slice_grad, 1}, inner_grads};
+    const SliceWriteScope scope({inner.get(), &b.node, &base_sizes, &base_strides, &sizes, &strides, offset});
     if (inner->extra && inner->extra->custom) {
       inner->extra->custom->run(inside);
     } else {

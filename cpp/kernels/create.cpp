@@ -7,12 +7,12 @@ namespace gradstep {
 
 namespace {
 
-/// out[i] = start + i * step; the second half counts down from `end` when asked, as linspace does.
+/// out[i] = start + i * step, rounded once; the second half counts down from `end` when asked, as linspace does.
 void sequence(const Call& call) {
   const TensorImpl& out = call.out(0);
   dispatch(out.dtype, [&](auto tag) {
     using T = decltype(tag);
-    using C = compute_t<T>;
+    using C = std::conditional_t<std::is_same_v<compute_t<T>, int64_t>, int64_t, double>;
     const auto slot = [&](int k) {
       if constexpr (std::is_same_v<C, int64_t>) {
         return call.i(k);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/layout.h"
 #include "core/threads.h"
 
 namespace gradstep {
@@ -133,13 +134,6 @@ void Walker::scatter(int64_t begin, int64_t n, const void* src) const {
   walk_items<false>(*this, begin, n, const_cast<char*>(static_cast<const char*>(src)));
 }
 
-void iteration_order(const TensorImpl& t, int* order) {
-  const int n = t.ndim();
-  for (int i = 0; i < n; ++i) order[i] = i;
-  if (t.contiguous) return;
-  std::stable_sort(order, order + n, [&](int a, int b) { return t.strides[a] > t.strides[b]; });
-}
-
 // ---- map ----
 
 namespace {
@@ -201,7 +195,7 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
   const TensorImpl& out = call.out(0);
   const auto item = static_cast<int64_t>(element_size(type));
   int order[kMaxDims];
-  iteration_order(out, order);
+  order_by_stride(out.strides, order);
 
   Source sources[kMaxMapOperands];
   alignas(64) char constants[kMaxMapOperands][kChunk * 8];
@@ -294,6 +288,34 @@ void map_kernel(const Call& call) {
   }
 }
 
+// ---- integer division ----
+
+bool has_zero(const TensorImpl& t) {
+  const ConvertLoop widen = convert_loop(DType::Int64, t.dtype);
+  int order[kMaxDims];
+  order_by_stride(t.strides, order);
+  const Walker all(t, t.sizes, order);
+  alignas(64) char raw[kChunk * 8];
+  alignas(64) int64_t wide[kChunk];
+  for (int64_t at = 0; at < t.numel; at += kChunk) {
+    const int64_t n = std::min<int64_t>(kChunk, t.numel - at);
+    all.gather(at, n, raw);
+    widen(wide, raw, n);
+    if (std::find(wide, wide + n, 0) != wide + n) return true;
+  }
+  return false;
+}
+
+void division_kernel(const Call& call) {
+  if (call.compute == Compute::I64 && call.out(0).numel != 0) {
+    const TensorImpl* divisor = call.maybe_in(1);
+    const int slot = call.maybe_in(0) ? 0 : 1;
+    const bool zero = divisor ? has_zero(*divisor) : call.params.s[slot].i == 0;
+    GS_CHECK(!zero, "ZeroDivisionError");
+  }
+  map_kernel(call);
+}
+
 // ---- copy and fill ----
 
 /// out = in, converted; any strides, in broadcast to out.
@@ -316,7 +338,7 @@ void copy_kernel(const Call& call) {
     return;
   }
   int order[kMaxDims];
-  iteration_order(out, order);
+  order_by_stride(out.strides, order);
   const Walker to(out, out.sizes, order);
   const Walker from(in, out.sizes, order);
   parallel_for(out.numel, kMapGrain, [&](int64_t begin, int64_t end) {
@@ -354,7 +376,7 @@ void fill_kernel(const Call& call) {
   fill_number(wide, call.compute, call.params.s[0], std::min<int64_t>(kChunk, out.numel));
   convert_loop(out.dtype, storage_type(call.compute))(value, wide, std::min<int64_t>(kChunk, out.numel));
   int order[kMaxDims];
-  iteration_order(out, order);
+  order_by_stride(out.strides, order);
   const Walker to(out, out.sizes, order);
   const bool zero = std::all_of(value, value + item, [](char c) { return c == 0; });
   parallel_for(out.numel, 4 * kMapGrain, [&](int64_t begin, int64_t end) {
@@ -376,6 +398,8 @@ void fill_kernel(const Call& call) {
 }  // namespace
 
 void register_map_driver(Op& op) { op.kernel[static_cast<int>(DeviceType::CPU)] = &map_kernel; }
+
+void register_division_driver(Op& op) { op.kernel[static_cast<int>(DeviceType::CPU)] = &division_kernel; }
 
 void register_copy_kernels() {
   const auto cpu = static_cast<int>(DeviceType::CPU);

@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/tensor.h"
+#include "fn/config.h"
 #include "graph/call.h"
 
 namespace gradstep {
@@ -40,9 +41,6 @@ struct Walker {
   /// The reverse.
   void scatter(int64_t begin, int64_t n, const void* src) const;
 };
-
-/// Fills order[] with the axes of t from the largest stride to the smallest.
-void iteration_order(const TensorImpl& t, int* order);
 
 }  // namespace GS_ISA
 }  // namespace gradstep

@@ -13,6 +13,8 @@ namespace gradstep {
 inline namespace GS_ISA {
 
 void register_map_driver(Op& op);
+/// As the map driver; an integer division by zero raises.
+void register_division_driver(Op& op);
 
 namespace detail {
 
@@ -39,7 +41,11 @@ template <class F, class T>
 void set_loop(Op& op, Compute c) {
   const MapLoop fn = &loop<F, T>;
   op.loops[static_cast<int>(c)] = reinterpret_cast<const void*>(fn);
-  register_map_driver(op);
+  if constexpr (requires { F::divides_integers; }) {
+    register_division_driver(op);
+  } else {
+    register_map_driver(op);
+  }
 }
 
 template <class F>

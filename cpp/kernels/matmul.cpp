@@ -130,6 +130,8 @@ void matmul_integer(const Call& call) {
   for (int64_t g = 0; g < batches; ++g) {
     const T* pa = reinterpret_cast<const T*>(a.data) + (n == 3 ? g * a.strides[0] : 0);
     const T* pb = reinterpret_cast<const T*>(b.data) + (n == 3 ? g * b.strides[0] : 0);
+    const T* bias = call.n_in == 3 ? reinterpret_cast<const T*>(call.in(2).data) : nullptr;
+    const int64_t bias_step = bias && call.in(2).ndim() ? call.in(2).strides[0] : 0;
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < cols; ++j) {
         int64_t sum = 0;
@@ -138,8 +140,8 @@ void matmul_integer(const Call& call) {
                  static_cast<int64_t>(pb[k * b.strides[n - 2] + j * b.strides[n - 1]]);
         }
         T& dst = c[(g * rows + i) * cols + j];
-        const int64_t bias = call.n_in == 3 ? static_cast<int64_t>(reinterpret_cast<const T*>(call.in(2).data)[j]) : 0;
-        dst = convert<T>(alpha * sum + bias + (beta ? beta * static_cast<int64_t>(dst) : 0));
+        const int64_t plus = bias ? static_cast<int64_t>(bias[j * bias_step]) : 0;
+        dst = convert<T>(alpha * sum + plus + (beta ? beta * static_cast<int64_t>(dst) : 0));
       }
     }
   }

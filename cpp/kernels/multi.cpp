@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #endif
 
+#include "core/layout.h"
 #include "core/threads.h"
 #include "fn/optim.h"
 #include "kernels/map.h"
@@ -158,7 +159,7 @@ template <int kTensors>
 Strided<kTensors> make_strided(TensorImpl* const* tensors, DType type) {
   Strided<kTensors> s;
   int order[kMaxDims];
-  iteration_order(*tensors[0], order);
+  order_by_stride(tensors[0]->strides, order);
   for (int j = 0; j < kTensors; ++j) {
     const TensorImpl& t = *tensors[j];
     s.walker[j] = Walker(t, tensors[0]->sizes, order);
@@ -195,7 +196,7 @@ void run_update(const Call& call) {
   std::vector<Strided<kTensors>> strided;
   int64_t count = 0, total = 0;
   double last[3] = {-1, -1, -1};
-  double next[3];
+  double next[3] = {};
   bool last_single = false;
   F rule = {};
   bool made = false;
@@ -281,7 +282,7 @@ void zero_kernel(const Call& call) {
       }
       const TensorImpl& t = *item.strided;
       int order[kMaxDims];
-      iteration_order(t, order);
+      order_by_stride(t.strides, order);
       const Walker walker(t, t.sizes, order);
       const int64_t size = walker.item, first = (from + size - 1) / size,
                     end_of = (from + n + size - 1) / size;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling on the CPU: sliding and adaptive windows are the same loops over a list of spans for each axis.
+// Pooling on the CPU: sliding and adaptive windows are the same loops over a list of spans for each
+// axis.
 //   max_pool: y[, indices]; x     avg_pool: y; x     adaptive_max_pool, adaptive_avg_pool: as these
 //   max_pool_grad: dx; dy, indices     avg_pool_grad, adaptive_avg_pool_grad: dx; dy
-// Slots: nd (avg_pool: + 256 if padding counts), then nd each of kernel, stride, padding[, dilation][, divisor].
-// All operands are contiguous; threads share the planes. Halves accumulate in float.
+// Slots: nd (avg_pool: + 256 if padding counts), then nd each of kernel, stride, padding[,
+// dilation][, divisor]. All operands are contiguous; threads share the planes. Halves accumulate in
+// float.
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -18,13 +21,15 @@ namespace {
 
 // ---- windows ----
 
-/// One window along one axis: elements begin, begin + step, .. below end; `full` is its length with padding.
+/// One window along one axis: elements begin, begin + step, .. below end; `full` is its length with
+/// padding.
 struct Span {
   int64_t begin, end, full;
 };
 
 struct Axis {
   int64_t in = 1, out = 1, step = 1;
+  int64_t kernel = 1, stride = 0, pad = 0;  // of sliding windows; adaptive ones have stride 0
   std::vector<Span> spans = {{0, 1, 1}};
 };
 
@@ -48,11 +53,14 @@ struct Geometry {
   void finish() {
     for (const Axis& a : axis) {
       int64_t longest = 1;
-      for (const Span& s : a.spans) longest = std::max(longest, (s.end - s.begin + a.step - 1) / a.step);
+      for (const Span& s : a.spans)
+        longest = std::max(longest, (s.end - s.begin + a.step - 1) / a.step);
       window *= longest;
     }
   }
-  int64_t grain() const { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, out_plane * window)); }
+  int64_t grain() const {
+    return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, out_plane * window));
+  }
 };
 
 Geometry sliding(const Call& call, const TensorImpl& x, const TensorImpl& y, bool has_dilation) {
@@ -60,7 +68,9 @@ Geometry sliding(const Call& call, const TensorImpl& x, const TensorImpl& y, boo
   Geometry g(nd, x, y);
   for (int d = 0; d < nd; ++d) {
     Axis& a = g.axis[3 - nd + d];
-    const int64_t kernel = call.i(1 + d), stride = call.i(1 + nd + d), pad = call.i(1 + 2 * nd + d);
+    const int64_t kernel = a.kernel = call.i(1 + d);
+    const int64_t stride = a.stride = call.i(1 + nd + d);
+    const int64_t pad = a.pad = call.i(1 + 2 * nd + d);
     a.step = has_dilation ? call.i(1 + 3 * nd + d) : 1;
     a.spans.resize(static_cast<size_t>(a.out));
     for (int64_t o = 0; o < a.out; ++o) {
@@ -113,45 +123,114 @@ inline void each_element(const Geometry& g, const Span& d, const Span& h, const 
   }
 }
 
-// ---- maximum ----
+// Note [Windows by rows]
+// A row of sliding windows is worked off tap by tap: for one position inside the window the
+// elements of all windows lie `stride` apart, so the loop over windows has no inner loop and no
+// branch, and the compiler makes vectors of it. The order of the taps is that of the elements in a
+// window, which decides between equal maxima and rounds sums.
 
-template <class C>
-bool is_nan(C v) {
-  if constexpr (std::is_floating_point_v<C>) return v != v;
-  return false;
-}
-
-/// All windows are 2 x 2, side by side or not: the usual case, without inner loops.
-bool two_by_two(const Geometry& g) {
-  const auto pairs = [](const Axis& a) {
-    return a.step == 1 &&
-           std::all_of(a.spans.begin(), a.spans.end(), [](const Span& s) { return s.end - s.begin == 2; });
-  };
-  return g.axis[0].in == 1 && pairs(g.axis[1]) && pairs(g.axis[2]);
-}
-
-template <class T>
-void max_plane_2x2(const Geometry& g, const T* x, T* y, int64_t* indices) {
-  using C = compute_t<T>;
-  const int64_t width = g.axis[2].in;
-  int64_t o = 0;
-  for (const Span& h : g.axis[1].spans) {
-    const int64_t row = h.begin * width;
-    for (const Span& w : g.axis[2].spans) {
-      int64_t at = row + w.begin;
-      C best = convert<C>(x[at]);
-      const int64_t others[3] = {at + 1, at + width, at + width + 1};
-      for (const int64_t i : others) {
-        const C v = convert<C>(x[i]);
-        const bool take = (v > best) | is_nan(v);
-        best = take ? v : best;
-        at = take ? i : at;
+/// Calls f(first window, last window + 1, position of the first one's element) for each tap of a
+/// row of windows.
+template <class F>
+inline void each_tap(const Geometry& g, const Span& d, const Span& h, F&& f) {
+  const Axis& a = g.axis[2];
+  for (int64_t z = d.begin; z < d.end; z += g.axis[0].step) {
+    for (int64_t y = h.begin; y < h.end; y += g.axis[1].step) {
+      const int64_t row = (z * g.axis[1].in + y) * a.in;
+      for (int64_t k = 0; k < a.kernel; ++k) {
+        const int64_t shift = k * a.step - a.pad;  // the element of window o is o * stride + shift
+        const int64_t first = shift < 0 ? (-shift + a.stride - 1) / a.stride : 0;
+        const int64_t last =
+            a.in - 1 - shift < 0 ? 0 : std::min(a.out, (a.in - 1 - shift) / a.stride + 1);
+        if (first < last) f(first, last, row + first * a.stride + shift);
       }
-      y[o] = convert<T>(best);
-      if (indices) indices[o] = at;
-      ++o;
     }
   }
+}
+
+/// Calls f(position of the first output, spans) for each row of windows.
+template <class F>
+inline void each_row(const Geometry& g, F&& f) {
+  int64_t o = 0;
+  for (const Span& d : g.axis[0].spans) {
+    for (const Span& h : g.axis[1].spans) {
+      f(o, d, h);
+      o += g.axis[2].out;
+    }
+  }
+}
+
+/// Calls f with the stride as a constant where it is a usual one.
+template <class F>
+inline void with_stride(int64_t stride, F&& f) {
+  switch (stride) {
+    case 1: return f(std::integral_constant<int64_t, 1>{});
+    case 2: return f(std::integral_constant<int64_t, 2>{});
+    default: return f(stride);
+  }
+}
+
+// ---- maximum ----
+
+/// Integers as wide as C.
+template <class C>
+using Position = std::conditional_t<sizeof(C) == 4, int32_t, int64_t>;
+
+template <class C>
+constexpr C kLeast = std::is_floating_point_v<C> ? -std::numeric_limits<C>::infinity()
+                                                 : std::numeric_limits<C>::lowest();
+
+/// A maximum is replaced by what is greater and by NaN.
+template <class C>
+bool replaces(C v, C best) {
+  if constexpr (std::is_floating_point_v<C>) return (v > best) | (v != v);
+  return v > best;
+}
+
+/// One tap of a row: the element of window w is p[w * stride] at position from + w * stride.
+template <class T, class C, class P, class Stride>
+void take_maxima(const T* __restrict p, C* __restrict best, P* __restrict at, P count, P from,
+                 Stride stride) {
+  const P step = static_cast<P>(stride);
+  for (P w = 0; w < count; ++w) {
+    const C v = convert<C>(p[w * step]);
+    // Masks rather than a choice, which the compiler makes a badly predicted branch of in short
+    // rows.
+    const P mask = -static_cast<P>(replaces(v, best[w]));
+    best[w] = std::bit_cast<C>((std::bit_cast<P>(v) & mask) | (std::bit_cast<P>(best[w]) & ~mask));
+    at[w] = ((from + w * step) & mask) | (at[w] & ~mask);
+  }
+}
+
+/// What the rows of windows are gathered in.
+template <class C>
+struct Rows {
+  std::vector<C> best;
+  std::vector<Position<C>> at;
+  explicit Rows(const Geometry& g)
+      : best(static_cast<size_t>(g.axis[2].out)), at(static_cast<size_t>(g.axis[2].out)) {}
+};
+
+template <class T, class C>
+void max_rows(const Geometry& g, Rows<C>& rows, const T* x, T* y, int64_t* indices) {
+  const int64_t n = g.axis[2].out;
+  C* __restrict best = rows.best.data();
+  Position<C>* __restrict at = rows.at.data();
+  each_row(g, [&](int64_t o, const Span& d, const Span& h) {
+    const int64_t first_row = (d.begin * g.axis[1].in + h.begin) * g.axis[2].in;
+    for (int64_t w = 0; w < n; ++w) {
+      best[w] = kLeast<C>;
+      at[w] = static_cast<Position<C>>(first_row + g.axis[2].spans[static_cast<size_t>(w)].begin);
+    }
+    each_tap(g, d, h, [&](int64_t begin, int64_t end, int64_t from) {
+      with_stride(g.axis[2].stride, [&](auto stride) {
+        take_maxima(x + from, best + begin, at + begin, static_cast<Position<C>>(end - begin),
+                    static_cast<Position<C>>(from), stride);
+      });
+    });
+    for (int64_t w = 0; w < n; ++w) y[o + w] = convert<T>(best[w]);
+    if (indices) std::copy_n(at, n, indices + o);
+  });
 }
 
 template <class T>
@@ -159,13 +238,13 @@ void max_plane(const Geometry& g, const T* x, T* y, int64_t* indices) {
   using C = compute_t<T>;
   each_window(g, [&](int64_t o, const Span& d, const Span& h, const Span& w) {
     int64_t at = (d.begin * g.axis[1].in + h.begin) * g.axis[2].in + w.begin;
-    C best = std::numeric_limits<C>::lowest();
-    if constexpr (std::is_floating_point_v<C>) best = -std::numeric_limits<C>::infinity();
+    C best = kLeast<C>;
     each_element(g, d, h, w, [&](int64_t i) {
       const C v = convert<C>(x[i]);
-      const bool take = (v > best) | is_nan(v);
-      best = take ? v : best;
-      at = take ? i : at;
+      if (replaces(v, best)) {
+        best = v;
+        at = i;
+      }
     });
     y[o] = convert<T>(best);
     if (indices) indices[o] = at;
@@ -180,10 +259,17 @@ void maximum(const Call& call, const Geometry& g) {
     const T* x = reinterpret_cast<const T*>(call.in(0).data);
     T* y = reinterpret_cast<T*>(out.data);
     int64_t* indices = call.n_out > 1 ? reinterpret_cast<int64_t*>(call.out(1).data) : nullptr;
-    const auto plane = two_by_two(g) ? &max_plane_2x2<T> : &max_plane<T>;
+    using C = compute_t<T>;
+    const bool by_rows = g.axis[2].stride > 0 && g.in_plane <= std::numeric_limits<int32_t>::max();
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
+      Rows<C> rows(g);
       for (int64_t p = begin; p < end; ++p) {
-        plane(g, x + p * g.in_plane, y + p * g.out_plane, indices ? indices + p * g.out_plane : nullptr);
+        int64_t* at = indices ? indices + p * g.out_plane : nullptr;
+        if (by_rows) {
+          max_rows<T, C>(g, rows, x + p * g.in_plane, y + p * g.out_plane, at);
+        } else {
+          max_plane(g, x + p * g.in_plane, y + p * g.out_plane, at);
+        }
       }
     });
   });
@@ -207,7 +293,8 @@ void max_pool_grad(const Call& call) {
     using C = compute_t<T>;
     const T* from = reinterpret_cast<const T*>(dy.data);
     T* to = reinterpret_cast<T*>(dx.data);
-    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.in_plane + g.out_plane));
+    const int64_t grain =
+        std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.in_plane + g.out_plane));
     parallel_for(g.planes, grain, [&](int64_t begin, int64_t end) {
       std::fill(to + begin * g.in_plane, to + end * g.in_plane, convert<T>(C(0)));
       for (int64_t p = begin; p < end; ++p) {
@@ -240,6 +327,54 @@ struct Divisor {
   }
 };
 
+/// One row of windows.
+template <class C>
+struct Sums {
+  std::vector<C> values;
+  explicit Sums(const Geometry& g) : values(static_cast<size_t>(g.axis[2].out)) {}
+};
+
+template <class T, class C>
+void average_rows(const Geometry& g, Sums<C>& sums, const Divisor& divisor, const T* x, T* y) {
+  const int64_t n = g.axis[2].out;
+  C* __restrict sum = sums.values.data();
+  each_row(g, [&](int64_t o, const Span& d, const Span& h) {
+    std::fill_n(sum, n, C(0));
+    each_tap(g, d, h, [&](int64_t begin, int64_t end, int64_t from) {
+      with_stride(g.axis[2].stride, [&](auto stride) {
+        const T* __restrict p = x + from;
+        C* __restrict s = sum + begin;
+        for (int64_t w = 0; w < end - begin; ++w) s[w] += convert<C>(p[w * stride]);
+      });
+    });
+    for (int64_t w = 0; w < n; ++w) {
+      y[o + w] = convert<T>(sum[w] /
+                            static_cast<C>(divisor(d, h, g.axis[2].spans[static_cast<size_t>(w)])));
+    }
+  });
+}
+
+/// Adds each window's share of dy to its elements.
+template <class T, class C>
+void average_grad_rows(const Geometry& g, Sums<C>& sums, const Divisor& divisor, const T* dy,
+                       C* dx) {
+  const int64_t n = g.axis[2].out;
+  C* __restrict share = sums.values.data();
+  each_row(g, [&](int64_t o, const Span& d, const Span& h) {
+    for (int64_t w = 0; w < n; ++w) {
+      share[w] = convert<C>(dy[o + w]) /
+                 static_cast<C>(divisor(d, h, g.axis[2].spans[static_cast<size_t>(w)]));
+    }
+    each_tap(g, d, h, [&](int64_t begin, int64_t end, int64_t to) {
+      with_stride(g.axis[2].stride, [&](auto stride) {
+        const C* __restrict s = share + begin;
+        C* __restrict p = dx + to;
+        for (int64_t w = 0; w < end - begin; ++w) p[w * stride] += s[w];
+      });
+    });
+  });
+}
+
 void average(const Call& call, const Geometry& g, const Divisor& divisor) {
   const TensorImpl& out = call.out(0);
   if (out.numel == 0) return;
@@ -249,9 +384,14 @@ void average(const Call& call, const Geometry& g, const Divisor& divisor) {
     const T* x = reinterpret_cast<const T*>(call.in(0).data);
     T* y = reinterpret_cast<T*>(out.data);
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
+      Sums<C> sums(g);
       for (int64_t p = begin; p < end; ++p) {
         const T* from = x + p * g.in_plane;
         T* to = y + p * g.out_plane;
+        if (g.axis[2].stride > 0) {
+          average_rows<T, C>(g, sums, divisor, from, to);
+          continue;
+        }
         each_window(g, [&](int64_t o, const Span& d, const Span& h, const Span& w) {
           C sum = 0;
           each_element(g, d, h, w, [&](int64_t i) { sum += convert<C>(from[i]); });
@@ -270,22 +410,28 @@ void average_grad(const Call& call, const Geometry& g, const Divisor& divisor) {
     const T* dy = reinterpret_cast<const T*>(call.in(0).data);
     T* to = reinterpret_cast<T*>(dx.data);
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
-      std::vector<C> sums(std::is_same_v<T, C> ? 0 : static_cast<size_t>(g.in_plane));
+      std::vector<C> image(std::is_same_v<T, C> ? 0 : static_cast<size_t>(g.in_plane));
+      Sums<C> sums(g);
       for (int64_t p = begin; p < end; ++p) {
         C* plane;
         if constexpr (std::is_same_v<T, C>) {
           plane = to + p * g.in_plane;
         } else {
-          plane = sums.data();
+          plane = image.data();
         }
         std::fill_n(plane, g.in_plane, C(0));
         const T* from = dy + p * g.out_plane;
-        each_window(g, [&](int64_t o, const Span& d, const Span& h, const Span& w) {
-          const C share = convert<C>(from[o]) / static_cast<C>(divisor(d, h, w));
-          each_element(g, d, h, w, [&](int64_t i) { plane[i] += share; });
-        });
+        if (g.axis[2].stride > 0) {
+          average_grad_rows<T, C>(g, sums, divisor, from, plane);
+        } else {
+          each_window(g, [&](int64_t o, const Span& d, const Span& h, const Span& w) {
+            const C share = convert<C>(from[o]) / static_cast<C>(divisor(d, h, w));
+            each_element(g, d, h, w, [&](int64_t i) { plane[i] += share; });
+          });
+        }
         if constexpr (!std::is_same_v<T, C>) {
-          std::transform(plane, plane + g.in_plane, to + p * g.in_plane, [](C v) { return convert<T>(v); });
+          std::transform(plane, plane + g.in_plane, to + p * g.in_plane,
+                         [](C v) { return convert<T>(v); });
         }
       }
     });
@@ -302,7 +448,9 @@ void avg_pool_grad(const Call& call) {
 }
 GS_CPU_KERNEL("avg_pool_grad", avg_pool_grad);
 
-void adaptive_avg_pool(const Call& call) { average(call, adaptive(call, call.in(0), call.out(0)), {true, 0}); }
+void adaptive_avg_pool(const Call& call) {
+  average(call, adaptive(call, call.in(0), call.out(0)), {true, 0});
+}
 GS_CPU_KERNEL("adaptive_avg_pool", adaptive_avg_pool);
 
 void adaptive_avg_pool_grad(const Call& call) {
@@ -312,7 +460,8 @@ GS_CPU_KERNEL("adaptive_avg_pool_grad", adaptive_avg_pool_grad);
 
 // ---- windows as columns ----
 
-/// Slots: two each of kernel, dilation, padding, stride. columns: [N, C * kernel, windows]; image: [N, C, H, W].
+/// Slots: two each of kernel, dilation, padding, stride. columns: [N, C * kernel, windows]; image:
+/// [N, C, H, W].
 struct Columns {
   int64_t kernel[2], dilation[2], pad[2], stride[2], size[2], count[2];
   Columns(const Call& call, const TensorImpl& image) {
@@ -355,12 +504,13 @@ void im2col(const Call& call) {
     const T* from = reinterpret_cast<const T*>(image.data);
     T* to = reinterpret_cast<T*>(out.data);
     const T zero = convert<T>(0.0f);
-    parallel_for(image.sizes[0] * image.sizes[1] * c.taps(), std::max<int64_t>(1, kGrain / c.windows()),
-                 [&](int64_t begin, int64_t end) {
+    parallel_for(image.sizes[0] * image.sizes[1] * c.taps(),
+                 std::max<int64_t>(1, kGrain / c.windows()), [&](int64_t begin, int64_t end) {
                    for (int64_t row = begin; row < end; ++row) {
                      const T* x = from + row / c.taps() * plane;
                      T* y = to + row * c.windows();
-                     c.each(row % c.taps(), [&](int64_t o, int64_t i) { y[o] = i < 0 ? zero : x[i]; });
+                     c.each(row % c.taps(),
+                            [&](int64_t o, int64_t i) { y[o] = i < 0 ? zero : x[i]; });
                    }
                  });
   });
@@ -376,7 +526,8 @@ void col2im(const Call& call) {
     using C = compute_t<T>;
     const T* from = reinterpret_cast<const T*>(call.in(0).data);
     T* to = reinterpret_cast<T*>(image.data);
-    parallel_for(image.sizes[0] * image.sizes[1], std::max<int64_t>(1, kGrain / (c.windows() * c.taps())),
+    parallel_for(image.sizes[0] * image.sizes[1],
+                 std::max<int64_t>(1, kGrain / (c.windows() * c.taps())),
                  [&](int64_t begin, int64_t end) {
                    std::vector<C> sums(static_cast<size_t>(plane));
                    for (int64_t p = begin; p < end; ++p) {
@@ -387,7 +538,8 @@ void col2im(const Call& call) {
                          if (i >= 0) sums[static_cast<size_t>(i)] += convert<C>(x[o]);
                        });
                      }
-                     std::transform(sums.begin(), sums.end(), to + p * plane, [](C v) { return convert<T>(v); });
+                     std::transform(sums.begin(), sums.end(), to + p * plane,
+                                    [](C v) { return convert<T>(v); });
                    }
                  });
   });

@@ -66,20 +66,9 @@ GS_FN C max_row(const C* x, int64_t n) {
   return m;
 }
 
-// One compiled copy of a body: parallel_for inlines several, in which multiplications and additions may be
-// contracted differently, so that the number of threads would change the last bit.
-template <class Body>
-[[gnu::noinline, gnu::noclone]] void run_body(const Body& body, int64_t begin, int64_t end) {
-  body(begin, end);
-}
-template <class Body>
-void parallel_ranges(int64_t n, int64_t grain, Body body) {
-  parallel_for(n, grain, [&](int64_t begin, int64_t end) { run_body(body, begin, end); });
-}
-
 template <class F>
 void for_rows(int64_t rows, int64_t n, F f) {
-  parallel_ranges(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
+  parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f(r);
   });
 }
@@ -126,6 +115,7 @@ void for_line_blocks(const Lines& l, F f) {
 
 template <bool kLog>
 void softmax(const Call& c) {
+  if (c.out(0).numel == 0) return;
   const Lines l(c.in(0), c.i(0));
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
@@ -180,6 +170,7 @@ void softmax(const Call& c) {
 // softmax: dx = y * (dy - sum(dy * y)); log_softmax: dx = dy - exp(y) * sum(dy).
 template <bool kLog>
 void softmax_backward(const Call& c) {
+  if (c.out(0).numel == 0) return;
   const Lines l(c.in(0), c.i(0));
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
@@ -251,7 +242,7 @@ void cross_entropy(const Call& c) {
     const int64_t grain = std::max<int64_t>(1, kGrain / 4 / std::max<int64_t>(n, 1));
     const int64_t size = chunk_size(rows, grain), chunks = chunk_count(rows, grain);
     const Scratch<double> partial(2 * chunks);
-    parallel_ranges(rows, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
       double total = 0, total_weight = 0;
       for (int64_t r = begin; r < end; ++r) {
         const C* x = px + r * n;
@@ -314,17 +305,18 @@ void cross_entropy_backward(const Call& c) {
 constexpr int64_t kPieceRows = 64;
 template <class C, class F>
 void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
+  if (n == 0) return;
   const int64_t pieces = std::max<int64_t>(1, (rows + kPieceRows - 1) / kPieceRows);
   const Scratch<C> partial(pieces * 2 * n);
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows));
-  parallel_ranges(pieces, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(pieces, grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       C* a = partial.data() + k * 2 * n;
       std::fill_n(a, 2 * n, C(0));
       for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r) f(r, a, a + n);
     }
   });
-  parallel_ranges(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
+  parallel_for(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
       double a = 0, b = 0;
       for (int64_t k = 0; k < pieces; ++k) {
@@ -532,6 +524,7 @@ void update_running(TensorImpl* running, const C* value, double factor, double m
 // batch_norm(y, mean, scale; x, weight, bias, running mean, running var)
 void batch_norm(const Call& c) {
   const Channels s(c.in(0));
+  if (s.channels == 0) return;
   const bool training = c.i(1) != 0;
   const double eps = c.f(0), momentum = c.f(2);
   if (training) {
@@ -567,6 +560,7 @@ void batch_norm(const Call& c) {
     const C* b = data_or_null<C>(c.maybe_in(2));
     const C* px = data_of<C>(c.in(0));
     C* py = data_of<C>(c.out(0));
+    if (c.out(0).numel == 0) return;
     if (s.inner == 1) {
       return for_rows(s.n, s.channels, [&](int64_t r) {
         const C* x = px + r * s.channels;
@@ -589,6 +583,7 @@ void batch_norm(const Call& c) {
 // batch_norm_backward(dx, dweight, dbias; dy, x, weight, mean, scale)
 void batch_norm_backward(const Call& c) {
   const Channels s(c.in(1));
+  if (s.channels == 0) return;
   const bool training = c.i(1) != 0;
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
@@ -627,6 +622,7 @@ void batch_norm_backward(const Call& c) {
     }
     if (c.operands[1]) std::copy_n(dw, s.channels, data_of<C>(c.out(1)));
     if (c.operands[2]) std::copy_n(db, s.channels, data_of<C>(c.out(2)));
+    if (c.out(0).numel == 0) return;
     // dx = factor * (dy - mean(dy) - normalized x * mean(dy * normalized x)); constants in eval mode.
     const C share = training ? C(1 / double(s.n * s.inner)) : C(0);
     for (int64_t k = 0; k < s.channels; ++k) {

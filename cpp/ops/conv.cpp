@@ -90,7 +90,18 @@ void weight_and_bias(Backward& b, const Tensor& x, const Tensor& dy, const Geome
   b.set(2, db);
 }
 
-const Dims& kernel_of(const Backward& b) { return b.node.saved[1].tensor->sizes; }
+/// The weight's sizes. Its values may have been written since, which x's gradient alone would notice.
+const Dims& kernel_of(const Backward& b, const Tensor& x, const Tensor& y, const Geometry& g) {
+  const Dims& w = b.node.saved[1].tensor->sizes;
+  bool fits = w.size() == g.nd + 2 && x.ndim() == w.size() && y.ndim() == w.size() && w[0] == y.sizes()[1] &&
+              w[1] * g.groups == x.sizes()[1];
+  for (int d = 0; fits && d < g.nd; ++d) {
+    const int64_t window = g.dilation[d] * (w[2 + d] - 1) + 1;
+    fits = (y.sizes()[2 + d] - 1) * g.stride[d] + window <= x.sizes()[2 + d] + 2 * g.padding[d];
+  }
+  GS_CHECK(fits, "convolution: the weight was given the shape {}, which forward did not see", w);
+  return w;
+}
 
 void convolution_backward(Backward& b) {
   const Geometry g = Geometry::of(b.node.params);
@@ -99,10 +110,10 @@ void convolution_backward(Backward& b) {
   const Tensor x = b.needs(1) ? b.saved(0) : Tensor();
   if (b.needs(0)) b.set(0, data_product(dy, w, {}, g, Dims(&b.node.params.s[2 + 3 * g.nd].i, g.nd)));
   if (b.needs(1) && b.needs(2) && !grad_enabled()) {
-    weight_and_bias(b, x, dy, g, spatial(kernel_of(b)));
+    weight_and_bias(b, x, dy, g, spatial(kernel_of(b, x, dy, g)));
     return;
   }
-  if (b.needs(1)) b.set(1, weight_product(x, dy, g, spatial(kernel_of(b))));
+  if (b.needs(1)) b.set(1, weight_product(x, dy, g, spatial(kernel_of(b, x, dy, g))));
   if (b.needs(2)) b.set(2, channel_sum(dy));
 }
 
@@ -111,7 +122,7 @@ void transposed_backward(Backward& b) {
   const Geometry g = Geometry::of(b.node.params);
   const Tensor& dx = b.grad();
   if (b.needs(0)) b.set(0, forward_product(dx, b.saved(1), {}, g));
-  if (b.needs(1)) b.set(1, weight_product(dx, b.saved(0), g, spatial(kernel_of(b))));
+  if (b.needs(1)) b.set(1, weight_product(dx, b.saved(0), g, spatial(kernel_of(b, dx, b.saved(0), g))));
   if (b.needs(2)) b.set(2, channel_sum(dx));
 }
 
@@ -119,7 +130,7 @@ void transposed_backward(Backward& b) {
 void weight_backward(Backward& b) {
   const Geometry g = Geometry::of(b.node.params);
   const Tensor& dw = b.grad();
-  if (b.needs(0)) b.set(0, data_product(b.saved(1), dw, {}, g, spatial(b.node.saved[0].tensor->sizes)));
+  if (b.needs(0)) b.set(0, data_product(b.saved(1), dw, {}, g, spatial(b.saved(0).sizes())));
   if (b.needs(1)) b.set(1, forward_product(b.saved(0), dw, {}, g));
 }
 
@@ -221,6 +232,9 @@ void check_shapes(const Tensor& x, const Tensor& w, const Tensor& bias, const Ge
   GS_CHECK(!any_below(g.stride, 1), "non-positive stride is not supported");
   GS_CHECK(!any_below(g.dilation, 1), "dilation should be greater than zero, but got {}", g.dilation);
   GS_CHECK(g.groups > 0, "non-positive groups is not supported");
+  for (const Dims* list : {&g.padding, &g.stride, &g.dilation}) {
+    for (const int64_t v : *list) GS_CHECK(v <= INT32_MAX, "integer out of range");
+  }
   GS_CHECK(w.ndim() == x.ndim(), "Expected {}-dimensional input for {}-dimensional weight {}, but got {}-dimensional "
            "input of size {} instead", w.ndim(), w.ndim(), w.sizes(), x.ndim(), x.sizes());
   GS_CHECK(w.sizes()[0] >= g.groups,
@@ -290,6 +304,7 @@ Tensor forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Geome
 
 Tensor transposed(const Tensor& x, const Tensor& w, const Tensor& bias, const Geometry& g, const Dims& extra) {
   GS_CHECK(!any_below(extra, 0), "negative output_padding is not supported");
+  for (const int64_t v : extra) GS_CHECK(v <= INT32_MAX, "integer out of range");
   check_shapes(x, w, bias, g, true);
   check_types(x, w, bias);
   bool valid = true;

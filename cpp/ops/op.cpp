@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
+#include "core/layout.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 
@@ -186,17 +188,7 @@ void launch_map(const Op& op, const Tensor& out, std::span<const Operand> operan
 
 /// Dense in some order of axes other than the contiguous one (a transposed matrix, channels last).
 bool dense_permuted(const Tensor& t) {
-  if (t.contiguous() || t.numel() == 0) return false;
-  int order[kMaxDims];
-  for (int i = 0; i < t.ndim(); ++i) order[i] = i;
-  std::stable_sort(order, order + t.ndim(), [&](int a, int b) { return t.strides()[a] < t.strides()[b]; });
-  int64_t expected = 1;
-  for (int i = 0; i < t.ndim(); ++i) {
-    if (t.sizes()[order[i]] == 1) continue;
-    if (t.strides()[order[i]] != expected) return false;
-    expected *= t.sizes()[order[i]];
-  }
-  return true;
+  return !t.contiguous() && t.numel() != 0 && is_dense(t.sizes(), t.strides());
 }
 
 /// A new output: contiguous, unless the full-size operands share another dense layout.
@@ -365,6 +357,55 @@ Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
 
 namespace {
 
+/// Undoes broadcasting and promotion of an operand whose tensor or geometry was kept.
+Tensor to_shape_of(const Saved& saved, Tensor g) {
+  if (!saved.tensor || saved.output >= 0) return g;
+  g = sum_to_size(g, saved.tensor->sizes);
+  return g.dtype() == saved.tensor->dtype ? g : to(g, saved.tensor->dtype);
+}
+
+// Note [Any order]
+// Gradient functors exist to second order. Where the gradient is being differentiated itself, functions whose
+// derivative is made of other ops use those instead, so that every order exists (a third derivative of tanh in
+// a physics-informed net, say). `y` is the saved operand: the output where the op saves that.
+using ComposedGradient = Tensor (*)(const Tensor& dy, const Operand& y, const Operand& parameter);
+
+ComposedGradient composed_gradient(const Op& op) {
+  static const auto* table = new std::unordered_map<const Op*, ComposedGradient>{
+      {&Op::get("tanh"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * sub(1, mul(y, y)); }},
+      {&Op::get("sigmoid"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * mul(y, sub(1, y)); }},
+      {&Op::get("exp"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * y; }},
+      {&Op::get("log"), [](const Tensor& dy, const Operand& x, const Operand&) { return div(dy, x); }},
+      {&Op::get("sin"), [](const Tensor& dy, const Operand& x, const Operand&) { return dy * map(Op::get("cos"), {x}); }},
+      {&Op::get("cos"),
+       [](const Tensor& dy, const Operand& x, const Operand&) { return neg(dy * map(Op::get("sin"), {x})); }},
+      {&Op::get("square"), [](const Tensor& dy, const Operand& x, const Operand&) { return dy * mul(x, 2); }},
+      {&Op::get("sqrt"), [](const Tensor& dy, const Operand& y, const Operand&) { return div(dy, mul(y, 2)); }},
+      {&Op::get("reciprocal"),
+       [](const Tensor& dy, const Operand& y, const Operand&) { return neg(dy * mul(y, y)); }},
+      {&Op::get("silu"),
+       [](const Tensor& dy, const Operand& x, const Operand&) {
+         const Tensor s = map(Op::get("sigmoid"), {x});
+         return dy * (s + mul(x, s) * sub(1, s));
+       }},
+      {&Op::get("softplus"),
+       [](const Tensor& dy, const Operand& x, const Operand& beta) {
+         return dy * map(Op::get("sigmoid"), {mul(x, beta)});
+       }},
+  };
+  const auto at = table->find(&op);
+  return at == table->end() ? nullptr : at->second;
+}
+
+/// dy * n * x^(n-1) for a constant exponent n; undefined if pow has another form here.
+Tensor composed_power(const Op& op, const Tensor& dy, const Operand& x, const Operand& exponent) {
+  static const Op& power = Op::get("pow");
+  if (&op != &power || exponent.tensor || !x.tensor) return {};
+  const double n = exponent.number.to_double();
+  if (n == 0) return zeros_like(dy);
+  return dy * mul(pow(x, n - 1), n);
+}
+
 void map_backward(Backward& b) {
   const Op& op = *b.node.op;
   const Tensor& dy = b.grad();
@@ -396,16 +437,16 @@ void map_backward(Backward& b) {
       with_dy[at] = dy;
       g = map(op, std::span<const Operand>(with_dy.data(), op.arity));
     } else {
-      GS_CHECK_KIND(NotImplemented, op.grad[k], "the derivative for '{}' is not implemented.", op.name);
-      g = map(*op.grad[k], std::span<const Operand>(operands.data(), static_cast<size_t>(op.arity) + 1));
+      if (grad_enabled() && k == 0) {
+        const ComposedGradient composed = composed_gradient(op);
+        g = composed ? composed(dy, operands[1], operands[2]) : composed_power(op, dy, operands[1], operands[2]);
+      }
+      if (!g.defined()) {
+        GS_CHECK_KIND(NotImplemented, op.grad[k], "the derivative for '{}' is not implemented.", op.name);
+        g = map(*op.grad[k], std::span<const Operand>(operands.data(), static_cast<size_t>(op.arity) + 1));
+      }
     }
-    const Saved& s = b.node.saved[k];
-    if (s.tensor && s.output < 0) {
-      const Ref<TensorImpl> like = s.tensor;
-      g = sum_to_size(g, like->sizes);
-      if (g.dtype() != like->dtype) g = to(g, like->dtype);
-    }
-    b.set(k, std::move(g));
+    b.set(k, to_shape_of(b.node.saved[k], std::move(g)));
   }
 }
 

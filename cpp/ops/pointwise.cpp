@@ -51,18 +51,28 @@ GS_BINARY(logical_or)
 
 namespace {
 bool is_one(const Scalar& s) { return s.to_double() == 1.0; }
+
+/// a + alpha * b or a - alpha * b, by op.
+Tensor scaled(const Op& op, const Operand& a, const Operand& b, const Scalar& alpha) {
+  const DType common = result_type({a, b});
+  GS_CHECK(alpha.category() != Category::Bool || common == DType::Bool, "Boolean alpha only supported for Boolean results.");
+  GS_CHECK(is_floating(common) || !alpha.is_float(),
+           "For integral input tensors, argument alpha must not be a floating point number.");
+  const Operand operands[] = {a, b, alpha};
+  return map(op, operands, common);
+}
 }  // namespace
 
 Tensor add(const Operand& a, const Operand& b, Scalar alpha) {
   static const Op& plain = Op::get("add");
-  static const Op& scaled = Op::get("add_scaled");
-  return is_one(alpha) ? map(plain, {a, b}) : map(scaled, {a, b, alpha});
+  static const Op& with_alpha = Op::get("add_scaled");
+  return is_one(alpha) ? map(plain, {a, b}) : scaled(with_alpha, a, b, alpha);
 }
 
 Tensor sub(const Operand& a, const Operand& b, Scalar alpha) {
   static const Op& plain = Op::get("sub");
-  static const Op& scaled = Op::get("sub_scaled");
-  return is_one(alpha) ? map(plain, {a, b}) : map(scaled, {a, b, alpha});
+  static const Op& with_alpha = Op::get("sub_scaled");
+  return is_one(alpha) ? map(plain, {a, b}) : scaled(with_alpha, a, b, alpha);
 }
 
 // ---- where ----

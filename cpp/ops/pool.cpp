@@ -51,9 +51,15 @@ bool any_below(const Dims& list, int64_t bound) {
   return std::any_of(list.begin(), list.end(), [&](int64_t v) { return v < bound; });
 }
 
+/// Up to 31 bits, so that windows can be computed without overflow.
+void check_range(const Dims& list) {
+  for (const int64_t v : list) GS_CHECK(v >= INT32_MIN && v <= INT32_MAX, "integer out of range");
+}
+
 /// PyTorch's checks of 2-d and 3-d pooling; returns the pooled sizes.
 Dims pooled_sizes(const Tensor& x, const Window& w) {
   const int nd = w.nd();
+  for (const Dims* list : {&w.kernel, &w.stride, &w.padding, &w.dilation}) check_range(*list);
   GS_CHECK(!any_below(w.stride, 1), "stride should not be zero");
   GS_CHECK(!any_below(w.kernel, 1), "kernel size should be greater than zero, but got {}", w.kernel);
   static constexpr const char* kAxes[3] = {"T", "H", "W"};
@@ -143,6 +149,7 @@ void check_max_pool1d(const Tensor& x, const Window& w) {
   GS_CHECK(w.padding[0] <= w.kernel[0] / 2,
            "max_pool1d() padding should be at most half of kernel size, but got padding={} and kernel_size={}",
            w.padding[0], w.kernel[0]);
+  for (const Dims* list : {&w.kernel, &w.stride, &w.padding, &w.dilation}) check_range(*list);
   GS_CHECK(w.dilation[0] > 0, "max_pool1d() dilation must be greater than zero, but got {}", w.dilation[0]);
   const int64_t n = window_count(x.sizes().back(), w, 0);
   GS_CHECK(n > 0, "max_pool1d() Invalid computed output size: {}", n);
@@ -306,9 +313,9 @@ void col2im_backward(Backward& b) { b.set(0, to_columns(b.grad(), Columns::of(b.
 Tensor to_columns(const Tensor& x, const Columns& c) {
   static const Op& op = define("im2col", &im2col_backward);
   const Tensor in = dense(x);
-  const Tensor out = empty({x.sizes()[0], x.sizes()[1] * c.kernel[0] * c.kernel[1],
-                            c.count(x.sizes()[2], 0) * c.count(x.sizes()[3], 1)},
-                           options_of(x));
+  const int64_t rows = count_elements({x.sizes()[1], c.kernel[0], c.kernel[1]});
+  const int64_t blocks = count_elements({c.count(x.sizes()[2], 0), c.count(x.sizes()[3], 1)});
+  const Tensor out = empty({x.sizes()[0], rows, blocks}, options_of(x));
   Params p = c.params();
   p.push(pooled_axes(x, 2));
   run(op, p, {&out}, {&in});
@@ -339,6 +346,7 @@ void check_columns(const Tensor& x, const char* name, const Columns& c) {
   check(c.dilation, 1, "dilation", "greater than zero");
   check(c.padding, 0, "padding", "non-negative");
   check(c.stride, 1, "stride", "greater than zero");
+  for (const Dims* list : {&c.kernel, &c.dilation, &c.padding, &c.stride}) check_range(*list);
 }
 
 }  // namespace
@@ -374,6 +382,7 @@ Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, cons
            x.sizes()[1], pair(kernel));
   GS_CHECK(!any_below(output_size, 1), "Expected output spatial size to be positive, but got: output_size={}.",
            pair(output_size));
+  check_range(output_size);
   const int64_t h = c.count(output_size[0], 0), w = c.count(output_size[1], 1);
   GS_CHECK(h >= 1 && w >= 1 && x.sizes()[2] == h * w,
            "Given output_size={}, kernel_size={}, dilation={}, padding={}, stride={}, expected size of input's "
@@ -402,12 +411,13 @@ Tensor pixel_shuffle(const Tensor& x, int64_t r) {
   const Dims lead = leading(x, "pixel_shuffle");
   GS_CHECK(r > 0, "pixel_shuffle expects a positive upscale_factor, but got {}", r);
   const int64_t c = x.size(-3), h = x.size(-2), w = x.size(-1);
+  GS_CHECK(r <= INT32_MAX, "integer out of range");
   GS_CHECK(c % (r * r) == 0,
            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
            "input.size(-3)={} is not divisible by {}",
            c, r * r);
   const Tensor split = reshape(x, {count_elements(lead), c / (r * r), r, r, h, w});
-  return reshape(permute(split, {0, 1, 4, 2, 5, 3}), append_sizes(lead, {c / (r * r), h * r, w * r}));
+  return reshape(permute(split, {0, 1, 4, 2, 5, 3}), append_sizes(lead, {c / (r * r), count_elements({h, r}), count_elements({w, r})}));
 }
 
 Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
@@ -423,7 +433,7 @@ Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
            "by {}",
            w, r);
   const Tensor split = reshape(x, {count_elements(lead), c, h / r, r, w / r, r});
-  return reshape(permute(split, {0, 1, 3, 5, 2, 4}), append_sizes(lead, {c * r * r, h / r, w / r}));
+  return reshape(permute(split, {0, 1, 3, 5, 2, 4}), append_sizes(lead, {count_elements({c, r, r}), h / r, w / r}));
 }
 
 Tensor channel_shuffle(const Tensor& x, int64_t groups) {

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 
+#include "core/layout.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "ops/view.h"
@@ -21,11 +22,10 @@ int64_t address(Generator& gen) { return static_cast<int64_t>(std::bit_cast<intp
 
 /// The axes from the largest stride to the smallest: PyTorch draws in the order of memory.
 Dims memory_order(const Tensor& t) {
-  Dims order = Dims::filled(t.ndim(), 0);
-  for (int d = 0; d < t.ndim(); ++d) order[d] = d;
-  std::stable_sort(order.v, order.v + order.n, [&](int64_t a, int64_t b) {
-    return t.strides()[static_cast<int>(a)] > t.strides()[static_cast<int>(b)];
-  });
+  int axes[kMaxDims];
+  order_by_stride(t.strides(), axes);
+  Dims order;
+  for (int d = 0; d < t.ndim(); ++d) order.push_back(axes[d]);
   return order;
 }
 

@@ -86,7 +86,7 @@ Dims infer_sizes(const Dims& sizes, int64_t numel) {
       GS_CHECK(inferred < 0, "only one dimension can be inferred");
       inferred = d;
     } else {
-      GS_CHECK(sizes[d] >= 0, "invalid shape dimension {}", sizes[d]);
+      GS_CHECK(sizes[d] >= 0, "invalid shape dimension {} at index {} of shape {}", sizes[d], d, sizes);
       GS_CHECK(!__builtin_mul_overflow(product, sizes[d], &product), "shape '{}' is invalid for input of size {}",
                sizes, numel);
     }
@@ -290,7 +290,7 @@ Tensor expand(const Tensor& x, const Dims& sizes) {
   static const Op& op = define("expand", &expand_backward);
   const int extra = sizes.size() - x.ndim();
   GS_CHECK(extra >= 0,
-           "expand(torch.{}Tensor{{{}}}, size={}): the number of sizes provided ({}) must be greater or equal to the "
+           "expand(torch.{}Tensor{{}}, size={}): the number of sizes provided ({}) must be greater or equal to the "
            "number of dimensions in the tensor ({})",
            scalar_name(x.dtype()), x.sizes(), sizes, sizes.size(), x.ndim());
   Dims to = sizes;
@@ -380,7 +380,9 @@ Tensor unflatten(const Tensor& x, int64_t dim, const Dims& sizes) {
     if (sizes[d] == -1) {
       inferred = d;
     } else {
-      product *= sizes[d];
+      GS_CHECK(!__builtin_mul_overflow(product, sizes[d], &product),
+               "unflatten: Provided sizes {} don't multiply up to the size of dim {} ({}) in the input tensor", sizes,
+               dim, x.sizes()[at]);
     }
   }
   if (inferred >= 0 && product != 0) to[inferred] = x.sizes()[at] / product;
@@ -455,8 +457,8 @@ Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t s
   const int64_t b = std::max(a, clamp(end));
   Dims sizes = x.sizes();
   Dims strides = x.strides();
-  sizes[at] = (b - a + step - 1) / step;
-  strides[at] *= step;
+  sizes[at] = b == a ? 0 : (b - a - 1) / step + 1;
+  if (sizes[at] > 1) strides[at] *= step;
   Tensor v = make_view(x, sizes, strides, x.offset() + a * x.strides()[at]);
   if (!needs_grad(x)) return v;
   Params p = params(static_cast<int64_t>(at), a, b, step);
@@ -471,7 +473,7 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
   GS_CHECK_INDEX(start >= -size && start <= size,
                  "start out of range (expected to be in range of [{}, {}], but got {})", -size, size, start);
   const int64_t a = start < 0 ? start + size : start;
-  GS_CHECK(a + length <= size, "start ({}) + length ({}) exceeds dimension size ({}).", a, length, size);
+  GS_CHECK(length <= size - a, "start ({}) + length ({}) exceeds dimension size ({}).", a, length, size);
   return slice(x, dim, a, a + length, 1);
 }
 
@@ -479,12 +481,13 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sections, int64_t dim) {
   std::vector<Tensor> out;
   int64_t at = 0;
   int64_t total = 0;
+  bool fits = true;
   for (const int64_t s : sections) {
     GS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={}",
              sections);
-    total += s;
+    fits &= !__builtin_add_overflow(total, s, &total);
   }
-  GS_CHECK(total == x.size(dim),
+  GS_CHECK(fits && total == x.size(dim),
            "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got "
            "split_sizes={}",
            x.size(dim), dim, sections);
@@ -513,7 +516,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {
   GS_CHECK(x.ndim() > 0, "chunk expects at least a 1-dimensional tensor");
   GS_CHECK(chunks > 0, "chunk expects `chunks` to be greater than 0, got: {}", chunks);
   const int64_t n = x.size(dim);
-  const int64_t size = (n + chunks - 1) / chunks;
+  const int64_t size = n == 0 ? 0 : (n - 1) / chunks + 1;
   if (size == 0) return std::vector<Tensor>(static_cast<size_t>(chunks), slice(x, dim, 0, 0, 1));
   return split(x, size, dim);
 }
@@ -560,7 +563,7 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
   const int64_t stride = x.ndim() == 0 ? 1 : x.strides()[at];
   if (x.ndim() > 0) {
     sizes[at] = (have - size) / step + 1;
-    strides[at] = step * stride;
+    if (sizes[at] > 1) strides[at] = step * stride;
   }
   sizes.push_back(size);
   strides.push_back(stride);

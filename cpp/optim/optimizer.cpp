@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/layout.h"
 #include "graph/node.h"
 #include "ops/pointwise.h"
 
@@ -190,32 +191,13 @@ void Algorithm::check_values(const double* h) const {
 
 // ---- state ----
 
-namespace {
-
-/// Every element has its own place and there are no gaps: a permutation of a contiguous tensor.
-bool is_dense(const TensorImpl& t) {
-  int order[kMaxDims];
-  const int n = t.ndim();
-  for (int d = 0; d < n; ++d) order[d] = d;
-  std::sort(order, order + n, [&](int a, int b) { return t.strides[a] < t.strides[b]; });
-  int64_t expected = 1;
-  for (int i = 0; i < n; ++i) {
-    if (t.sizes[order[i]] == 1) continue;
-    if (t.strides[order[i]] != expected) return false;
-    expected *= t.sizes[order[i]];
-  }
-  return true;
-}
-
-}  // namespace
-
 Tensor make_state(const StateSpec& spec, const TensorImpl& p, const double* h) {
   const GradMode off(false);
   const double value = spec.initial_hyper >= 0 ? h[spec.initial_hyper] : spec.initial;
   Tensor t;
   if (spec.counter) {
     t = empty({}, default_dtype() == DType::Float64 ? DType::Float64 : DType::Float32);
-  } else if (p.contiguous || !is_dense(p)) {
+  } else if (p.contiguous || !is_dense(p.sizes, p.strides)) {
     t = empty(p.sizes, p.dtype, p.device);
   } else {
     t = empty_strided(p.sizes, p.strides, p.dtype, p.device);

@@ -74,18 +74,29 @@ PyObject* node_sequence(PyObject* self, PyObject*) { return PyLong_FromUnsignedL
 
 uint64_t next_hook_id = 1;
 
+void replace_one(Tensor& old, const Tensor& g) {
+  if (old.defined() && g.defined()) {
+    GS_CHECK(g.sizes() == old.sizes(), "hook has changed the size of value");
+    GS_CHECK(g.dtype() == old.dtype(), "hook has changed the type of value (was torch.{}Tensor got torch.{}Tensor)",
+             scalar_name(old.dtype()), scalar_name(g.dtype()));
+  }
+  old = g;
+}
+
 /// Gives a result of Python back into the gradients it may replace.
 void replace(PyObject* result, std::span<Tensor> grads) {
   if (result == Py_None) return;
   if (is_tensor(result)) {
-    grads[0] = unwrap(result);
+    GS_CHECK(grads.size() == 1, "hook has returned an incorrect number of values");
+    replace_one(grads[0], unwrap(result));
     return;
   }
   GS_CHECK(PyTuple_Check(result) && PyTuple_GET_SIZE(result) == static_cast<Py_ssize_t>(grads.size()),
            "hook has returned an incorrect number of values");
   for (size_t i = 0; i < grads.size(); ++i) {
     PyObject* item = PyTuple_GET_ITEM(result, static_cast<Py_ssize_t>(i));
-    grads[i] = item == Py_None ? Tensor() : unwrap(item);
+    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensor, but hook returned '{}'", Py_TYPE(item)->tp_name);
+    replace_one(grads[i], item == Py_None ? Tensor() : unwrap(item));
   }
 }
 
@@ -113,8 +124,7 @@ struct PyHook : Hook {
         if (kind == TensorHook && !out.is_none()) {
           GS_CHECK_TYPE(is_tensor(out.ptr()), "hook should return None or a Tensor, got {}", Py_TYPE(out.ptr())->tp_name);
           const Tensor g = unwrap(out.ptr());
-          GS_CHECK(g.sizes() == grad_outputs[slot].sizes(), "hook has changed the size of value");
-          grad_outputs[slot] = g;
+          replace_one(grad_outputs[slot], g);
         }
         return;
       }

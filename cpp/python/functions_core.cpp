@@ -324,7 +324,14 @@ const FunctionRow kRows[] = {
     {"unflatten", "(Tensor input, int dim, IntList sizes)", Fn | Method, "One axis split into several.",
      [](Args& a) { return wrap(unflatten(a.tensor(0), a.i(1), a.dims(2))); }},
     {"select", "(Tensor input, int dim, int index)", Fn | Method, "One entry of an axis, which disappears.",
-     [](Args& a) { return wrap(select(a.tensor(0), a.i(1), a.i(2))); }},
+     [](Args& a) {
+       const Tensor x = a.tensor(0);
+       const int64_t dim = a.i(1), index = a.i(2);
+       const int64_t size = x.ndim() ? x.size(dim) : 0;
+       GS_CHECK_INDEX(x.ndim() == 0 || (index >= -size && index < size),
+                      "select(): index {} out of range for tensor of size {} at dimension {}", index, x.sizes(), dim);
+       return wrap(select(x, dim, index));
+     }},
     {"narrow", "(Tensor input, int dim, int start, int length)", Fn | Method, "length entries of an axis from start on.",
      [](Args& a) { return wrap(narrow(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
     {"slice", "(Tensor input, int dim=0, int? start=None, int? end=None, int step=1)", Internal, "",
@@ -447,6 +454,7 @@ const FunctionRow kRows[] = {
        const Dims sizes = a.dims(1);
        const int64_t n = count_elements(sizes);
        TensorImpl* t = x.get();
+       if (!(x.sizes() == sizes)) bump_version(x);
        const size_t need = static_cast<size_t>(x.offset() + n) * element_size(x.dtype());
        if (need > t->storage->bytes) {
          const Tensor fresh = empty({n}, options_of(x));
@@ -463,6 +471,14 @@ const FunctionRow kRows[] = {
 
 }  // namespace
 
+namespace {
+std::string listed(PyObject* const* items, Py_ssize_t n) {
+  std::string out = "[";
+  for (Py_ssize_t i = 0; i < n; ++i) out += (i ? ", " : "") + std::to_string(unwrap_int(items[i]));
+  return out + "]";
+}
+}  // namespace
+
 std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
   // By hand rather than as Dims: there may be more parts than a tensor has axes.
   PyObject* const* items = PySequence_Fast_ITEMS(sizes);
@@ -470,15 +486,16 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
   std::vector<Tensor> out;
   int64_t at = 0;
   int64_t total = 0;
+  bool fits = true;
   for (Py_ssize_t i = 0; i < n; ++i) {
     const int64_t s = unwrap_int(items[i]);
     GS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got {}", s);
-    total += s;
+    fits &= !__builtin_add_overflow(total, s, &total);
   }
-  GS_CHECK(total == x.size(dim),
-           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got a sum "
-           "of {}",
-           x.size(dim), dim, total);
+  GS_CHECK(fits && total == x.size(dim),
+           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got "
+           "split_sizes={}",
+           x.size(dim), dim, listed(items, n));
   for (Py_ssize_t i = 0; i < n; ++i) {
     const int64_t s = unwrap_int(items[i]);
     out.push_back(slice(x, dim, at, at + s, 1));

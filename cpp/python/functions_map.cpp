@@ -54,7 +54,7 @@ const std::pair<const char*, const char*> kAliases[] = {
     {"asinh", "arcsinh"},     {"atan", "arctan"},       {"atan2", "arctan2"},     {"atanh", "arctanh"},
     {"mul", "multiply"},      {"neg", "negative"},      {"trunc", "fix"},         {"gt", "greater"},
     {"ge", "greater_equal"},  {"lt", "less"},           {"le", "less_equal"},     {"ne", "not_equal"},
-    {"digamma", "psi"},       {"erfinv", "special_erfinv"}};
+    {"digamma", "psi"}};
 
 std::deque<std::string>& texts() {
   static std::deque<std::string> t;  // rows point into it for the whole process
@@ -82,7 +82,7 @@ void add_row(const char* name, const char* params, const char* doc, unsigned as)
     if ((as & NnFunctional) && (as & InPlace)) {
       rows().push_back({name, text("(Tensor input" + tail + ", bool inplace=False)"), visible, doc, &call_activation, &op});
     } else {
-      rows().push_back({name, text("(Tensor input" + tail + (keyword_only ? "" : ", *") + ", Tensor? out=None)"), visible,
+      rows().push_back({name, text((op.arity > 1 ? "(Operand input" : "(Tensor input") + tail + (keyword_only ? "" : ", *") + ", Tensor? out=None)"), visible,
                         doc, &call_map, &op});
     }
   }

@@ -34,11 +34,6 @@ Tensor add_inplace(const Operand& a, const Operand& b, const Scalar& alpha, cons
 
 // ---- division ----
 
-void check_integer_division(const Operand& a, const Operand& b) {
-  const auto zero_number = !b.tensor && b.number.to_double() == 0;
-  if (zero_number && a.tensor && !is_floating(result_type({a, b}))) fail(ErrorKind::Runtime, "ZeroDivisionError");
-}
-
 const char* division(const Args& a, int i) {
   if (!a.has(i)) return "div";
   const std::string mode = a.str(i);
@@ -48,9 +43,7 @@ const char* division(const Args& a, int i) {
 }
 
 Tensor divide(const Args& a, const char* name) {
-  const Operand x = a.operand(0), y = a.operand(1);
-  if (name[0] != 'd' || name[3] != 0) check_integer_division(x, y);
-  return map(op(name), {x, y});
+  return map(op(name), {a.operand(0), a.operand(1)});
 }
 
 // ---- clamp ----
@@ -106,9 +99,19 @@ Tensor isclose(const Args& a) {
 bool all_true(const Tensor& t) { return item(all(t)).to_bool(); }
 
 bool equal(const Tensor& x, const Tensor& y) {
-  GS_CHECK(x.dtype() == y.dtype(), "Expected object of data type {} but got data type {} for argument #2 'other' in call to equal",
-           scalar_name(x.dtype()), scalar_name(y.dtype()));
   return x.sizes() == y.sizes() && all_true(eq(x, y));
+}
+
+/// All pairs are compared: meant for short lists.
+Tensor isin(const Operand& elements, const Operand& among, bool invert) {
+  const Tensor x = elements.tensor ? *elements.tensor : scalar_tensor(elements.number, {DType::Float64, {}});
+  const Tensor found = among.tensor ? any(eq(unsqueeze(x, -1), reshape(*among.tensor, {-1})), {-1}, false) : eq(x, among.number);
+  return invert ? logical_not(found) : found;
+}
+
+Tensor float_power(const Operand& x, const Operand& exponent) {
+  const Operand operands[] = {x, exponent};
+  return map(op("pow"), operands, DType::Float64);
 }
 
 // ---- bool as a number ----
@@ -208,6 +211,8 @@ const FunctionRow kRows[] = {
                 "Integers to negative integer powers are not allowed.");
        return wrap_out(a, 2, gradstep::pow(x, e));
      }},
+    {"float_power", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method, "pow in double precision.",
+     [](Args& a) { return wrap_out(a, 2, float_power(a.operand(0), a.operand(1))); }},
     {"pow_", "(Tensor input, Operand exponent)", Method, "The in-place form.",
      [](Args& a) {
        map_inplace(op("pow"), {a.operand(0), a.operand(1)});
@@ -322,6 +327,18 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(all_true(isclose(a))); }},
     {"equal", "(Tensor input, Tensor other)", Fn | Method, "True if shapes and all elements are equal.",
      [](Args& a) { return wrap(equal(a.tensor(0), a.tensor(1))); }},
+    {"isin", "(Operand elements, Operand test_elements, *, bool assume_unique=False, bool invert=False)", Fn,
+     "True where an element is one of test_elements.",
+     [](Args& a) { return wrap(isin(a.operand(0), a.operand(1), a.flag(3))); }},
+    {"positive", "(Tensor input)", Fn | Method, "The input itself; not of bool.",
+     [](Args& a) {
+       GS_CHECK(a.tensor(0).dtype() != DType::Bool, "The `+` operator, on a bool tensor is not supported.");
+       return self(a);
+     }},
+    {"real", "(Tensor input)", Fn, "The input itself.", [](Args& a) { return self(a); }},
+    {"isreal", "(Tensor input)", Fn | Method, "True everywhere.",
+     [](Args& a) { return wrap(ones(a.tensor(0).sizes(), {DType::Bool, a.tensor(0).device()})); }},
+    {"conj", "(Tensor input)", Fn | Method, "The input itself.", [](Args& a) { return self(a); }},
     {"where", "(Tensor condition, Operand input, Operand other, *, Tensor? out=None)", Fn,
      "input where condition is true, else other.", [](Args& a) { return wrap_out(a, 3, where_values(a)); }},
     {"where", "(Tensor input, Tensor condition, Operand other)", Method, "self where condition is true, else other.",

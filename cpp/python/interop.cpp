@@ -113,10 +113,12 @@ struct ListReader {
         for (int d = 0; d < t.ndim(); ++d) extend(depth + d, t.sizes()[d]);
         GS_CHECK_VALUE(depth + t.ndim() == sizes.size(), "only one element tensors can be converted to Python scalars");
         type = type ? promote(*type, t.dtype()) : t.dtype();
+        closed_ = true;
         return;
       }
       GS_CHECK_VALUE(depth == sizes.size(), "expected sequence of length {} at dim {} (got a number)",
                      sizes[std::min(depth, sizes.size() - 1)], depth);
+      closed_ = true;
       const DType t = element_type(o);
       type = type ? promote(*type, t) : t;
       return;
@@ -125,7 +127,10 @@ struct ListReader {
     const py::object owner = py::reinterpret_steal<py::object>(fast);
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(fast);
     extend(depth, n);
-    for (Py_ssize_t i = 0; i < n; ++i) measure(PySequence_Fast_GET_ITEM(fast, i), depth + 1);
+    // Looking at an item can run code that shortens the list.
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
+      measure(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(), depth + 1);
+    }
   }
 
   void extend(int depth, int64_t n) {
@@ -133,14 +138,16 @@ struct ListReader {
       sizes.push_back(n);
       return;
     }
-    GS_CHECK_VALUE(depth < sizes.size() && sizes[depth] == n, "expected sequence of length {} at dim {} (got {})",
-                   depth < sizes.size() ? sizes[depth] : 0, depth, n);
+    GS_CHECK_TYPE(depth < sizes.size(), "must be real number, not list");
+    GS_CHECK_VALUE(sizes[depth] == n, "expected sequence of length {} at dim {} (got {})",
+                   sizes[depth], depth, n);
   }
 
   void read(PyObject* o, int depth, const Tensor& out, int64_t& at) {
     closed_ = true;
     if (is_tensor(o) || (!is_sequence(o) && is_numpy_array(o))) {
       const Tensor t = to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)), out.dtype());
+      GS_CHECK_VALUE(t.numel() <= out.numel() - at, "expected sequences of equal length");
       std::memcpy(out->data + at * static_cast<int64_t>(element_size(out.dtype())), t->data,
                   static_cast<size_t>(t.numel()) * element_size(out.dtype()));
       at += t.numel();
@@ -150,12 +157,13 @@ struct ListReader {
       PyObject* fast = check(PySequence_Fast(o, "not a sequence"));
       const py::object owner = py::reinterpret_steal<py::object>(fast);
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
-        read(PySequence_Fast_GET_ITEM(fast, i), depth + 1, out, at);
+        read(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(), depth + 1, out, at);
       }
       return;
     }
     const auto n = number(o);
     GS_CHECK_TYPE(n, "new(): invalid data type '{}'", Py_TYPE(o)->tp_name);
+    GS_CHECK_VALUE(at < out.numel(), "expected sequences of equal length");
     dispatch(out.dtype(), [&](auto tag) {
       using T = decltype(tag);
       if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
@@ -322,8 +330,10 @@ DType from_dl_type(DLDataType d) {
 }
 
 PyObject* to_dlpack(const Tensor& t) {
-  GS_CHECK_KIND(Value, !t.wants_grad(),
-                "Can't export tensors that require gradient, use tensor.detach()");
+  if (t.wants_grad()) {
+    PyErr_SetString(PyExc_BufferError, "Can't export tensors that require gradient, use tensor.detach()");
+    throw PythonError();
+  }
   struct Export {
     DLManagedTensor managed;
     Tensor tensor;
@@ -399,8 +409,9 @@ const FunctionRow kRows[] = {
     {"__array__", "(Tensor input, object dtype=None, object copy=None)", Method, "",
      [](Args& a) {
        const py::object array = py::reinterpret_steal<py::object>(to_numpy(a.tensor(0), false));
-       if (!a.has(1)) return py::object(array).release().ptr();
-       return array.attr("astype")(py::handle(a.object(1)), py::arg("copy") = false).release().ptr();
+       const bool copy = a.object(2) == Py_True;
+       if (!a.has(1)) return (copy ? array.attr("copy")() : py::object(array)).release().ptr();
+       return array.attr("astype")(py::handle(a.object(1)), py::arg("copy") = copy).release().ptr();
      }},
 };
 

@@ -58,7 +58,7 @@ void set_requires_grad(const Tensor& t, bool on) {
              "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
     return;
   }
-  GS_CHECK(!on || is_floating(t.dtype()), "only Tensors of floating point and complex dtype can require gradients");
+  GS_CHECK(!on || is_floating(t.dtype()), "only Tensors of floating point dtype can require gradients");
   GS_CHECK(!on || !t->inference || modes().inference,
            "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
   t->requires_grad = on;
@@ -132,7 +132,9 @@ int set_data(PyObject* s, PyObject* v, void*) {
     TensorImpl* t = unwrap(s).get();
     GS_CHECK(!(t->requires_grad && !is_floating(from.dtype())),
              "data set to a tensor that requires gradients must be floating point or complex dtype");
-    separate_version(unwrap(s), t->version());
+    // A node that kept a tensor of the old geometry must not read the new one.
+    const bool same_geometry = t->sizes == from.sizes() && t->dtype == from.dtype();
+    separate_version(unwrap(s), t->version() + (same_geometry ? 0 : 1));
     t->storage = from->storage;
     t->data = from->data;
     t->sizes = from->sizes;

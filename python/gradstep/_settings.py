@@ -5,7 +5,7 @@ from typing import Any
 
 from gradstep import _C
 
-_state = {"deterministic": False, "matmul": "highest", "interop": 1}
+_state: dict[str, Any] = {"deterministic": False, "matmul": "highest", "interop": 1}
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

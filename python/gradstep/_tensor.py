@@ -156,7 +156,52 @@ def _apply(self: Tensor, fn: Any) -> Tensor:
     return self
 
 
+def _resize_as(self: Tensor, other: Tensor) -> Tensor:
+    return self.resize_(other.shape)
+
+
+def _new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
+    """An old constructor: `x.new(2, 3)`, `x.new([1, 2])`, of x's dtype."""
+    if args and not isinstance(args[0], int):
+        return self.new_empty(args[0]) if isinstance(args[0], _C.Size) else self.new_tensor(args[0])
+    return self.new_empty(args)
+
+
+def _fill_diagonal(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """Overwrites the main diagonal; with wrap, of a tall matrix, again and again below."""
+    rows, cols = self.shape[0], self.shape[-1]
+    if self.dim() > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    step = sum(self.stride())
+    self.as_strided((min(rows, cols),), (step,)).fill_(fill_value)
+    if wrap and self.dim() == 2 and rows > cols + 1:
+        below = -(-rows * cols // (cols + 1)) - cols
+        self.as_strided((below,), (step,), self.storage_offset() + self.stride(0) * (cols + 1)).fill_(fill_value)
+    return self
+
+
+def _linalg(name: str) -> Any:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        from gradstep import linalg
+
+        return getattr(linalg, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
 for _name, _value in {
+    "__rdiv__": Tensor.__rtruediv__,
+    "get_device": lambda self: self.device.index if self.is_cuda else -1,
+    "resize_as_": _resize_as,
+    "new": _new,
+    "fill_diagonal_": _fill_diagonal,
+    "inverse": _linalg("inv"),
+    "det": _linalg("det"),
+    "slogdet": _linalg("slogdet"),
+    "pinverse": _linalg("pinv"),
+    "matrix_power": _linalg("matrix_power"),
+    "cholesky": _linalg("cholesky"),
     "type": _type,
     "__reduce_ex__": _reduce_ex,
     "__deepcopy__": _deepcopy,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole engine without Python: derivatives against differences, the rules of backward(), and a small
-// net that learns. Prints each failed check, exits non-zero on any.
+// The whole engine without Python: derivatives against differences, the rules of backward(), and a
+// small net that learns. Prints each failed check, exits non-zero on any.
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
@@ -58,7 +58,8 @@ void test_gradient_equals_differences() {
   const Tensor labels = randint(0, 5, {3}, gen, {DType::Int64, {}});
   const auto loss = [&] {
     const Tensor hidden = layer_norm(tanh(linear(x, w, b)), {5});
-    return add(cross_entropy(hidden, labels), mean(square(slice(transpose(hidden, 0, 1), 0, 1, 4))));
+    return add(cross_entropy(hidden, labels),
+               mean(square(slice(transpose(hidden, 0, 1), 0, 1, 4))));
   };
   backward(loss());
   constexpr double kStep = 1e-6;
@@ -158,7 +159,8 @@ std::vector<double> train(int n_steps) {
   const Linear second(32, 2, gen);
   const Tensor points = randn({256, 2}, gen, {});
   const Tensor labels = to(gt(sum(square(points), {1}), 1.4), DType::Int64);
-  SGD optimizer({first.weight, first.bias, second.weight, second.bias}, {.lr = 0.5, .momentum = 0.9});
+  SGD optimizer({first.weight, first.bias, second.weight, second.bias},
+                {.lr = 0.5, .momentum = 0.9});
   std::vector<double> losses;
   for (int i = 0; i < n_steps; ++i) {
     optimizer.zero_grad();

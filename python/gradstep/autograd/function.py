@@ -39,6 +39,10 @@ class FunctionCtx:
         self._materialize = True
         self._n_outputs = 1
         self._outputs_meta: list[Any] = []
+        self._inputs_meta: list[Any] = []
+        self._output_places: list[int] = []
+        self._function: Any = None
+        self._backward: Any = None
         self._positions: list[int] = []
         self._n_args = 0
         self.needs_input_grad: tuple[bool, ...] = ()
@@ -94,7 +98,7 @@ class FunctionCtx:
             self._node = None
 
     def _gradients(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-        given = [None] * self._n_outputs
+        given: list[Any] = [None] * self._n_outputs
         for place, g in zip(self._output_places, grads, strict=True):
             given[place] = g
         if self._materialize:

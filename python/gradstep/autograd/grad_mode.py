@@ -25,7 +25,7 @@ class _Mode:
         import inspect
 
         if inspect.isclass(func):
-            func.__init__ = self(func.__init__)  # type: ignore[misc]
+            func.__init__ = self(func.__init__)  # type: ignore[method-assign]
             return func
         if inspect.isgeneratorfunction(func):
 

@@ -74,10 +74,12 @@ def multi_head_attention_forward(
     # ---- projections ----
     b_q, b_k, b_v = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
     if use_separate_proj_weight:
+        assert q_proj_weight is not None and k_proj_weight is not None and v_proj_weight is not None
         q = _C.linear(query, q_proj_weight, b_q)
         k = _C.linear(key, k_proj_weight, b_k)
         v = _C.linear(value, v_proj_weight, b_v)
     elif query is key and key is value:
+        assert in_proj_weight is not None
         q, k, v = _C.linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
     else:
         w_q, w_k, w_v = in_proj_weight.chunk(3)  # type: ignore[union-attr]

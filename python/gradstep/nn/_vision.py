@@ -194,41 +194,11 @@ def max_unpool3d(
 # ---- folding ----
 
 
-def _patch_index(
-    size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[list[int], tuple[int, int]]:
-    """Flat positions in the padded image, ordered (kernel row, kernel col, out row, out col)."""
-    padded = [size[i] + 2 * padding[i] for i in range(2)]
-    n = [(padded[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
-    index = [
-        (r * stride[0] + i * dilation[0]) * padded[1] + c * stride[1] + j * dilation[1]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-        for r in range(n[0])
-        for c in range(n[1])
-    ]
-    return index, (n[0], n[1])
-
-
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """Windows as columns: (N, C, H, W) to (N, C * prod(kernel_size), number of windows)."""
-    if input.dim() == 3:
-        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
-    if input.dim() != 4:
-        raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
-            f"dimensions for input, but got: {list(input.shape)}"
-        )
-    kernel, dilation = _tuple(kernel_size, 2), _tuple(dilation, 2)
-    padding, stride = _tuple(padding, 2), _tuple(stride, 2)
-    n, c, h, w = input.shape
-    index, out = _patch_index((h, w), kernel, dilation, padding, stride)
-    padded = _C.pad(input, (padding[1], padding[1], padding[0], padding[0]))
-    places = _C.tensor(index, dtype=_C.int64, device=input.device)
-    columns = padded.reshape(n, c, -1).index_select(2, places)
-    return columns.view(n, c * kernel[0] * kernel[1], out[0] * out[1])
+    return _C.im2col(input, kernel_size, dilation, padding, stride)
 
 
 def fold(
@@ -240,35 +210,7 @@ def fold(
     stride: Any = 1,
 ) -> Tensor:
     """The adjoint of unfold: sums the columns' values at the places that they came from."""
-    if input.dim() == 2:
-        return fold(
-            input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride
-        ).squeeze(0)
-    size, kernel, dilation = _tuple(output_size, 2), _tuple(kernel_size, 2), _tuple(dilation, 2)
-    padding, stride = _tuple(padding, 2), _tuple(stride, 2)
-    index, out = _patch_index(size, kernel, dilation, padding, stride)
-    n, columns, n_blocks = input.shape
-    n_taps = kernel[0] * kernel[1]
-    if columns % n_taps:
-        raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
-            f"but got input.size(1)={columns} and kernel_size=({kernel[0]}, {kernel[1]})."
-        )
-    if n_blocks != out[0] * out[1]:
-        raise RuntimeError(
-            f"Given output_size=({size[0]}, {size[1]}), kernel_size=({kernel[0]}, {kernel[1]}), "
-            f"dilation=({dilation[0]}, {dilation[1]}), padding=({padding[0]}, {padding[1]}), "
-            f"stride=({stride[0]}, {stride[1]}), expected size of input's dimension 2 to match "
-            f"the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, "
-            f"but got input.size(2)={n_blocks}."
-        )
-    c = columns // n_taps
-    h, w = size[0] + 2 * padding[0], size[1] + 2 * padding[1]
-    places = _C.tensor(index, dtype=_C.int64, device=input.device)
-    flat = _C.zeros((n, c, h * w), dtype=input.dtype, device=input.device)
-    flat = flat.index_add(2, places, input.reshape(n, c, -1))
-    image = flat.view(n, c, h, w)
-    return image[:, :, padding[0] : h - padding[0], padding[1] : w - padding[1]]
+    return _C.col2im(input, output_size, kernel_size, dilation, padding, stride)
 
 
 # ---- shuffling ----

@@ -72,7 +72,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor.zero_()
         for g in range(groups):
             for channel in range(min(n_out_per_group, n_in)):
-                tensor[(g * n_out_per_group + channel, channel, *centre)] = 1
+                place = (g * n_out_per_group + channel, channel, *centre)
+                tensor[place] = 1
     return tensor
 
 

@@ -17,7 +17,7 @@ def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any = None) -> 
 
 
 def _rebuild_buffer(data: Tensor, requires_grad: bool, persistent: bool) -> Buffer:
-    buffer = Buffer(data, persistent=persistent)
+    buffer: Any = Buffer(data, persistent=persistent)
     return buffer.requires_grad_() if requires_grad else buffer
 
 

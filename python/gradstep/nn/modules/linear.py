@@ -76,7 +76,7 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         # Straight from the table: an attribute that only __getattr__ finds costs 0.3 us.
-        params = self._parameters
+        params: dict[str, Any] = self._parameters
         try:
             return _C.linear(input, params["weight"], params["bias"])
         except KeyError:  # replaced by a plain tensor or a property
@@ -174,7 +174,9 @@ class LazyLinear(LazyModuleMixin, Linear):
         if is_lazy(self.weight):
             with no_grad():
                 self.in_features = input.shape[-1]
-                self.weight.materialize((self.out_features, self.in_features))
-                if self.bias is not None:
-                    self.bias.materialize((self.out_features,))
+                weight: Any = self.weight
+                bias: Any = self.bias
+                weight.materialize((self.out_features, self.in_features))
+                if bias is not None:
+                    bias.materialize((self.out_features,))
                 self.reset_parameters()

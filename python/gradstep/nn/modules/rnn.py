@@ -278,6 +278,7 @@ class RNNBase(Module):
                     raise RuntimeError(
                         f"Expected {name} size {(n, n_batch, size)}, got {list(state.shape)}"
                     )
+        out: Any
         out, states = self._run(input, states, lengths)
         if packed is not None:
             out = pack_padded_sequence(out, lengths.cpu(), enforce_sorted=False)  # type: ignore[union-attr]

@@ -208,6 +208,6 @@ def random_split(
         lengths = sizes
     if sum(lengths) != len(dataset):  # type: ignore[arg-type]
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = _C.randperm(sum(lengths), generator=generator).tolist()
+    order = _C.randperm(int(sum(lengths)), generator=generator).tolist()
     ends = accumulate(lengths)
     return [Subset(dataset, order[e - n : e]) for e, n in zip(ends, lengths)]  # type: ignore[misc]
