@@ -458,6 +458,8 @@ struct Mul : BinaryMap {
   static constexpr auto doc = "mul(input, other) -> Tensor\n\ninput * other.";
   static constexpr Types types = Arithmetic;
   static constexpr int multilinear = 2;
+  static constexpr const char* first = "Operand input";
+  static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return a * b; }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0) return dy * b;
@@ -515,6 +517,7 @@ struct Fmod : BinaryMap {
       "fmod(input, other) -> Tensor\n\nC's fmod: the result has the sign of input.";
   static constexpr Types types = Arithmetic;
   static constexpr bool divides_integers = true;
+  static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return fmod(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0) return dy;
@@ -660,6 +663,7 @@ struct Copysign : BinaryMap {
   static constexpr auto name = "copysign";
   static constexpr auto doc =
       "copysign(input, other) -> Tensor\n\nThe magnitude of input with the sign of other.";
+  static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return copysign(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0) return dy * sign(a) * copysign(T(1), b);
@@ -860,7 +864,7 @@ struct Lerp : TernaryMap {
   static constexpr auto name = "lerp";
   static constexpr auto doc =
       "lerp(input, end, weight) -> Tensor\n\ninput + weight * (end - input).";
-  static constexpr const char* params = "Tensor end, Tensor weight";
+  static constexpr const char* params = "Tensor end, Operand weight";
   static constexpr unsigned reads(int k) { return k == 2 ? 3u : 4u; }
   template <class T> GS_FN T operator()(T a, T b, T w) const {
     T d = b - a;

@@ -48,7 +48,8 @@ struct Map {
   static constexpr int pass(int) { return 0; }
   /// Bit j: the gradient of operand k reads operand j.
   static constexpr unsigned reads(int) { return ~0u; }
-  /// The tail of the Python signature, after `input`.
+  /// The Python signature: the first argument, and the rest. An Operand is a tensor or a number.
+  static constexpr const char* first = "Tensor input";
   static constexpr const char* params = N == 2 ? "Tensor other" : "";
 };
 using UnaryMap = Map<1>;
@@ -57,6 +58,7 @@ using TernaryMap = Map<3>;
 using QuaternaryMap = Map<4>;
 
 struct CompareMap : BinaryMap {
+  static constexpr const char* params = "Operand other";
   static constexpr Types types = Comparison;
   static constexpr bool differentiable = false;
 };
@@ -65,6 +67,8 @@ struct LogicalMap : BinaryMap {
   static constexpr bool differentiable = false;
 };
 struct BitwiseMap : BinaryMap {
+  static constexpr const char* first = "Operand input";
+  static constexpr const char* params = "Operand other";
   static constexpr Types types = Bitwise;
   static constexpr bool differentiable = false;
 };

@@ -182,6 +182,8 @@ class Run {
       for (size_t i = 0; i < hooks.size(); ++i) {
         if (hooks[i]->id == 0) hooks[i]->run({}, out_grads);
       }
+      any = std::any_of(out_grads.begin(), out_grads.end(), [](const Tensor& g) { return g.defined(); });
+      if (!any) return;
     }
     if (!captures_.empty()) capture(node, out_grads, captured);
     if (restricted_ && !paths_.count(&node)) return;
@@ -236,6 +238,7 @@ class Run {
     const Tensor leaf(node.leaf);
     AutogradMeta& meta = autograd_meta(leaf.get());
     for (size_t i = 0; i < meta.hooks.pre.size(); ++i) meta.hooks.pre[i]->run({}, {&g, 1});
+    if (!g.defined()) return;
     if (restricted_) {
       capture(node, {&g, 1}, captured);
       if (!accumulate_into_.count(leaf.get())) return;

@@ -201,8 +201,9 @@ std::unique_ptr<Hook> take_retain_hook(const TensorImpl* t) {
 }
 
 /// After an in-place write the gradient to keep is that of the new value.
-void move_retain_hook(const TensorImpl* t, Node& to) {
-  if (auto hook = take_retain_hook(t)) to.make_extra().pre.push_back(std::move(hook));
+void move_retain_hook(const TensorImpl* t, Node* to) {
+  auto hook = take_retain_hook(t);
+  if (hook && to) to->make_extra().pre.push_back(std::move(hook));
 }
 }  // namespace
 
@@ -301,7 +302,7 @@ void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index) {
     take_history(output, base, *w.sizes, *w.strides, w.offset);
     return;
   }
-  if (t->meta && t->meta->retains_grad && t->grad_fn) move_retain_hook(t, *node);
+  if (t->meta && t->meta->retains_grad) move_retain_hook(t, node.get());
   Ref<Node> copy = node;
   if (t->grad_fn) Ref<Node>::adopt(t->grad_fn).reset();
   t->grad_fn = copy.release();

@@ -187,18 +187,25 @@ bool replaces(C v, C best) {
   return v > best;
 }
 
+// Masks rather than a choice, which the compiler makes a badly predicted branch of in short rows.
+template <class C, class P>
+void take_maximum(C& best, P& at, C v, P i) {
+  const P mask = -static_cast<P>(replaces(v, best));
+  best = std::bit_cast<C>((std::bit_cast<P>(v) & mask) | (std::bit_cast<P>(best) & ~mask));
+  at = (i & mask) | (at & ~mask);
+}
+
 /// One tap of a row: the element of window w is p[w * stride] at position from + w * stride.
 template <class T, class C, class P, class Stride>
 void take_maxima(const T* __restrict p, C* __restrict best, P* __restrict at, P count, P from,
                  Stride stride) {
   const P step = static_cast<P>(stride);
   for (P w = 0; w < count; ++w) {
-    const C v = convert<C>(p[w * step]);
-    // Masks rather than a choice, which the compiler makes a badly predicted branch of in short
-    // rows.
-    const P mask = -static_cast<P>(replaces(v, best[w]));
-    best[w] = std::bit_cast<C>((std::bit_cast<P>(v) & mask) | (std::bit_cast<P>(best[w]) & ~mask));
-    at[w] = ((from + w * step) & mask) | (at[w] & ~mask);
+    C b = best[w];
+    P i = at[w];
+    take_maximum(b, i, convert<C>(p[w * step]), from + w * step);
+    best[w] = b;
+    at[w] = i;
   }
 }
 
@@ -233,6 +240,44 @@ void max_rows(const Geometry& g, Rows<C>& rows, const T* x, T* y, int64_t* indic
   });
 }
 
+/// Windows of 2 x 2 side by side: the usual ones.
+bool two_by_two(const Geometry& g) {
+  const auto pairs = [](const Axis& a) {
+    return a.kernel == 2 && a.stride == 2 && a.pad == 0 && a.step == 1 && 2 * a.out <= a.in;
+  };
+  return g.axis[0].in == 1 && pairs(g.axis[1]) && pairs(g.axis[2]);
+}
+
+template <class T, class C>
+void max_2x2(const Geometry& g, const T* x, T* y, int64_t* indices) {
+  using P = Position<C>;
+  const auto width = static_cast<P>(g.axis[2].in);
+  const auto n = static_cast<P>(g.axis[2].out);
+  for (P h = 0; h < static_cast<P>(g.axis[1].out); ++h) {
+    const P row = 2 * h * width;
+    const T* __restrict p = x + row;
+    T* __restrict to = y + int64_t{h} * n;
+    int64_t* __restrict places = indices ? indices + int64_t{h} * n : nullptr;
+    const auto window = [&](P w, P& at) {
+      C best = convert<C>(p[2 * w]);
+      at = row + 2 * w;
+      take_maximum(best, at, convert<C>(p[2 * w + 1]), row + 2 * w + 1);
+      take_maximum(best, at, convert<C>(p[2 * w + width]), row + 2 * w + width);
+      take_maximum(best, at, convert<C>(p[2 * w + width + 1]), row + 2 * w + width + 1);
+      to[w] = convert<T>(best);
+    };
+    P at;
+    if (places) {
+      for (P w = 0; w < n; ++w) {
+        window(w, at);
+        places[w] = at;
+      }
+    } else {
+      for (P w = 0; w < n; ++w) window(w, at);
+    }
+  }
+}
+
 template <class T>
 void max_plane(const Geometry& g, const T* x, T* y, int64_t* indices) {
   using C = compute_t<T>;
@@ -260,12 +305,16 @@ void maximum(const Call& call, const Geometry& g) {
     T* y = reinterpret_cast<T*>(out.data);
     int64_t* indices = call.n_out > 1 ? reinterpret_cast<int64_t*>(call.out(1).data) : nullptr;
     using C = compute_t<T>;
-    const bool by_rows = g.axis[2].stride > 0 && g.in_plane <= std::numeric_limits<int32_t>::max();
+    const bool small = g.in_plane <= std::numeric_limits<int32_t>::max();
+    const bool pairs = small && two_by_two(g);
+    const bool by_rows = small && g.axis[2].stride > 0;
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
       Rows<C> rows(g);
       for (int64_t p = begin; p < end; ++p) {
         int64_t* at = indices ? indices + p * g.out_plane : nullptr;
-        if (by_rows) {
+        if (pairs) {
+          max_2x2<T, C>(g, x + p * g.in_plane, y + p * g.out_plane, at);
+        } else if (by_rows) {
           max_rows<T, C>(g, rows, x + p * g.in_plane, y + p * g.out_plane, at);
         } else {
           max_plane(g, x + p * g.in_plane, y + p * g.out_plane, at);

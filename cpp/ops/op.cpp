@@ -367,43 +367,43 @@ Tensor to_shape_of(const Saved& saved, Tensor g) {
 // Note [Any order]
 // Gradient functors exist to second order. Where the gradient is being differentiated itself, functions whose
 // derivative is made of other ops use those instead, so that every order exists (a third derivative of tanh in
-// a physics-informed net, say). `y` is the saved operand: the output where the op saves that.
-using ComposedGradient = Tensor (*)(const Tensor& dy, const Operand& y, const Operand& parameter);
+// a physics-informed net, say). `y` is an output that
+// the op keeps in place of operand 0.
+/// The gradient of operand k, x[] being the kept operands; undefined where this form has none.
+using ComposedGradient = Tensor (*)(int k, const Tensor& dy, const Operand* x);
 
 ComposedGradient composed_gradient(const Op& op) {
   static const auto* table = new std::unordered_map<const Op*, ComposedGradient>{
-      {&Op::get("tanh"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * sub(1, mul(y, y)); }},
-      {&Op::get("sigmoid"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * mul(y, sub(1, y)); }},
-      {&Op::get("exp"), [](const Tensor& dy, const Operand& y, const Operand&) { return dy * y; }},
-      {&Op::get("log"), [](const Tensor& dy, const Operand& x, const Operand&) { return div(dy, x); }},
-      {&Op::get("sin"), [](const Tensor& dy, const Operand& x, const Operand&) { return dy * map(Op::get("cos"), {x}); }},
-      {&Op::get("cos"),
-       [](const Tensor& dy, const Operand& x, const Operand&) { return neg(dy * map(Op::get("sin"), {x})); }},
-      {&Op::get("square"), [](const Tensor& dy, const Operand& x, const Operand&) { return dy * mul(x, 2); }},
-      {&Op::get("sqrt"), [](const Tensor& dy, const Operand& y, const Operand&) { return div(dy, mul(y, 2)); }},
-      {&Op::get("reciprocal"),
-       [](const Tensor& dy, const Operand& y, const Operand&) { return neg(dy * mul(y, y)); }},
+      {&Op::get("tanh"), [](int, const Tensor& dy, const Operand* y) { return dy * sub(1, mul(*y, *y)); }},
+      {&Op::get("sigmoid"), [](int, const Tensor& dy, const Operand* y) { return dy * mul(*y, sub(1, *y)); }},
+      {&Op::get("exp"), [](int, const Tensor& dy, const Operand* y) { return dy * *y; }},
+      {&Op::get("log"), [](int, const Tensor& dy, const Operand* x) { return div(dy, *x); }},
+      {&Op::get("sin"), [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("cos"), {*x}); }},
+      {&Op::get("cos"), [](int, const Tensor& dy, const Operand* x) { return neg(dy * map(Op::get("sin"), {*x})); }},
+      {&Op::get("square"), [](int, const Tensor& dy, const Operand* x) { return dy * mul(*x, 2); }},
+      {&Op::get("sqrt"), [](int, const Tensor& dy, const Operand* y) { return div(dy, mul(*y, 2)); }},
+      {&Op::get("reciprocal"), [](int, const Tensor& dy, const Operand* y) { return neg(dy * mul(*y, *y)); }},
       {&Op::get("silu"),
-       [](const Tensor& dy, const Operand& x, const Operand&) {
-         const Tensor s = map(Op::get("sigmoid"), {x});
-         return dy * (s + mul(x, s) * sub(1, s));
+       [](int, const Tensor& dy, const Operand* x) {
+         const Tensor s = map(Op::get("sigmoid"), {*x});
+         return dy * (s + mul(*x, s) * sub(1, s));
        }},
       {&Op::get("softplus"),
-       [](const Tensor& dy, const Operand& x, const Operand& beta) {
-         return dy * map(Op::get("sigmoid"), {mul(x, beta)});
+       [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("sigmoid"), {mul(x[0], x[1])}); }},
+      {&Op::get("div"),
+       [](int k, const Tensor& dy, const Operand* x) {
+         return k == 0 ? Tensor() : neg(div(dy * div(x[0], x[1]), x[1]));
+       }},
+      {&Op::get("pow"),
+       [](int k, const Tensor& dy, const Operand* x) {
+         // A constant exponent only: n * x^(n-1).
+         if (k != 0 || x[1].tensor || !x[0].tensor) return Tensor();
+         const double n = x[1].number.to_double();
+         return n == 0 ? zeros_like(dy) : dy * mul(pow(x[0], n - 1), n);
        }},
   };
   const auto at = table->find(&op);
   return at == table->end() ? nullptr : at->second;
-}
-
-/// dy * n * x^(n-1) for a constant exponent n; undefined if pow has another form here.
-Tensor composed_power(const Op& op, const Tensor& dy, const Operand& x, const Operand& exponent) {
-  static const Op& power = Op::get("pow");
-  if (&op != &power || exponent.tensor || !x.tensor) return {};
-  const double n = exponent.number.to_double();
-  if (n == 0) return zeros_like(dy);
-  return dy * mul(pow(x, n - 1), n);
 }
 
 void map_backward(Backward& b) {
@@ -437,9 +437,8 @@ void map_backward(Backward& b) {
       with_dy[at] = dy;
       g = map(op, std::span<const Operand>(with_dy.data(), op.arity));
     } else {
-      if (grad_enabled() && k == 0) {
-        const ComposedGradient composed = composed_gradient(op);
-        g = composed ? composed(dy, operands[1], operands[2]) : composed_power(op, dy, operands[1], operands[2]);
+      if (const ComposedGradient composed = grad_enabled() ? composed_gradient(op) : nullptr) {
+        g = composed(k, dy, &operands[1]);
       }
       if (!g.defined()) {
         GS_CHECK_KIND(NotImplemented, op.grad[k], "the derivative for '{}' is not implemented.", op.name);

@@ -13,7 +13,6 @@ namespace gradstep {
     static const Op& op = Op::get(#name);   \
     return map(op, {x});                    \
   }
-GS_UNARY(neg)
 GS_UNARY(abs)
 GS_UNARY(exp)
 GS_UNARY(log)
@@ -28,6 +27,14 @@ GS_UNARY(sign)
 GS_UNARY(isnan)
 GS_UNARY(logical_not)
 #undef GS_UNARY
+
+Tensor neg(const Tensor& x) {
+  static const Op& op = Op::get("neg");
+  GS_CHECK(x.dtype() != DType::Bool,
+           "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` "
+           "or `logical_not()` operator instead.");
+  return map(op, {x});
+}
 
 #define GS_BINARY(name)                               \
   Tensor name(const Operand& a, const Operand& b) {   \

@@ -45,14 +45,14 @@ PyObject* call_activation(Args& a) {
 const std::set<std::string_view>& handwritten() {
   static const std::set<std::string_view> names = {"add",  "sub",   "div",        "clamp", "clamp_min", "clamp_max",
                                                    "gelu", "logit", "nan_to_num", "round", "pow",       "xlogy",
-                                                   "hardtanh", "isclose", "square", "bitwise_not", "floor_divide", "remainder", "softplus", "threshold"};
+                                                   "hardtanh", "isclose", "neg", "square", "bitwise_not", "floor_divide", "remainder", "softplus", "threshold"};
   return names;
 }
 
 const std::pair<const char*, const char*> kAliases[] = {
     {"abs", "absolute"},      {"acos", "arccos"},       {"acosh", "arccosh"},     {"asin", "arcsin"},
     {"asinh", "arcsinh"},     {"atan", "arctan"},       {"atan2", "arctan2"},     {"atanh", "arctanh"},
-    {"mul", "multiply"},      {"neg", "negative"},      {"trunc", "fix"},         {"gt", "greater"},
+    {"mul", "multiply"},      {"trunc", "fix"},         {"gt", "greater"},
     {"ge", "greater_equal"},  {"lt", "less"},           {"le", "less_equal"},     {"ne", "not_equal"},
     {"digamma", "psi"}};
 
@@ -62,27 +62,22 @@ std::deque<std::string>& texts() {
 }
 const char* text(std::string s) { return texts().emplace_back(std::move(s)).c_str(); }
 
-std::string replace_all(std::string s, std::string_view from, std::string_view to) {
-  for (size_t at = s.find(from); at != std::string::npos; at = s.find(from, at + to.size())) s.replace(at, from.size(), to);
-  return s;
-}
-
 std::vector<FunctionRow>& rows() {
   static std::vector<FunctionRow> r;
   return r;
 }
 
-void add_row(const char* name, const char* params, const char* doc, unsigned as) {
+void add_row(const char* name, std::string first, const char* params, const char* doc, unsigned as) {
   const Op& op = Op::get(name);
-  std::string tail = replace_all(params, "Tensor ", "Operand ");
+  std::string tail = params;
   if (!tail.empty()) tail = ", " + tail;
   const bool keyword_only = tail.find('*') != std::string::npos;
   const unsigned visible = as & (Fn | Method | NnFunctional);
   if (visible) {
     if ((as & NnFunctional) && (as & InPlace)) {
-      rows().push_back({name, text("(Tensor input" + tail + ", bool inplace=False)"), visible, doc, &call_activation, &op});
+      rows().push_back({name, text("(" + first + tail + ", bool inplace=False)"), visible, doc, &call_activation, &op});
     } else {
-      rows().push_back({name, text((op.arity > 1 ? "(Operand input" : "(Tensor input") + tail + (keyword_only ? "" : ", *") + ", Tensor? out=None)"), visible,
+      rows().push_back({name, text("(" + first + tail + (keyword_only ? "" : ", *") + ", Tensor? out=None)"), visible,
                         doc, &call_map, &op});
     }
   }
@@ -94,7 +89,7 @@ void add_row(const char* name, const char* params, const char* doc, unsigned as)
 
 template <class F>
 void add_functor() {
-  if (F::as != Internal && !handwritten().count(F::name)) add_row(F::name, F::params, F::doc, F::as);
+  if (F::as != Internal && !handwritten().count(F::name)) add_row(F::name, F::first, F::params, F::doc, F::as);
 }
 
 }  // namespace

@@ -306,6 +306,13 @@ const FunctionRow kRows[] = {
        map_inplace(op("threshold"), {a.operand(0), a.scalar(1), a.scalar(2)});
        return self(a);
      }},
+    {"neg", "(Tensor input, *, Tensor? out=None)", Fn | Method, "The negative of each element.",
+     [](Args& a) { return wrap_out(a, 1, neg(a.tensor(0))); }},
+    {"neg_", "(Tensor input)", Fn | Method, "The in-place form.",
+     [](Args& a) {
+       map_inplace(op("neg"), {a.operand(0)});
+       return self(a);
+     }},
     {"square", "(Tensor input, *, Tensor? out=None)", Fn | Method, "The square of each element.",
      [](Args& a) { return wrap_out(a, 1, square_of(a.tensor(0))); }},
     {"square_", "(Tensor input)", Fn | Method, "The in-place form.",
@@ -349,7 +356,7 @@ struct Alias {
   const char* name;
   const char* of;
 };
-constexpr Alias kAliases[] = {{"subtract", "sub"}, {"subtract_", "sub_"}, {"divide", "div"},   {"divide_", "div_"},
+constexpr Alias kAliases[] = {{"negative", "neg"}, {"negative_", "neg_"}, {"subtract", "sub"}, {"subtract_", "sub_"}, {"divide", "div"},   {"divide_", "div_"},
                               {"true_divide", "div"}, {"true_divide_", "div_"}, {"clip", "clamp"}, {"clip_", "clamp_"}};
 
 }  // namespace

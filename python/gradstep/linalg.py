@@ -297,12 +297,17 @@ class _SvdFunction(Function):
 
 
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> _Svd:
-    """U, S, Vh with A = U diag(S) Vh. With full_matrices and a matrix that isn't square there is no gradient."""
+    """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices."""
     if A.dim() < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
+    u, s, vh = _SvdFunction.apply(A)
+    k = s.shape[-1]
     if full_matrices and A.shape[-1] != A.shape[-2]:
-        return _Svd(*_call("svd", lambda x: tuple(np.linalg.svd(x)), A))
-    return _Svd(*_SvdFunction.apply(A))
+        # What completes U and V to square matrices is arbitrary and has no gradient.
+        full_u, _, full_vh = _call("svd", lambda x: tuple(np.linalg.svd(x)), A)
+        u = _C.cat([u, full_u[..., k:]], -1)
+        vh = _C.cat([vh, full_vh[..., k:, :]], -2)
+    return _Svd(u, s, vh)
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
@@ -321,8 +326,6 @@ class _QrFunction(Function):
     def backward(ctx: Any, gq: Tensor | None, gr: Tensor | None) -> Tensor:
         # dA = (gq + Q sym(M)) inv(R)' with M = R gr' - gq' Q, sym copying the lower triangle up
         q, r = ctx.saved_tensors
-        if r.shape[-2] != r.shape[-1]:
-            raise NotImplementedError("linalg.qr: the derivative needs at least as many rows as columns")
         gq = _C.zeros_like(q) if gq is None else gq
         m = -(gq.mT @ q) if gr is None else r @ gr.mT - gq.mT @ q
         low = m.tril(-1)
@@ -330,7 +333,13 @@ class _QrFunction(Function):
 
 
 def qr(A: Tensor, mode: str = "reduced") -> _Qr:
-    """Q, R with A = Q R. Gradients for the reduced form of matrices with at least as many rows as columns."""
+    """Q, R with A = Q R; without gradients where mode is 'complete'."""
+    rows, cols = A.shape[-2:]
+    if mode != "complete" and rows < cols:
+        # Of the left square part, which the rest of R follows.
+        q, r = qr(A[..., :rows])
+        full = _C.cat([r, q.mT @ A[..., rows:]], -1)
+        return _Qr(q if mode == "reduced" else _C.empty(0, dtype=A.dtype), full)
     if mode == "reduced":
         return _Qr(*_QrFunction.apply(A))
     if mode == "complete":

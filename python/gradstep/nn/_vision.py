@@ -224,6 +224,8 @@ def fold(
 
 # ---- resampling ----
 
+_LONGEST_AXIS = 1 << 24  # positions are lists of Python numbers
+
 
 def _axis_taps(
     mode: str, n_in: int, n_out: int, scale: float | None, align_corners: bool
@@ -315,6 +317,12 @@ def interpolate(
             "Input Error: Only 3D, 4D and 5D input Tensors supported with the modes: nearest | "
             f"linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
+    if min(input.shape[1:]) <= 0 or min(out) <= 0:
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input ({list(input.shape)}) output ({out})"
+        )
+    if max(out) > _LONGEST_AXIS:
+        raise RuntimeError(f"interpolate: axes beyond {_LONGEST_AXIS} are not supported, got {out}")
     axis_mode = "cubic" if mode == "bicubic" else mode
     for axis in range(n):
         n_in = input.shape[axis + 2]
