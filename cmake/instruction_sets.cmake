@@ -38,9 +38,8 @@ function(gradstep_compile_options target)
   endif()
 endfunction()
 
-# Call it after the target's include directories, definitions and linked libraries are set. The object files
-# come baseline first: the linker keeps the first of several weak copies of an inline function of the standard
-# library, so it must be the one that every machine can run.
+# Call it after the target's include directories, definitions and linked libraries are set. The order of the
+# objects matters, see CMakeLists.txt.
 function(gradstep_add_isa_sources target)
   foreach(level IN LISTS GRADSTEP_ISA_LEVELS)
     set(objects ${target}_${level})

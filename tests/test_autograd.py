@@ -3,6 +3,7 @@
 `@equal def test_x(t): ...` compares what it returns, `@equal_error("text") def ...` what it raises."""
 
 import gc
+import threading
 import weakref
 
 import gradstep as gs
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True"),
+    pytest.mark.filterwarnings("ignore:Decorating classes is deprecated"),
+]
 
 # ---- running a scenario in both libraries ----
 
@@ -372,10 +377,11 @@ def test_a_second_backward_through_a_shared_part_raises(t):
 @equal
 def test_a_second_backward_is_fine_where_nothing_was_saved(t):
     x, _ = leaves(t)
-    y = (x + 1).sum()
+    b = leaf(t, [[1.0], [2.0]])
+    y = (x + 1 - b).sum()
     y.backward()
     y.backward()
-    return x.grad
+    return x.grad, b.grad
 
 
 @equal
@@ -768,6 +774,23 @@ def test_a_hook_may_differentiate(t):
     return x.grad, y.grad, inner
 
 
+@equal
+def test_a_hook_may_differentiate_through_the_leaves_of_the_outer_pass(t):
+    x, y = leaves(t)
+    inner = []
+
+    def hook(g):
+        with t.enable_grad():
+            inner.extend(t.autograd.grad((x * x * y).sum(), [x, y]))
+        return g * 2
+
+    z = x * y
+    h = z * x
+    z.register_hook(hook)
+    (h * x).sum().backward()
+    return inner, x.grad, y.grad
+
+
 # ---- hooks on nodes and modules ----
 
 
@@ -1052,6 +1075,62 @@ def test_view_of_a_view_and_overlapping_writes(t):
     y[3:9:2].mul_(3)
     (y * t.arange(12, dtype=t.float64)).sum().backward()
     return x.grad, y, a, b
+
+
+@equal
+def test_stale_views_that_are_used_several_times(t):
+    """The history that a view takes from its written base is older than all that uses the view."""
+    x = leaf(t, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 1
+    views = [y[:, 1:], y.unsqueeze(0), y.unsqueeze(0).squeeze(), y.t(), y.view(4)]
+    views[0][0] = views[0][0] * 3
+    loss = sum((v * v).sum() * k + (v * v * v).sum() for k, v in enumerate(views, 1)) + (y * y).sum()
+    (g,) = t.autograd.grad(loss, x, create_graph=True)
+    return g, t.autograd.grad((g * g).sum(), x)
+
+
+@equal
+def test_a_view_that_is_the_source_of_a_write_over_itself(t):
+    x = leaf(t, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 1
+    whole, row, column = y.view(2, 2), y[1], y[:, 0]
+    y[0] = row * 2
+    y[:, 1].copy_(column)
+    y.copy_(whole.t().clone())
+    y[0].add_(row)
+    ((whole * whole).sum() + (row * row).sum() * 3 + (column * column).sum() * 5 + y.sum()).backward()
+    return x.grad, y
+
+
+@equal
+def test_double_backward_through_writes_that_keep_their_result(t):
+    results = []
+    for name in ("exp_", "sigmoid_", "tanh_", "sqrt_"):
+        x = leaf(t, [[1.0, 2.0], [3.0, 4.0]])
+        y = x * x
+        getattr(y[:, 1], name)()
+        (g,) = t.autograd.grad((y * y).sum(), x, create_graph=True)
+        results += [g, t.autograd.grad((g * g).sum(), x)]
+    return results
+
+
+@equal
+def test_retained_gradient_of_a_tensor_that_is_written_later(t):
+    x, y = leaves(t)
+    z = x * 2
+    z.retain_grad()
+    z.mul_(y)
+    (z * z).sum().backward()
+    base = x * 3
+    base.retain_grad()
+    base[0].mul_(5)
+    gone = x * 2
+    gone.retain_grad()
+    kept = gone + y
+    gone.mul_(2)
+    del gone
+    (base * base + kept).sum().backward()
+    return z.grad, base.grad
 
 
 @equal
@@ -1874,6 +1953,38 @@ def test_a_graph_is_freed_with_its_last_tensor():
 
 
 @equal
+def test_a_graph_may_be_made_by_several_threads(t):
+    x, _ = leaves(t)
+    h = x
+    for _ in range(50):
+        h = h * 1.01
+    made = []
+
+    def work():
+        made.append((h * h + h).exp() * 1e-3 + h)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    y = (made[0] * h).sum()
+    (g,) = t.autograd.grad(y, x, retain_graph=True)
+    backward = threading.Thread(target=y.backward)
+    backward.start()
+    backward.join()
+    return g, x.grad, t.is_grad_enabled()
+
+
+@equal
+def test_grad_mode_belongs_to_a_thread(t):
+    seen = []
+    with t.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(t.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    return seen
+
+
+@equal
 def test_a_gradient_outlives_its_graph(t):
     x, _ = leaves(t)
     y = x.exp()
@@ -1909,6 +2020,25 @@ def test_anomaly_mode_names_the_function_that_made_nan(t):
         text = raised(run)
         run(check_nan=False)
     return text, t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled()
+
+
+@equal
+def test_anomaly_mode_shows_the_line_of_the_forward_call(t):
+    import warnings
+
+    x = leaf(t, [-1.0, 4.0])
+    texts = []
+    for inside in (True, False):
+        y = x.sqrt() * 0
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            with t.autograd.set_detect_anomaly(True):
+                if inside:
+                    y = x.sqrt() * 0  # this line
+                texts.append(raised(y.sum().backward))
+        (message,) = (str(w.message) for w in seen if "Error detected" in str(w.message))
+        texts += [message.split(".")[0], "# this line" in message, "No forward pass information" in message]
+    return texts
 
 
 @equal

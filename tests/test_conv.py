@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution against PyTorch: values, two orders of derivatives, every geometry, dtypes, errors."""
+"""Convolution against PyTorch: values, two orders of derivatives, geometries, dtypes, errors."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from against_torch import check, numbers, same_error
 
 F64 = np.float64
@@ -60,11 +61,15 @@ def test_convolution_has_torchs_values_and_derivatives(nd, geometry, groups, bia
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("geometry", GEOMETRY)
 @pytest.mark.parametrize("nd", [1, 2, 3])
-def test_transposed_convolution_has_torchs_values_and_derivatives(nd, geometry, groups, bias, dtype):
+def test_transposed_convolution_has_torchs_values_and_derivatives(
+    nd, geometry, groups, bias, dtype
+):
     stride, padding, dilation = GEOMETRY[geometry]
     extra = stride - 1
     check(
-        lambda lib, x, w, b=None: conv_transpose(lib, nd, x, w, b, stride, padding, extra, groups, dilation),
+        lambda lib, x, w, b=None: conv_transpose(
+            lib, nd, x, w, b, stride, padding, extra, groups, dilation
+        ),
         *operands(nd, groups, bias, transposed=True, dtype=dtype),
         **tolerance(dtype),
     )
@@ -92,9 +97,13 @@ def test_padding_same_keeps_the_size_as_in_torch(nd, kernel, dilation):
 
 @pytest.mark.parametrize("nd", [1, 2, 3])
 def test_an_unbatched_input_gives_an_unbatched_output(nd):
-    check(lambda lib, x, w, b: conv(lib, nd, x, w, b, padding="valid"), *operands(nd, 1, True, unbatched=True))
     check(
-        lambda lib, x, w: conv_transpose(lib, nd, x, w), *operands(nd, 1, False, transposed=True, unbatched=True)
+        lambda lib, x, w, b: conv(lib, nd, x, w, b, padding="valid"),
+        *operands(nd, 1, True, unbatched=True),
+    )
+    check(
+        lambda lib, x, w: conv_transpose(lib, nd, x, w),
+        *operands(nd, 1, False, transposed=True, unbatched=True),
     )
 
 
@@ -110,9 +119,15 @@ def test_operands_may_be_views():
 
 def test_convolution_by_its_general_name_equals_torchs():
     arrays = operands(2, 1, True)
-    check(lambda lib, x, w, b: lib.convolution(x, w, b, [1, 1], [1, 1], [1, 1], False, [0, 0], 1), *arrays)
+    check(
+        lambda lib, x, w, b: lib.convolution(x, w, b, [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+        *arrays,
+    )
     arrays = operands(2, 1, True, transposed=True)
-    check(lambda lib, x, w, b: lib.convolution(x, w, b, [2, 1], [1, 0], [1, 1], True, [1, 0], 1), *arrays)
+    check(
+        lambda lib, x, w, b: lib.convolution(x, w, b, [2, 1], [1, 0], [1, 1], True, [1, 0], 1),
+        *arrays,
+    )
 
 
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
@@ -134,7 +149,10 @@ def test_only_the_wanted_gradients_are_made(wanted):
 def test_halves_are_computed_in_float(dtype):
     results = []
     for lib in (gs, torch):
-        xs = [lib.tensor(a.tolist()).to(getattr(lib, dtype)).requires_grad_() for a in operands(2, 1, True)]
+        xs = [
+            lib.tensor(a.tolist()).to(getattr(lib, dtype)).requires_grad_()
+            for a in operands(2, 1, True)
+        ]
         y = conv(lib, 2, *xs, padding=1)
         y.sum().backward()
         results.append([t.detach().float().numpy() for t in (y, *(x.grad for x in xs))])
@@ -144,7 +162,14 @@ def test_halves_are_computed_in_float(dtype):
 
 @pytest.mark.parametrize("x", [(0, 3, 8, 8), (2, 3, 8, 8)])
 def test_an_empty_batch_gives_an_empty_result_and_zero_gradients(x):
-    check(lambda lib, x, w, b: conv(lib, 2, x, w, b), numbers(*x), numbers(4, 3, 3, 3), numbers(4), order=1, rtol=1e-3)
+    check(
+        lambda lib, x, w, b: conv(lib, 2, x, w, b),
+        numbers(*x),
+        numbers(4, 3, 3, 3),
+        numbers(4),
+        order=1,
+        rtol=1e-3,
+    )
 
 
 FAULTS = {
@@ -191,13 +216,23 @@ def test_wrong_transposed_convolution_is_torchs_error(name):
 
 def test_a_bias_of_another_size_is_torchs_error():
     same_error(lambda lib: conv(lib, 2, lib.ones(1, 3, 8, 8), lib.ones(4, 3, 3, 3), lib.ones(5)))
-    same_error(lambda lib: conv_transpose(lib, 2, lib.ones(1, 3, 8, 8), lib.ones(3, 4, 3, 3), lib.ones(3)))
+    same_error(
+        lambda lib: conv_transpose(lib, 2, lib.ones(1, 3, 8, 8), lib.ones(3, 4, 3, 3), lib.ones(3))
+    )
 
 
 @pytest.mark.parametrize(
     "dtypes",
-    [("float32", "float64", "float32"), ("float16", "float32", "float32"), ("float32", "float32", "float64")],
+    [
+        ("float32", "float64", "float32"),
+        ("float16", "float32", "float32"),
+        ("float32", "float32", "float64"),
+    ],
 )
 def test_operands_of_different_dtypes_are_torchs_error(dtypes):
     shapes = (1, 3, 8, 8), (4, 3, 3, 3), (4,)
-    same_error(lambda lib: conv(lib, 2, *(lib.ones(s, dtype=getattr(lib, d)) for s, d in zip(shapes, dtypes))))
+    same_error(
+        lambda lib: conv(
+            lib, 2, *(lib.ones(s, dtype=getattr(lib, d)) for s, d in zip(shapes, dtypes))
+        )
+    )

@@ -32,9 +32,10 @@ PYTHON = re.compile(
 CUDA = re.compile(
     r"^(cuda.*|cu(blas|dnn|rand|solver|sparse|b/).*|nvrtc.*|nvml.*|cooperative_groups.*)$"
 )
-# What cpp/fn may take from the standard library: fixed-width integers, integer sequences; simd.h is host only.
+# What cpp/fn may take from the standard library: fixed-width integers, integer sequences; simd.h and partial.h are
+# host only.
 FN_SYSTEM = {"cstdint", "utility"}
-HOST_ONLY = {"cpp/fn/simd.h"}
+HOST_ONLY = {"cpp/fn/simd.h", "cpp/fn/partial.h"}
 
 
 def layer_of(path):

@@ -3,7 +3,6 @@
 second derivatives. An op of the native module without a row fails the suite."""
 
 import copy
-import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
-
 from op_samples import NOT_OPS, NOT_OPS_METHODS, ROWS, Maker  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -319,5 +317,3 @@ def test_rows_have_unique_names():
     names = [row.name for row in ROWS]
     assert sorted({n for n in names if names.count(n) > 1}) == []
 
-
-warnings.filterwarnings("ignore", category=UserWarning)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling, windows as columns and shuffles against PyTorch: values, two orders of derivatives, errors."""
+"""Pooling, columns and shuffles against PyTorch: values, two orders of derivatives, errors."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from against_torch import check, numbers, same_error
 
 F64 = np.float64
@@ -55,7 +56,8 @@ def test_avg_pool_has_torchs_values_and_derivatives(nd, window, ceil_mode, count
 @pytest.mark.parametrize("nd", [2, 3])
 def test_avg_pool_divides_by_the_given_divisor(nd, divisor):
     check(
-        lambda lib, x: call(lib, f"avg_pool{nd}d", x, 2, divisor_override=divisor), numbers(*SIZES[nd], dtype=F64)
+        lambda lib, x: call(lib, f"avg_pool{nd}d", x, 2, divisor_override=divisor),
+        numbers(*SIZES[nd], dtype=F64),
     )
 
 
@@ -63,7 +65,10 @@ def test_avg_pool_divides_by_the_given_divisor(nd, divisor):
 @pytest.mark.parametrize("kind", ["avg", "max"])
 @pytest.mark.parametrize("nd", [1, 2, 3])
 def test_adaptive_pool_has_torchs_values_and_derivatives(nd, kind, size):
-    check(lambda lib, x: call(lib, f"adaptive_{kind}_pool{nd}d", x, size), numbers(*SIZES[nd], dtype=F64))
+    check(
+        lambda lib, x: call(lib, f"adaptive_{kind}_pool{nd}d", x, size),
+        numbers(*SIZES[nd], dtype=F64),
+    )
 
 
 def test_adaptive_pool_takes_a_size_for_each_axis_and_none_keeps_one():
@@ -90,11 +95,19 @@ def test_nan_is_the_maximum_and_its_place_is_torchs(kernel):
     x = numbers(2, 2, 6, 6, dtype=F64)
     x[x > 1] = np.nan
     check(lambda lib, x: F(lib).max_pool2d(x, kernel, return_indices=True), x, order=0)
-    check(lambda lib, x: F(lib).max_pool2d(x, kernel, return_indices=True), np.full((1, 1, 6, 6), -np.inf), order=0)
+    check(
+        lambda lib, x: F(lib).max_pool2d(x, kernel, return_indices=True),
+        np.full((1, 1, 6, 6), -np.inf),
+        order=0,
+    )
 
 
 def test_integers_have_maxima():
-    check(lambda lib, x: F(lib).max_pool2d(x, 2), np.arange(32).reshape(1, 2, 4, 4)[..., ::-1].copy(), order=0)
+    check(
+        lambda lib, x: F(lib).max_pool2d(x, 2),
+        np.arange(32).reshape(1, 2, 4, 4)[..., ::-1].copy(),
+        order=0,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -128,7 +141,10 @@ FOLDS = [(2, 1, 0, 1), (3, 1, 1, 2), ((1, 2), (1, 2), (0, 1), (2, 1)), (2, 2, 1,
 def test_unfold_and_fold_have_torchs_values_and_derivatives(args, batched):
     shape = (2, 3, 7, 6) if batched else (3, 7, 6)
     check(lambda lib, x: F(lib).unfold(x, *args), numbers(*shape, dtype=F64))
-    check(lambda lib, x: F(lib).fold(F(lib).unfold(x, *args), (7, 6), *args), numbers(*shape, dtype=F64))
+    check(
+        lambda lib, x: F(lib).fold(F(lib).unfold(x, *args), (7, 6), *args),
+        numbers(*shape, dtype=F64),
+    )
     columns = torch.nn.functional.unfold(torch.zeros(shape), *args).shape
     check(lambda lib, x: F(lib).fold(x, (7, 6), *args), numbers(*columns, dtype=F64))
 
@@ -138,7 +154,9 @@ def test_native_columns_are_unfold_and_fold():
     columns = gs._C.im2col(x, 3, 1, 1, 2)
     assert columns.tolist() == F(gs).unfold(x, 3, 1, 1, 2).tolist()
     np.testing.assert_allclose(
-        gs._C.col2im(columns, (7, 6), 3, 1, 1, 2).numpy(), F(gs).fold(columns, (7, 6), 3, 1, 1, 2).numpy(), rtol=1e-6
+        gs._C.col2im(columns, (7, 6), 3, 1, 1, 2).numpy(),
+        F(gs).fold(columns, (7, 6), 3, 1, 1, 2).numpy(),
+        rtol=1e-6,
     )
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """repr(tensor) is PyTorch's, character by character."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from gradstep import _tensor_str
 
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
@@ -69,7 +70,9 @@ def test_text_of_random_tensors_is_torchs(chosen, dtype):
         same_text(lambda lib: of(lib, x, dtype))
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (0,), (2, 0), (3, 4), (1000,), (1001,), (40, 60), (5, 30, 30)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (0,), (2, 0), (3, 4), (1000,), (1001,), (40, 60), (5, 30, 30)], ids=str
+)
 def test_text_of_every_shape_is_torchs(shape):
     same_text(lambda lib: lib.arange(int(np.prod(shape))).reshape(shape))
     same_text(lambda lib: lib.arange(int(np.prod(shape))).reshape(shape) / 7)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """einsum, tensordot, distances and attention against PyTorch: values, derivatives, errors."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 from against_torch import check, numbers, same_error
 
 F64 = np.float64
@@ -120,7 +121,9 @@ def test_masked_attention_has_torchs_values_and_gradients(causal):
     mask = (np.random.default_rng(1).random((4, 6)) > 0.4).tolist()
     mask[1] = [False] * 6  # nothing to look at: zeros, not nan
     check(
-        lambda lib, q, k, v: attention(lib, q, k, v, lib.tensor(mask), is_causal=causal), *arrays(*QKV), order=1
+        lambda lib, q, k, v: attention(lib, q, k, v, lib.tensor(mask), is_causal=causal),
+        *arrays(*QKV),
+        order=1,
     )
 
 
@@ -137,9 +140,16 @@ def test_groups_of_query_heads_share_a_key_head():
 
 
 def test_attention_can_be_differentiated_twice():
-    q, k, v = (gs.tensor(a.tolist(), dtype=gs.float64).requires_grad_() for a in arrays((3, 4), (5, 4), (5, 4)))
+    q, k, v = (
+        gs.tensor(a.tolist(), dtype=gs.float64).requires_grad_()
+        for a in arrays((3, 4), (5, 4), (5, 4))
+    )
     assert gs.autograd.gradgradcheck(lambda *x: attention(gs, *x), (q, k, v))
 
 
 def test_attention_without_a_batch_equals_torchs():
-    check(lambda lib, q, k, v: attention(lib, q, k, v), *arrays((3, 4, 5), (3, 6, 5), (3, 6, 7)), order=1)
+    check(
+        lambda lib, q, k, v: attention(lib, q, k, v),
+        *arrays((3, 4, 5), (3, 6, 5), (3, 6, 7)),
+        order=1,
+    )

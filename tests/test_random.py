@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random numbers: the same seed gives PyTorch's values bit for bit and leaves PyTorch's generator state."""
+"""Random numbers: a seed gives PyTorch's values bit for bit and leaves PyTorch's state."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from against_torch import same_error
 
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
@@ -19,7 +20,9 @@ def same_draw(fn, seed=7):
         lib.manual_seed(seed)
         t = fn(lib)
         state = np.array(lib.get_rng_state().tolist(), dtype=np.uint8)
-        results.append((str(t.dtype).split(".")[-1], tuple(t.shape), t.stride(), str(t.tolist()), state))
+        results.append(
+            (str(t.dtype).split(".")[-1], tuple(t.shape), t.stride(), str(t.tolist()), state)
+        )
     ours, theirs = results
     assert ours[:4] == theirs[:4]
     np.testing.assert_array_equal(ours[4], theirs[4])
@@ -29,7 +32,9 @@ REAL = {
     "rand": lambda lib, n, dtype: lib.rand(n, dtype=dtype),
     "randn": lambda lib, n, dtype: lib.randn(n, dtype=dtype),
     "normal": lambda lib, n, dtype: lib.normal(2.0, 3.0, (n,), dtype=dtype),
-    "normal of tensors": lambda lib, n, dtype: lib.normal(lib.rand(n, dtype=dtype), lib.rand(n, dtype=dtype)),
+    "normal of tensors": lambda lib, n, dtype: lib.normal(
+        lib.rand(n, dtype=dtype), lib.rand(n, dtype=dtype)
+    ),
     "normal, mean": lambda lib, n, dtype: lib.normal(lib.rand(n, dtype=dtype), 2.5),
     "normal, std": lambda lib, n, dtype: lib.normal(1.5, lib.rand(n, dtype=dtype)),
     "uniform_": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).uniform_(-2, 3),
@@ -43,12 +48,16 @@ REAL = {
     "alpha_dropout": lambda lib, n, dtype: lib.alpha_dropout(lib.ones(n, dtype=dtype), 0.3, True),
 }
 ANY = {
-    "randint": lambda lib, n, dtype: lib.randint(0, 2 if dtype == lib.bool else 100, (n,), dtype=dtype),
+    "randint": lambda lib, n, dtype: lib.randint(
+        0, 2 if dtype == lib.bool else 100, (n,), dtype=dtype
+    ),
     "random_": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).random_(),
     "random_ to": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).random_(1),
     "random_ from": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).random_(0, None),
     "bernoulli_": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).bernoulli_(0.3),
-    "bernoulli_ of a tensor": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).bernoulli_(lib.rand(n)),
+    "bernoulli_ of a tensor": lambda lib, n, dtype: lib.zeros(n, dtype=dtype).bernoulli_(
+        lib.rand(n)
+    ),
 }
 
 
@@ -213,7 +222,9 @@ FAULTS = {
     "integers with gradient": lambda lib: lib.randint(0, 3, (2,), requires_grad=True),
     "a seed of 65 bits": lambda lib: lib.manual_seed(2**64),
     "a state of floats": lambda lib: lib.set_rng_state(lib.zeros(3)),
-    "out of another dtype": lambda lib: lib.rand(2, out=lib.zeros(2, dtype=lib.float64), dtype=lib.float32),
+    "out of another dtype": lambda lib: lib.rand(
+        2, out=lib.zeros(2, dtype=lib.float64), dtype=lib.float32
+    ),
 }
 
 

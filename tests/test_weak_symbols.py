@@ -62,22 +62,14 @@ def test_every_instruction_set_has_the_same_objects(members):
     assert names["v2"] and names["v2"] == names["v3"] == names["v4"]
 
 
-def test_gradsteps_own_inline_functions_are_named_after_the_instruction_set(members):
-    """Those that every file shares (of core/ and graph/) must have a baseline copy, too."""
-    shared = set().union(*(weak for _, level, weak in members if level in BASELINE))
-    for name, level, weak in members:
-        if level not in BASELINE:
-            foreign = {
-                f for f in weak if "gradstep::" in f and f"gradstep::{level}::" not in f
-            } - shared
-            assert not foreign, f"{level} {name}: {sorted(foreign)[:20]}"
-
-
 def test_the_first_copy_of_a_shared_function_is_a_baseline_one(members):
+    """What baseline objects do not define they do not call: then any copy will do."""
+    needed = set().union(*(weak for _, level, weak in members if level in BASELINE))
     seen, faults = set(), []
     for name, level, weak in members:
-        fresh = {f for f in weak if f"gradstep::{level}::" not in f} - seen
+        fresh = weak - seen
         if level not in BASELINE:
-            faults += [f"{level} {name}: {f}" for f in sorted(fresh)]
+            faults += [f"{level} {name}: {f}" for f in sorted(fresh & needed)]
         seen |= fresh
+    assert needed
     assert not faults, "\n".join(faults[:40])

@@ -62,7 +62,10 @@ struct TensorImpl : RefCounted {
   int64_t offset() const {
     return (data - storage->data) / static_cast<int64_t>(element_size(dtype));
   }
-  bool wants_grad() const { return requires_grad || grad_fn; }
+  /// A view wants one as soon as its base does.
+  bool wants_grad() const {
+    return requires_grad || grad_fn || (base && !view_no_grad && (base->requires_grad || base->grad_fn));
+  }
   uint32_t& version() const { return version_owner ? version_owner->version : storage->version; }
   /// Call after sizes or strides were set.
   void update_geometry() {

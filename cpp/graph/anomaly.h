@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Anomaly detection: with it on, the engine looks for NaN in every gradient that a node returns and names
-// the node. The switch is for the whole process, as in PyTorch. May include core.
+// Anomaly detection: with it on, every new node notes where it was made, the engine looks for NaN in every
+// gradient that a node returns, and tells for a node that fails where it was made. The switch is for the
+// whole process, as in PyTorch. May include core.
 #pragma once
 #include "core/tensor.h"
 
@@ -11,6 +12,8 @@ struct Anomaly {
   bool check_nan = true;
   /// Filled in by the layer above, like EngineOps.
   bool (*has_nan)(const Tensor& t) = nullptr;
+  void (*note_origin)(const Node& node) = nullptr;
+  void (*tell_origin)(const Node& node) = nullptr;
 };
 inline Anomaly g_anomaly;
 

@@ -3,6 +3,7 @@
 // all of its gradients have arrived by then, and no dependency has to be counted. Everything happens in
 // the caller's thread. Gradients wait in the nodes themselves.
 #include <algorithm>
+#include <atomic>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -195,6 +196,22 @@ class Run {
         if (needed_.count(node.edges[k].node.get())) b.mask |= uint64_t{1} << k;
       }
     }
+    try {
+      differentiate(b);
+    } catch (...) {
+      if (g_anomaly.on) g_anomaly.tell_origin(node);
+      throw;
+    }
+    if (node.extra) {
+      for (size_t i = 0; i < node.extra->post.size(); ++i) node.extra->post[i]->run(in_grads, out_grads);
+    }
+    if (!retain_graph_) node.release_saved();
+    for (Tensor& g : out_grads) g = Tensor();
+    for (size_t k = 0; k < node.n_edges; ++k) deliver(node.edges[k], std::move(in_grads[k]));
+  }
+
+  static void differentiate(Backward& b) {
+    Node& node = b.node;
     if (node.released) b.saved(0);  // raises "a second time"
     if (node.extra && node.extra->custom) {
       node.extra->custom->run(b);
@@ -203,13 +220,7 @@ class Run {
                     node.op->name);
       node.op->backward(b);
     }
-    if (node.extra) {
-      for (size_t i = 0; i < node.extra->post.size(); ++i) node.extra->post[i]->run(in_grads, out_grads);
-    }
-    if (g_anomaly.on && g_anomaly.check_nan) [[unlikely]] look_for_nan(node, in_grads);
-    if (!retain_graph_) node.release_saved();
-    for (Tensor& g : out_grads) g = Tensor();
-    for (size_t k = 0; k < node.n_edges; ++k) deliver(node.edges[k], std::move(in_grads[k]));
+    if (g_anomaly.on && g_anomaly.check_nan) [[unlikely]] look_for_nan(node, b.in_grads);
   }
 
   static void look_for_nan(const Node& node, std::span<const Tensor> grads) {
@@ -266,7 +277,7 @@ class Run {
   bool create_graph_;
   bool restricted_ = false;
   uint32_t id_;
-  static inline thread_local uint32_t last_id_ = 0;
+  static inline std::atomic<uint32_t> last_id_ = 0;
   std::vector<Ref<Node>> heap_;
   std::vector<Ref<Node>> leaves_;
   std::vector<Waiting> aside_;

@@ -36,6 +36,8 @@ size_t node_bytes(int n_edges, int n_saved, int n_outputs) {
 }  // namespace
 
 Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
+  GS_CHECK(std::max({n_edges, n_saved, n_outputs}) <= UINT16_MAX,
+           "{}: functions of more than {} tensors are not supported by autograd", op.name, UINT16_MAX);
   auto* memory = static_cast<char*>(allocate(node_bytes(n_edges, n_saved, n_outputs)));
   Node* n = new (memory) Node;
   memory += sizeof(Node);
@@ -50,6 +52,7 @@ Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
   std::uninitialized_default_construct_n(n->edges, n_edges);
   std::uninitialized_default_construct_n(n->saved, n_saved);
   std::uninitialized_default_construct_n(n->grads, n_outputs);
+  if (g_anomaly.on) [[unlikely]] g_anomaly.note_origin(*n);
   return n;
 }
 
@@ -80,8 +83,9 @@ void Node::destroy(Node* node) {
 }
 
 void Node::release_saved() {
-  // A node that kept nothing can run again.
+  // A node that kept no values can run again. Below -1, what is kept is only a geometry (ops/op.cpp).
   for (int i = 0; i < n_saved; ++i) {
+    if (saved[i].output < -1) continue;
     released |= static_cast<bool>(saved[i].tensor);
     saved[i].tensor.reset();
   }
@@ -281,6 +285,15 @@ struct SliceWriteScope {
   SliceWrite before;
 };
 
+/// Each thread numbers its nodes itself: one that uses what another thread made comes after it all the same.
+void follow_inputs(Node& node) {
+  for (const Edge& e : node.all_edges()) {
+    if (e.node && e.node->sequence >= node.sequence) [[unlikely]] {
+      node.sequence = t_sequence = (e.node->sequence + 2) & ~uint64_t{1};
+    }
+  }
+}
+
 /// Takes the history of `view` from its base's. What uses the view comes after it in the order of nodes, even
 /// where it was made before this.
 void take_history(const Tensor& view, const Tensor& base, const Dims& sizes, const Dims& strides,
@@ -303,6 +316,7 @@ void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index) {
     return;
   }
   if (t->meta && t->meta->retains_grad) move_retain_hook(t, node.get());
+  if (node) follow_inputs(*node);
   Ref<Node> copy = node;
   if (t->grad_fn) Ref<Node>::adopt(t->grad_fn).reset();
   t->grad_fn = copy.release();
@@ -339,9 +353,11 @@ void set_base(const Tensor& view, const Tensor& of) {
 
 Node* grad_fn(const Tensor& t) {
   TensorImpl* v = t.get();
-  // A view's own history is stale once the storage was written through another view.
-  if (v->base && v->view_version != v->version() && v->base->wants_grad() &&
-      is_floating(v->dtype)) {
+  // A view's own history is stale once the storage was written through another view: the version tells, or a
+  // node of the base that is newer (the source of a write is looked at between the two).
+  if (v->base && v->base->wants_grad() && is_floating(v->dtype) &&
+      (v->view_version != v->version() ||
+       (v->grad_fn && v->base->grad_fn && v->grad_fn->sequence < v->base->grad_fn->sequence))) {
     const Tensor base(v->base);
     v->view_version = v->version();
     if (base->grad_fn) take_history(t, base, v->sizes, v->strides, v->offset() - base.offset());
@@ -354,7 +370,7 @@ void check_inplace(const Tensor& t) {
            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
            "clone to get a normal tensor before doing inplace update.");
   for (int d = 0; d < t.ndim(); ++d) {
-    GS_CHECK(t.strides()[d] != 0 || t.sizes()[d] <= 1,
+    GS_CHECK(t.strides()[d] != 0 || t.sizes()[d] <= 1 || t.numel() == 0,
              "unsupported operation: more than one element of the written-to tensor refers to a single "
              "memory location. Please clone() the tensor before performing the operation.");
   }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The calls of convolution on the CPU. All are over one shape, that of y = conv(x, weight):
-//   conv_forward: y; x, weight[, bias]      conv_data: x; y, weight[, bias]      conv_weight: weight[, bias]; x, y
-// conv_data is the gradient of the input and, with a bias, a transposed convolution. Slots: nd, groups, then nd each
-// of stride, padding, dilation. Operands are contiguous. Halves are computed in float.
+//   conv_forward: y; x, weight[, bias]      conv_data: x; y, weight[, bias]      conv_weight:
+//   weight[, bias]; x, y
+// conv_data is the gradient of the input and, with a bias, a transposed convolution. Slots: nd,
+// groups, then nd each of stride, padding, dilation. Operands are contiguous. Halves are computed
+// in float.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -16,7 +18,8 @@ namespace gradstep {
 
 namespace {
 
-ConvShape shape_of(const Call& call, const TensorImpl& x, const TensorImpl& weight, const TensorImpl& y) {
+ConvShape shape_of(const Call& call, const TensorImpl& x, const TensorImpl& weight,
+                   const TensorImpl& y) {
   ConvShape s{};
   s.nd = static_cast<int>(call.i(0));
   s.groups = call.i(1);
@@ -34,7 +37,8 @@ ConvShape shape_of(const Call& call, const TensorImpl& x, const TensorImpl& weig
   return s;
 }
 
-/// The elements of a tensor as T: its own memory, or for halves a float copy that is stored back at the end.
+/// The elements of a tensor as T: its own memory, or for halves a float copy that is stored back at
+/// the end.
 template <class T>
 class Values {
  public:
@@ -107,7 +111,8 @@ void with_compute_type(const Call& call, F&& f) {
 /// Nothing to sum over: zeros, or the bias of each channel.
 template <class T>
 void fill_channels(T* out, int64_t batch, int64_t channels, int64_t inner, const T* bias) {
-  for (int64_t i = 0; i < batch * channels; ++i) std::fill_n(out + i * inner, inner, bias ? bias[i % channels] : T(0));
+  for (int64_t i = 0; i < batch * channels; ++i)
+    std::fill_n(out + i * inner, inner, bias ? bias[i % channels] : T(0));
 }
 
 int64_t inner_size(const TensorImpl& t) {
@@ -134,7 +139,8 @@ void apply(const Call& call) {
         conv_backward_data<T>(s, in.get(), weight.get(), result.get());
       }
     } else {
-      conv_forward<T>(shape_of(call, call.in(0), call.in(1), out), in.get(), weight.get(), bias.get(), result.get());
+      conv_forward<T>(shape_of(call, call.in(0), call.in(1), out), in.get(), weight.get(),
+                      bias.get(), result.get());
     }
   });
 }
@@ -163,7 +169,8 @@ void conv_weight_call(const Call& call) {
       return;
     }
     const Values<T> in(x, false), dy(y, false);
-    conv_backward_weights<T>(shape_of(call, x, call.out(0), y), in.get(), dy.get(), dweight.get(), dbias.get());
+    conv_backward_weights<T>(shape_of(call, x, call.out(0), y), in.get(), dy.get(), dweight.get(),
+                             dbias.get());
   });
 }
 GS_CPU_KERNEL("conv_weight", conv_weight_call);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "fn/grad.h"
-#include "fn/simd.h"
+#include "fn/partial.h"
 #include "kernels/map.h"
 
 namespace gradstep {
@@ -28,7 +28,7 @@ void map_loop(void* out, const void* const* in, int64_t n, std::integer_sequence
   for (; i + kLanes <= n; i += kLanes) F{}(V::load(p[I] + i)...).store(o + i);
   if (i < n) {
     const int rest = static_cast<int>(n - i);
-    F{}(V::load_partial(p[I] + i, rest)...).store_partial(o + i, rest);
+    store_some(o + i, F{}(load_some<V>(p[I] + i, rest)...), rest);
   }
 }
 

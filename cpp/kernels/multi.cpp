@@ -8,13 +8,10 @@
 #include <utility>
 #include <vector>
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
 #include "core/layout.h"
 #include "core/threads.h"
 #include "fn/optim.h"
+#include "fn/partial.h"
 #include "kernels/map.h"
 #include "kernels/walk.h"
 
@@ -51,38 +48,11 @@ GS_FN void apply_vector(const F& rule, S* const* p, int64_t at, std::index_seque
   ((F::kWrites >> J & 1 ? v[J].store(p[J] + at) : void()), ...);
 }
 
-// The last n elements. Masked where the machine can: through memory they take half of a tiny
-// tensor's time.
-template <class S>
-GS_FN Native<S> load_rest(const S* p, int n) {
-#ifdef __AVX512F__
-  const unsigned mask = (1u << n) - 1;
-  if constexpr (sizeof(S) == 4)
-    return bit_cast<Native<S>>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p));
-  else
-    return bit_cast<Native<S>>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p));
-#else
-  return Native<S>::load_partial(p, n);
-#endif
-}
-template <class S>
-GS_FN void store_rest(S* p, Native<S> v, int n) {
-#ifdef __AVX512F__
-  const unsigned mask = (1u << n) - 1;
-  if constexpr (sizeof(S) == 4)
-    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), bit_cast<__m512>(v));
-  else
-    _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), bit_cast<__m512d>(v));
-#else
-  v.store_partial(p, n);
-#endif
-}
-
 template <class F, class S, size_t... J>
 GS_FN void apply_rest(const F& rule, S* const* p, int64_t at, int n, std::index_sequence<J...>) {
-  Native<S> v[] = {load_rest(p[J] + at, n)...};
+  Native<S> v[] = {load_some<Native<S>>(p[J] + at, n)...};
   rule(v[J]...);
-  ((F::kWrites >> J & 1 ? store_rest(p[J] + at, v[J], n) : void()), ...);
+  ((F::kWrites >> J & 1 ? store_some(p[J] + at, v[J], n) : void()), ...);
 }
 
 /// The only arithmetic loop: contiguous, in the compute type.
@@ -338,7 +308,7 @@ double norm_of_range(const char* data, int64_t from, int64_t n) {
     for (int k = 0; k < 4; ++k) sum[k] = N::add(sum[k], V::load(p + i + k * kStep));
   }
   for (; i + kStep <= n; i += kStep) sum[0] = N::add(sum[0], V::load(p + i));
-  if (i < n) sum[0] = N::add(sum[0], load_rest(p + i, static_cast<int>(n - i)));
+  if (i < n) sum[0] = N::add(sum[0], load_some<Native<S>>(p + i, static_cast<int>(n - i)));
   const V all = N::merge(N::merge(sum[0], sum[1]), N::merge(sum[2], sum[3]));
   return reduce(all, [](auto a, auto b) { return N::merge(a, b); });
 }

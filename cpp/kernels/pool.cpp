@@ -66,6 +66,10 @@ struct Geometry {
 Geometry sliding(const Call& call, const TensorImpl& x, const TensorImpl& y, bool has_dilation) {
   const int nd = static_cast<int>(call.i(0) & 0xff);
   Geometry g(nd, x, y);
+  if (x.numel == 0 || y.numel == 0) {
+    for (Axis& a : g.axis) a.spans.clear();
+    return g;
+  }
   for (int d = 0; d < nd; ++d) {
     Axis& a = g.axis[3 - nd + d];
     const int64_t kernel = a.kernel = call.i(1 + d);
@@ -88,6 +92,10 @@ Geometry sliding(const Call& call, const TensorImpl& x, const TensorImpl& y, boo
 Geometry adaptive(const Call& call, const TensorImpl& x, const TensorImpl& y) {
   const int nd = static_cast<int>(call.i(0));
   Geometry g(nd, x, y);
+  if (x.numel == 0 || y.numel == 0) {
+    for (Axis& a : g.axis) a.spans.clear();
+    return g;
+  }
   for (int d = 0; d < nd; ++d) {
     Axis& a = g.axis[3 - nd + d];
     a.spans.resize(static_cast<size_t>(a.out));
@@ -137,7 +145,10 @@ inline void each_tap(const Geometry& g, const Span& d, const Span& h, F&& f) {
   for (int64_t z = d.begin; z < d.end; z += g.axis[0].step) {
     for (int64_t y = h.begin; y < h.end; y += g.axis[1].step) {
       const int64_t row = (z * g.axis[1].in + y) * a.in;
-      for (int64_t k = 0; k < a.kernel; ++k) {
+      // No window of the row has an element at the taps before and after these.
+      const int64_t before = a.pad - (a.out - 1) * a.stride;
+      const int64_t taps = std::min(a.kernel, (a.in - 1 + a.pad) / a.step + 1);
+      for (int64_t k = before > 0 ? before / a.step : 0; k < taps; ++k) {
         const int64_t shift = k * a.step - a.pad;  // the element of window o is o * stride + shift
         const int64_t first = shift < 0 ? (-shift + a.stride - 1) / a.stride : 0;
         const int64_t last =
@@ -453,6 +464,7 @@ void average(const Call& call, const Geometry& g, const Divisor& divisor) {
 
 void average_grad(const Call& call, const Geometry& g, const Divisor& divisor) {
   const TensorImpl& dx = call.out(0);
+  if (dx.numel == 0) return;
   dispatch_floating(dx.dtype, "avg_pool_backward", [&](auto tag) {
     using T = decltype(tag);
     using C = compute_t<T>;

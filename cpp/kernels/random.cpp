@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The calls that fill a contiguous tensor with random numbers. Slot 0 of each is the generator's address;
-// the other slots are the arguments of random_fill.h in its order.
+// The calls that fill a contiguous tensor with random numbers. Slot 0 of each is the generator's
+// address; the other slots are the arguments of random_fill.h in its order.
 #include <bit>
 
 #include "graph/call.h"
@@ -47,7 +47,8 @@ const KernelRegistration kReal[] = {
 // Slot 3: whether the tensor that the user fills is contiguous.
 void random_normal(const Call& call) {
   const TensorImpl& out = call.out(0);
-  fill_normal(generator(call), out.dtype, out.data, out.numel, call.f(1), call.f(2), call.i(3) != 0);
+  fill_normal(generator(call), out.dtype, out.data, out.numel, call.f(1), call.f(2),
+              call.i(3) != 0);
 }
 GS_CPU_KERNEL("random_normal", random_normal);
 
@@ -57,7 +58,8 @@ void random_bernoulli(const Call& call) {
   if (call.n_in == 0) {
     fill_bernoulli(generator(call), out.dtype, out.data, out.numel, call.f(1));
   } else {
-    fill_bernoulli(generator(call), out.dtype, out.data, out.numel, call.in(0).dtype, call.in(0).data);
+    fill_bernoulli(generator(call), out.dtype, out.data, out.numel, call.in(0).dtype,
+                   call.in(0).data);
   }
 }
 GS_CPU_KERNEL("random_bernoulli", random_bernoulli);
@@ -84,8 +86,9 @@ GS_CPU_KERNEL("random_permutation", random_permutation);
 void random_multinomial(const Call& call) {
   const TensorImpl& out = call.out(0);
   const TensorImpl& weights = call.in(0);
-  fill_multinomial(generator(call), weights.dtype, weights.data, reinterpret_cast<int64_t*>(out.data),
-                   weights.sizes[0], weights.sizes[1], out.sizes[1], call.i(1) != 0);
+  fill_multinomial(generator(call), weights.dtype, weights.data,
+                   reinterpret_cast<int64_t*>(out.data), weights.sizes[0], weights.sizes[1],
+                   out.sizes[1], call.i(1) != 0);
 }
 GS_CPU_KERNEL("random_multinomial", random_multinomial);
 

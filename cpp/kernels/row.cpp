@@ -491,6 +491,7 @@ void group_norm_backward(const Call& c) {
         });
       }
     });
+    if (!c.operands[1] && !c.operands[2]) return;
     for (int64_t channel = 0; channel < s.channels; ++channel) {
       double a = 0, b = 0;
       for (int64_t i = 0; i < s.n; ++i) {

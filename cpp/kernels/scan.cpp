@@ -72,6 +72,7 @@ template <template <class> class Running>
 void scan(const Call& c) {
   const TensorImpl& x = c.in(0);
   TensorImpl& out = c.out(0);
+  if (out.numel == 0) return;
   const bool reverse = c.i(1) != 0;
   const auto body = [&](auto tag) {
     using T = decltype(tag);
@@ -126,6 +127,7 @@ void logcumsumexp(const Call& c) { scan<RunningLogSum>(c); }
 // dx[k] = sum over i >= k of dy[i] * (product of x[0..i] without x[k]).
 void cumprod_backward(const Call& c) {
   const TensorImpl& x = c.in(0);
+  if (x.numel == 0) return;
   const Lines lines(x, c.i(0));
   dispatch_floating(x.dtype, "cumprod_backward", [&](auto tag) {
     using T = decltype(tag);
@@ -161,6 +163,7 @@ void cumprod_backward(const Call& c) {
 template <bool kMax>
 void running_extreme(const Call& c) {
   const TensorImpl& x = c.in(0);
+  if (x.numel == 0) return;
   const Lines lines(x, c.i(0));
   dispatch(x.dtype, [&](auto tag) {
     using T = decltype(tag);

@@ -9,18 +9,20 @@
 
 namespace gradstep {
 
-/// weight: [c_out, c_in / groups, kernel..]; bias: [c_out] or undefined. Lists have one value or nd.
-Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias, const Dims& stride,
-            const Dims& padding, const Dims& dilation, int64_t groups);
+/// weight: [c_out, c_in / groups, kernel..]; bias: [c_out] or undefined. Lists have one value or
+/// nd.
+Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias,
+            const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups);
 /// padding: "same" (the output is as large as the input) or "valid" (none).
-Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias, const Dims& stride,
-            const std::string& padding, const Dims& dilation, int64_t groups);
+Tensor conv(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias,
+            const Dims& stride, const std::string& padding, const Dims& dilation, int64_t groups);
 /// weight: [c_in, c_out / groups, kernel..].
-Tensor conv_transpose(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias, const Dims& stride,
-                      const Dims& padding, const Dims& output_padding, int64_t groups, const Dims& dilation);
+Tensor conv_transpose(int nd, const Tensor& input, const Tensor& weight, const Tensor& bias,
+                      const Dims& stride, const Dims& padding, const Dims& output_padding,
+                      int64_t groups, const Dims& dilation);
 /// Either of them, batched, by the rank of weight.
-Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias, const Dims& stride,
-                   const Dims& padding, const Dims& dilation, bool transposed, const Dims& output_padding,
-                   int64_t groups);
+Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                   const Dims& stride, const Dims& padding, const Dims& dilation, bool transposed,
+                   const Dims& output_padding, int64_t groups);
 
 }  // namespace gradstep

@@ -24,9 +24,9 @@ namespace gradstep {
 namespace {
 
 // Note [Pairwise contraction]
-// All operands are given the same list of axes: those of the output, then those that are summed; an axis that an
-// operand lacks has size 1. Two of them are contracted at a time, each as [batch, own, summed] matrices of one bmm.
-// An axis is summed as soon as no later operand has it.
+// All operands are given the same list of axes: those of the output, then those that are summed; an
+// axis that an operand lacks has size 1. Two of them are contracted at a time, each as [batch, own,
+// summed] matrices of one bmm. An axis is summed as soon as no later operand has it.
 
 /// left * right summed over the axes of `summed`, which keep size 1.
 Tensor contract(Tensor left, Tensor right, uint32_t summed) {
@@ -59,9 +59,12 @@ Tensor contract(Tensor left, Tensor right, uint32_t summed) {
     }
     return permute(x, order);
   };
-  const Tensor l = reshape(arrange(left, {&batch, &own_left, &both, &own_right}), {n_batch, n_left, n_both});
-  const Tensor r = reshape(arrange(right, {&batch, &both, &own_right, &own_left}), {n_batch, n_both, n_right});
-  const Tensor product = n_batch == 1 ? unsqueeze(mm(squeeze(l, {0}), squeeze(r, {0})), 0) : bmm(l, r);
+  const Tensor l =
+      reshape(arrange(left, {&batch, &own_left, &both, &own_right}), {n_batch, n_left, n_both});
+  const Tensor r =
+      reshape(arrange(right, {&batch, &both, &own_right, &own_left}), {n_batch, n_both, n_right});
+  const Tensor product =
+      n_batch == 1 ? unsqueeze(mm(squeeze(l, {0}), squeeze(r, {0})), 0) : bmm(l, r);
   // Axes come out as batch, left's, right's, summed; back to their places.
   Dims order, sizes;
   for (const Dims* g : {&batch, &own_left, &own_right, &both}) {
@@ -93,7 +96,9 @@ std::string parse_subscripts(const std::string& text, const std::string& where) 
       continue;
     }
     GS_CHECK(std::isalpha(static_cast<unsigned char>(c)),
-             "einsum(): invalid subscript given at index {} in the equation string, subscripts must be in [a-zA-Z]", i);
+             "einsum(): invalid subscript given at index {} in the equation string, subscripts "
+             "must be in [a-zA-Z]",
+             i);
     out += c;
   }
   return out;
@@ -108,11 +113,14 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
   std::vector<std::string> inputs;
   for (size_t at = 0; at <= lhs.size();) {
     const size_t comma = std::min(lhs.find(',', at), lhs.size());
-    inputs.push_back(parse_subscripts(lhs.substr(at, comma - at), format("operand {}", inputs.size())));
+    inputs.push_back(
+        parse_subscripts(lhs.substr(at, comma - at), format("operand {}", inputs.size())));
     at = comma + 1;
   }
-  GS_CHECK(inputs.size() <= operands.size(), "einsum(): fewer operands were provided than specified in the equation");
-  GS_CHECK(inputs.size() == operands.size(), "einsum(): more operands were provided than specified in the equation");
+  GS_CHECK(inputs.size() <= operands.size(),
+           "einsum(): fewer operands were provided than specified in the equation");
+  GS_CHECK(inputs.size() == operands.size(),
+           "einsum(): more operands were provided than specified in the equation");
 
   // How many axes the ellipsis stands for, and how often each letter occurs.
   int ellipsis_axes = 0;
@@ -122,7 +130,8 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
     const bool has = inputs[k].find(kEllipsis) != std::string::npos;
     const int letters = static_cast<int>(inputs[k].size()) - (has ? 1 : 0);
     GS_CHECK(has ? operands[k].ndim() >= letters : operands[k].ndim() == letters,
-             "einsum(): the number of subscripts in the equation ({}) {} the number of dimensions ({}) for operand {}{}",
+             "einsum(): the number of subscripts in the equation ({}) {} the number of dimensions "
+             "({}) for operand {}{}",
              letters, has ? "is more than" : "does not match", operands[k].ndim(), k,
              has ? "" : " and no ellipsis was given");
     if (has) ellipsis_axes = std::max(ellipsis_axes, operands[k].ndim() - letters);
@@ -155,9 +164,11 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
   };
   for (const char c : output) {
     GS_CHECK(c == kEllipsis || place[static_cast<size_t>(c)] < 0,
-             "einsum(): output subscript {} appears more than once in the output", std::string(1, c));
+             "einsum(): output subscript {} appears more than once in the output",
+             std::string(1, c));
     GS_CHECK(c == kEllipsis || count[static_cast<size_t>(c)] > 0,
-             "einsum(): output subscript {} does not appear in the equation for any input operand", std::string(1, c));
+             "einsum(): output subscript {} does not appear in the equation for any input operand",
+             std::string(1, c));
     add_axis(c);
   }
   const int n_output = n_axes;
@@ -178,12 +189,14 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
       if (twin == std::string::npos) continue;
       const auto axis = [&](size_t j) {
         const size_t dots = s.find(kEllipsis);
-        const int covered = x.ndim() - (static_cast<int>(s.size()) - (dots == std::string::npos ? 0 : 1));
+        const int covered =
+            x.ndim() - (static_cast<int>(s.size()) - (dots == std::string::npos ? 0 : 1));
         return static_cast<int64_t>(j) + (dots < j ? covered - 1 : 0);
       };
-      GS_CHECK(x.size(axis(i)) == x.size(axis(twin)),
-               "einsum(): subscript {} is repeated for operand {} but the sizes don't match, {} != {}",
-               std::string(1, s[i]), k, x.size(axis(twin)), x.size(axis(i)));
+      GS_CHECK(
+          x.size(axis(i)) == x.size(axis(twin)),
+          "einsum(): subscript {} is repeated for operand {} but the sizes don't match, {} != {}",
+          std::string(1, s[i]), k, x.size(axis(twin)), x.size(axis(i)));
       const int64_t to = axis(i);
       x = movedim(diagonal(x, 0, axis(i), axis(twin)), {-1}, {to});
       s.erase(twin, 1);
@@ -197,7 +210,8 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
     int at = 0;
     for (const char c : s) {
       if (c == kEllipsis) {
-        for (int e = 0; e < covered; ++e) source[static_cast<size_t>(ellipsis_at + ellipsis_axes - covered + e)] = at++;
+        for (int e = 0; e < covered; ++e)
+          source[static_cast<size_t>(ellipsis_at + ellipsis_axes - covered + e)] = at++;
       } else {
         source[static_cast<size_t>(place[static_cast<size_t>(c)])] = at++;
       }
@@ -223,7 +237,8 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
     for (size_t k = 0; k < terms.size(); ++k) {
       const int64_t s = terms[k].sizes()[d];
       GS_CHECK(s == 1 || size == 1 || s == size,
-               "einsum(): subscript {} has size {} for operand {} which does not broadcast with previously seen size {}",
+               "einsum(): subscript {} has size {} for operand {} which does not broadcast with "
+               "previously seen size {}",
                axis_name(d), s, k, size);
       if (s != 1) size = s;
     }
@@ -254,7 +269,8 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
 
 // ---- products of axes ----
 
-Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b) {
+Tensor tensordot(const Tensor& first, const Tensor& second, const Dims& dims_a, const Dims& dims_b) {
+  Tensor a = first, b = second;
   GS_CHECK(dims_a.size() == dims_b.size(), "both dimension lists should have same length");
   GS_CHECK(a.dtype() == b.dtype(), "both inputs should have same dtype");
   uint32_t in_a = 0, in_b = 0;
@@ -262,8 +278,12 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
   int64_t summed = 1;
   for (int k = 0; k < dims_a.size(); ++k) {
     const int64_t da = wrap_dim(dims_a[k], a.ndim()), db = wrap_dim(dims_b[k], b.ndim());
+    // A contracted axis of size 1 broadcasts.
+    if (a.size(da) == 1 && b.size(db) != 1) b = sum(b, {db}, true);
+    if (b.size(db) == 1 && a.size(da) != 1) a = sum(a, {da}, true);
     GS_CHECK(a.size(da) == b.size(db),
-             "contracted dimensions need to match, but first has size {} in dim {} and second has size {} in dim {}",
+             "contracted dimensions need to match, but first has size {} in dim {} and second has "
+             "size {} in dim {}",
              a.size(da), da, b.size(db), db);
     in_a |= 1u << da;
     in_b |= 1u << db;
@@ -292,7 +312,8 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
 Tensor inner(const Tensor& a, const Tensor& b) {
   if (a.ndim() == 0 || b.ndim() == 0) return mul(a, b);
   GS_CHECK(a.sizes().back() == b.sizes().back(),
-           "inner() the last dimension must match on both input tensors but got shapes {} and {}", a.sizes(), b.sizes());
+           "inner() the last dimension must match on both input tensors but got shapes {} and {}",
+           a.sizes(), b.sizes());
   return tensordot(a, b, {-1}, {-1});
 }
 
@@ -323,8 +344,8 @@ Tensor cross(const Tensor& a, const Tensor& b, std::optional<int64_t> dim) {
     }
     GS_CHECK(axis >= 0, "no dimension of size 3 in input");
   }
-  GS_CHECK(x.size(axis) == 3,
-           "linalg.cross: inputs dimension {} must have length 3. Got {} and {}", axis, a.size(axis), b.size(axis));
+  GS_CHECK(x.size(axis) == 3, "linalg.cross: inputs dimension {} must have length 3. Got {} and {}",
+           axis, a.size(axis), b.size(axis));
   // (a x b)[i] = a[i + 1] b[i + 2] - a[i + 2] b[i + 1]
   const auto turned = [&](const Tensor& t, int64_t by) { return roll(t, {-by}, {axis}); };
   return sub(mul(turned(x, 1), turned(y, 2)), mul(turned(x, 2), turned(y, 1)));
@@ -336,7 +357,8 @@ Tensor chain_matmul(std::span<const Tensor> matrices) {
   for (const Tensor& m : matrices) {
     GS_CHECK(m.ndim() == 2, "Tensor dimension is {}, expected 2 instead.", m.ndim());
   }
-  // cost[i][j]: the fewest multiplications for matrices i..j; cut[i][j]: where the last product splits them.
+  // cost[i][j]: the fewest multiplications for matrices i..j; cut[i][j]: where the last product
+  // splits them.
   std::vector<std::vector<double>> cost(n, std::vector<double>(n, 0));
   std::vector<std::vector<size_t>> cut(n, std::vector<size_t>(n, 0));
   for (size_t length = 1; length < n; ++length) {
@@ -344,7 +366,8 @@ Tensor chain_matmul(std::span<const Tensor> matrices) {
       const size_t j = i + length;
       cost[i][j] = INFINITY;
       for (size_t k = i; k < j; ++k) {
-        const double last = static_cast<double>(matrices[i].size(0)) * static_cast<double>(matrices[k].size(1)) *
+        const double last = static_cast<double>(matrices[i].size(0)) *
+                            static_cast<double>(matrices[k].size(1)) *
                             static_cast<double>(matrices[j].size(1));
         const double total = cost[i][k] + cost[k + 1][j] + last;
         if (total < cost[i][j]) {
@@ -365,28 +388,34 @@ Tensor chain_matmul(std::span<const Tensor> matrices) {
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   GS_CHECK(x1.ndim() >= 2, "cdist only supports at least 2D tensors, X1 got: {}D", x1.ndim());
   GS_CHECK(x2.ndim() >= 2, "cdist only supports at least 2D tensors, X2 got: {}D", x2.ndim());
-  GS_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: {} X2: {}", x1.size(-1),
+  GS_CHECK(x1.size(-1) == x2.size(-1),
+           "X1 and X2 must have the same number of columns. X1: {} X2: {}", x1.size(-1),
            x2.size(-1));
   GS_CHECK(p >= 0, "cdist only supports non-negative p values");
   return vector_norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, {-1});
 }
 
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const Tensor& bias) {
-  GS_CHECK(x1.ndim() == x2.ndim(), "bilinear(): input dimensions do not match: got {} and {}", x1.ndim(), x2.ndim());
+  GS_CHECK(x1.ndim() == x2.ndim(), "bilinear(): input dimensions do not match: got {} and {}",
+           x1.ndim(), x2.ndim());
   for (int d = 0; d + 1 < x1.ndim(); ++d) {
     GS_CHECK(x1.sizes()[d] == x2.sizes()[d],
-             "bilinear(): input batch dimensions do not match at dim {}: got {} and {}", d, x1.sizes()[d],
-             x2.sizes()[d]);
+             "bilinear(): input batch dimensions do not match at dim {}: got {} and {}", d,
+             x1.sizes()[d], x2.sizes()[d]);
   }
-  GS_CHECK(x1.size(-1) == weight.size(1), "bilinear(): input1 size does not match weight size: got {} but expected {}",
+  GS_CHECK(x1.size(-1) == weight.size(1),
+           "bilinear(): input1 size does not match weight size: got {} but expected {}",
            x1.size(-1), weight.size(1));
-  GS_CHECK(x2.size(-1) == weight.size(2), "bilinear(): input2 size does not match weight size: got {} but expected {}",
+  GS_CHECK(x2.size(-1) == weight.size(2),
+           "bilinear(): input2 size does not match weight size: got {} but expected {}",
            x2.size(-1), weight.size(2));
   GS_CHECK(!bias.defined() || bias.size(0) == weight.size(0),
-           "bilinear(): bias size does not match weight size: got {} but expected {}", bias.size(0), weight.size(0));
+           "bilinear(): bias size does not match weight size: got {} but expected {}", bias.size(0),
+           weight.size(0));
   const int64_t n_out = weight.size(0), n1 = weight.size(1), n2 = weight.size(2);
   const int64_t rows = count_elements(Dims(x1.sizes().begin(), x1.ndim() - 1));
-  const Tensor left = mm(reshape(x1, {rows, n1}), reshape(permute(weight, {1, 0, 2}), {n1, n_out * n2}));
+  const Tensor left =
+      mm(reshape(x1, {rows, n1}), reshape(permute(weight, {1, 0, 2}), {n1, n_out * n2}));
   const Tensor y = squeeze(bmm(reshape(left, {rows, n_out, n2}), reshape(x2, {rows, n2, 1})), {-1});
   Dims sizes = x1.sizes();
   sizes[x1.ndim() - 1] = n_out;
@@ -416,11 +445,13 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
                                     const Tensor& attn_mask, double dropout_p, bool is_causal,
                                     std::optional<double> scale, bool enable_gqa, Generator& gen) {
   GS_CHECK(query.dtype() == key.dtype() && query.dtype() == value.dtype(),
-           "Expected query, key, and value to have the same dtype, but got query.dtype: {} key.dtype: {} and "
+           "Expected query, key, and value to have the same dtype, but got query.dtype: {} "
+           "key.dtype: {} and "
            "value.dtype: {} instead.",
            scalar_name(query.dtype()), scalar_name(key.dtype()), scalar_name(value.dtype()));
   GS_CHECK(query.ndim() >= 2 && key.ndim() >= 2 && value.ndim() >= 2,
-           "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {}, key.dim: {} and "
+           "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
+           "{}, key.dim: {} and "
            "value.dim: {} instead.",
            query.ndim(), key.ndim(), value.ndim());
   Tensor k = key, v = value;
@@ -432,16 +463,19 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
     v = repeat_interleave(v, heads / v.size(-3), -3);
   }
   // Each side takes the root of the scale, as in PyTorch: halves overflow later.
-  const double factor = std::sqrt(scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1)))));
+  const double factor =
+      std::sqrt(scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1)))));
   Tensor scores = matmul(mul(query, factor), mul(mT(k), factor));
   const bool masked = attn_mask.defined() || is_causal;
   if (is_causal) {
-    const Tensor hidden = triu(ones({query.size(-2), key.size(-2)}, {DType::Bool, query.device()}), 1);
+    const Tensor hidden =
+        triu(ones({query.size(-2), key.size(-2)}, {DType::Bool, query.device()}), 1);
     scores = masked_fill(scores, hidden, -INFINITY);
   }
   if (attn_mask.defined()) {
-    scores = attn_mask.dtype() == DType::Bool ? masked_fill(scores, logical_not(attn_mask), -INFINITY)
-                                              : add(scores, attn_mask);
+    scores = attn_mask.dtype() == DType::Bool
+                 ? masked_fill(scores, logical_not(attn_mask), -INFINITY)
+                 : add(scores, attn_mask);
   }
   Tensor weights = masked ? safe_softmax(scores) : softmax(scores, -1);
   if (dropout_p > 0) weights = dropout(weights, dropout_p, true, false, gen);

@@ -82,6 +82,8 @@ void check_same_dtype(const char* op, std::initializer_list<const Tensor*> tenso
 void run(const Op& op, const Params& params, std::span<const Tensor* const> outputs,
          std::span<const Tensor* const> inputs, Compute compute) {
   constexpr size_t kInline = 16;
+  GS_CHECK(inputs.size() <= UINT16_MAX, "{}: more than {} tensors at once are not supported, got {}", op.name,
+           UINT16_MAX, inputs.size());
   TensorImpl* fixed[kInline];
   std::vector<TensorImpl*> many;
   TensorImpl** operands = fixed;
@@ -154,7 +156,8 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
     if (!(o.tensor->sizes() == plan.sizes)) plan.sizes = broadcast(plan.sizes, o.tensor->sizes());
     if (!(o.tensor->device() == plan.device)) common_device({first, o.tensor}, op.name);
   }
-  plan.common = common ? *common : common_type(operands);
+  // Plain attributes (a slope, a bound) take no part in promotion.
+  plan.common = common ? *common : common_type(operands.first(op.tensor_operands));
   plan.result = plan.common;
   switch (op.rule) {
     case TypeRule::Floating:
@@ -389,7 +392,10 @@ ComposedGradient composed_gradient(const Op& op) {
          return dy * (s + mul(*x, s) * sub(1, s));
        }},
       {&Op::get("softplus"),
-       [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("sigmoid"), {mul(x[0], x[1])}); }},
+       [](int, const Tensor& dy, const Operand* x) {
+         const Tensor scaled = mul(x[0], x[1]);
+         return where(gt(scaled, x[2]), dy, dy * map(Op::get("sigmoid"), {scaled}));
+       }},
       {&Op::get("div"),
        [](int k, const Tensor& dy, const Operand* x) {
          return k == 0 ? Tensor() : neg(div(dy * div(x[0], x[1]), x[1]));

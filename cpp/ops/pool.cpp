@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling. Averages and im2col are linear: each has an adjoint as its derivative, whose derivative it is itself.
-// The gradient of a maximum is scattered to the places that forward has found.
+// Pooling. Averages and im2col are linear: each has an adjoint as its derivative, whose derivative
+// it is itself. The gradient of a maximum is scattered to the places that forward has found.
 #include "ops/pool.h"
 
 #include <algorithm>
@@ -61,7 +61,8 @@ Dims pooled_sizes(const Tensor& x, const Window& w) {
   const int nd = w.nd();
   for (const Dims* list : {&w.kernel, &w.stride, &w.padding, &w.dilation}) check_range(*list);
   GS_CHECK(!any_below(w.stride, 1), "stride should not be zero");
-  GS_CHECK(!any_below(w.kernel, 1), "kernel size should be greater than zero, but got {}", w.kernel);
+  GS_CHECK(!any_below(w.kernel, 1), "kernel size should be greater than zero, but got {}",
+           w.kernel);
   static constexpr const char* kAxes[3] = {"T", "H", "W"};
   if (any_below(w.dilation, 1)) {
     std::string got;
@@ -74,23 +75,27 @@ Dims pooled_sizes(const Tensor& x, const Window& w) {
     GS_CHECK((x.ndim() == 4 || x.ndim() == 5) && !empty_axis,
              "non-empty 4D or 5D (batch mode) tensor expected for input");
   } else {
-    GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2, "non-empty {}D or {}D (batch mode) tensor expected for input",
-             nd + 1, nd + 2);
-    GS_CHECK(!empty_axis, "Expected {}D or {}D (batch mode) tensor with optional 0 dim batch size for input, but got:{}",
+    GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2,
+             "non-empty {}D or {}D (batch mode) tensor expected for input", nd + 1, nd + 2);
+    GS_CHECK(!empty_axis,
+             "Expected {}D or {}D (batch mode) tensor with optional 0 dim batch size for input, "
+             "but got:{}",
              nd + 1, nd + 2, x.sizes());
   }
   Dims out = Dims::filled(nd, 0);
   for (int d = 0; d < nd; ++d) {
     GS_CHECK(w.padding[d] >= 0, "pad must be non-negative, but got pad: {}", w.padding[d]);
     GS_CHECK(w.padding[d] <= ((w.kernel[d] - 1) * w.dilation[d] + 1) / 2,
-             "pad should be at most half of effective kernel size, but got pad={}, kernel_size={} and dilation={}",
+             "pad should be at most half of effective kernel size, but got pad={}, kernel_size={} "
+             "and dilation={}",
              w.padding[d], w.kernel[d], w.dilation[d]);
     out[d] = window_count(pooled_axes(x, nd)[d], w, d);
   }
   const int64_t channels = x.sizes()[x.ndim() - nd - 1];
   // PyTorch pools one axis as an image of height 1.
   const char* height = nd == 1 ? "x1" : "";
-  GS_CHECK(!any_below(out, 1), "Given input size: ({}{}{}). Calculated output size: ({}{}{}). Output size is too small",
+  GS_CHECK(!any_below(out, 1),
+           "Given input size: ({}{}{}). Calculated output size: ({}{}{}). Output size is too small",
            channels, height, by_x(pooled_axes(x, nd)), channels, height, by_x(out));
   return out;
 }
@@ -130,7 +135,8 @@ void max_pool_backward(Backward& b) {
 ValuesIndices record_maxima(const Tensor& x, const Tensor& values, const Tensor& indices, int nd) {
   static const Op& op = define("max_pool_with_indices", &max_pool_backward);
   if (needs_grad(x)) {
-    record(op, params(static_cast<int64_t>(nd), pooled_axes(x, nd)), {&values}, {&x}, {keep(indices)});
+    record(op, params(static_cast<int64_t>(nd), pooled_axes(x, nd)), {&values}, {&x},
+           {keep(indices)});
   }
   return {values, indices};
 }
@@ -141,16 +147,22 @@ namespace {
 /// max_pool1d has texts of its own.
 void check_max_pool1d(const Tensor& x, const Window& w) {
   GS_CHECK(x.ndim() == 2 || x.ndim() == 3,
-           "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:{}",
+           "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for "
+           "input, but got:{}",
            x.sizes());
-  GS_CHECK(w.kernel[0] > 0, "max_pool1d() kernel_size must be greater than zero, but got {}", w.kernel[0]);
-  GS_CHECK(w.stride[0] > 0, "max_pool1d() stride must be greater than zero, but got {}", w.stride[0]);
-  GS_CHECK(w.padding[0] >= 0, "max_pool1d() padding must be non-negative, but got {}", w.padding[0]);
+  GS_CHECK(w.kernel[0] > 0, "max_pool1d() kernel_size must be greater than zero, but got {}",
+           w.kernel[0]);
+  GS_CHECK(w.stride[0] > 0, "max_pool1d() stride must be greater than zero, but got {}",
+           w.stride[0]);
+  GS_CHECK(w.padding[0] >= 0, "max_pool1d() padding must be non-negative, but got {}",
+           w.padding[0]);
   GS_CHECK(w.padding[0] <= w.kernel[0] / 2,
-           "max_pool1d() padding should be at most half of kernel size, but got padding={} and kernel_size={}",
+           "max_pool1d() padding should be at most half of kernel size, but got padding={} and "
+           "kernel_size={}",
            w.padding[0], w.kernel[0]);
   for (const Dims* list : {&w.kernel, &w.stride, &w.padding, &w.dilation}) check_range(*list);
-  GS_CHECK(w.dilation[0] > 0, "max_pool1d() dilation must be greater than zero, but got {}", w.dilation[0]);
+  GS_CHECK(w.dilation[0] > 0, "max_pool1d() dilation must be greater than zero, but got {}",
+           w.dilation[0]);
   const int64_t n = window_count(x.sizes().back(), w, 0);
   GS_CHECK(n > 0, "max_pool1d() Invalid computed output size: {}", n);
 }
@@ -160,7 +172,8 @@ ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices)
   static const Op& op = Op::get("max_pool");
   if (window.nd() == 1) check_max_pool1d(x, window);
   const Dims out = pooled_sizes(x, window);
-  GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool, "\"max_pool{}d\" not implemented for 'Bool'", window.nd());
+  GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool,
+                "\"max_pool{}d\" not implemented for 'Bool'", window.nd());
   const Tensor in = dense(x);
   const Tensor values = empty(with_pooled_axes(x, out), options_of(x));
   if (!with_indices && !needs_grad(x)) {
@@ -175,16 +188,18 @@ ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices)
 ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size) {
   static const Op& op = Op::get("adaptive_max_pool");
   const int nd = output_size.size();
-  GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2, "adaptive_max_pool{}d(): Expected {}D or {}D tensor, but got: {}",
-           nd, nd + 1, nd + 2, x.sizes());
+  GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2,
+           "adaptive_max_pool{}d(): Expected {}D or {}D tensor, but got: {}", nd, nd + 1, nd + 2,
+           x.sizes());
   for (int d = x.ndim() == nd + 1 ? 0 : 1; d < x.ndim(); ++d) {
     GS_CHECK(x.sizes()[d] > 0,
-             "adaptive_max_pool{}d(): Expected input to have non-zero size for non-batch dimensions, but input has "
+             "adaptive_max_pool{}d(): Expected input to have non-zero size for non-batch "
+             "dimensions, but input has "
              "sizes {} with dimension {} being empty",
              nd, x.sizes(), d);
   }
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"adaptive_max_pool{}d\" not implemented for '{}'", nd,
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
+                "\"adaptive_max_pool{}d\" not implemented for '{}'", nd, scalar_name(x.dtype()));
   const Tensor in = dense(x);
   const Tensor values = empty(with_pooled_axes(x, output_size), options_of(x));
   const Tensor indices = empty(values.sizes(), {DType::Int64, x.device()});
@@ -197,7 +212,9 @@ ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size) {
 namespace {
 
 // Params of the nodes: nd, the list of call params, then the pooled sizes of the operand.
-Dims operand_axes(const Backward& b, int nd) { return Dims(&b.node.params.s[b.node.params.count - nd].i, nd); }
+Dims operand_axes(const Backward& b, int nd) {
+  return Dims(&b.node.params.s[b.node.params.count - nd].i, nd);
+}
 
 void avg_pool_backward(Backward& b);
 void avg_pool_grad_backward(Backward& b);
@@ -221,7 +238,8 @@ const Op& adaptive_grad_op() {
   return op;
 }
 
-/// Launches op from x's pooled axes to `to`; p are the call's params, which the node has with x's axes behind them.
+/// Launches op from x's pooled axes to `to`; p are the call's params, which the node has with x's
+/// axes behind them.
 Tensor linear_pool(const Op& op, const Tensor& x, const Dims& to, Params p) {
   const Tensor in = dense(x);
   const Tensor out = empty(with_pooled_axes(x, to), options_of(x));
@@ -249,24 +267,28 @@ void adaptive_grad_backward(Backward& b) { adjoint(b, adaptive_op()); }
 
 }  // namespace
 
-Tensor avg_pool(const Tensor& x, const Window& window, bool count_include_pad, std::optional<int64_t> divisor) {
+Tensor avg_pool(const Tensor& x, const Window& window, bool count_include_pad,
+                std::optional<int64_t> divisor) {
   GS_CHECK(!divisor || *divisor != 0, "divisor must be not zero");
   Window w = window;
   w.dilation = Dims::filled(w.nd(), 1);
   const Dims out = pooled_sizes(x, w);
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"avg_pool{}d\" not implemented for '{}'", w.nd(),
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"avg_pool{}d\" not implemented for '{}'",
+                w.nd(), scalar_name(x.dtype()));
   const int64_t first = w.nd() | int64_t{count_include_pad} << 8;
-  return linear_pool(avg_pool_op(), x, out, params(first, w.kernel, w.stride, w.padding, divisor.value_or(0)));
+  return linear_pool(avg_pool_op(), x, out,
+                     params(first, w.kernel, w.stride, w.padding, divisor.value_or(0)));
 }
 
 Tensor adaptive_avg_pool(const Tensor& x, const Dims& output_size) {
   const int nd = output_size.size();
-  GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2, "adaptive_avg_pool{}d(): Expected {}D or {}D tensor, but got {}",
-           nd, nd + 1, nd + 2, x.sizes());
+  GS_CHECK(x.ndim() == nd + 1 || x.ndim() == nd + 2,
+           "adaptive_avg_pool{}d(): Expected {}D or {}D tensor, but got {}", nd, nd + 1, nd + 2,
+           x.sizes());
   for (int d = x.ndim() == nd + 1 ? 0 : 1; d < x.ndim(); ++d) {
     GS_CHECK(x.sizes()[d] > 0,
-             "adaptive_avg_pool{}d(): Expected input to have non-zero size for non-batch dimensions, but input has "
+             "adaptive_avg_pool{}d(): Expected input to have non-zero size for non-batch "
+             "dimensions, but input has "
              "sizes {} with dimension {} being empty",
              nd, x.sizes(), d);
   }
@@ -274,11 +296,12 @@ Tensor adaptive_avg_pool(const Tensor& x, const Dims& output_size) {
     std::string list;
     for (const int64_t s : output_size) list += (list.empty() ? "" : ", ") + std::to_string(s);
     fail(ErrorKind::Runtime,
-         "adaptive_avg_pool{}d: elements of output_size must be greater than or equal to 0 but received {}", nd,
-         "{" + list + "}");
+         "adaptive_avg_pool{}d: elements of output_size must be greater than or equal to 0 but "
+         "received {}",
+         nd, "{" + list + "}");
   }
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"adaptive_avg_pool{}d\" not implemented for '{}'", nd,
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
+                "\"adaptive_avg_pool{}d\" not implemented for '{}'", nd, scalar_name(x.dtype()));
   if (std::all_of(output_size.begin(), output_size.end(), [](int64_t s) { return s == 1; })) {
     Dims axes;
     for (int d = 0; d < nd; ++d) axes.push_back(d - nd);
@@ -326,7 +349,8 @@ Tensor to_columns(const Tensor& x, const Columns& c) {
 Tensor from_columns(const Tensor& x, const Dims& size, const Columns& c) {
   static const Op& op = define("col2im", &col2im_backward);
   const Tensor in = dense(x);
-  const Tensor out = empty({x.sizes()[0], x.sizes()[1] / (c.kernel[0] * c.kernel[1]), size[0], size[1]}, options_of(x));
+  const Tensor out = empty(
+      {x.sizes()[0], x.sizes()[1] / (c.kernel[0] * c.kernel[1]), size[0], size[1]}, options_of(x));
   const Params p = c.params();
   run(op, p, {&out}, {&in});
   if (needs_grad(x)) record(op, p, {&out}, {&x}, {});
@@ -336,11 +360,11 @@ Tensor from_columns(const Tensor& x, const Dims& size, const Columns& c) {
 std::string pair(const Dims& d) { return format("({}, {})", d[0], d[1]); }
 
 void check_columns(const Tensor& x, const char* name, const Columns& c) {
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"{}_out_cpu\" not implemented for '{}'", name,
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"{}_out_cpu\" not implemented for '{}'",
+                name, scalar_name(x.dtype()));
   const auto check = [&](const Dims& d, int64_t low, const char* what, const char* rule) {
-    GS_CHECK(!any_below(d, low), "{} should be {}, but got {}_height: {} {}_width: {}", what, rule, what, d[0], what,
-             d[1]);
+    GS_CHECK(!any_below(d, low), "{} should be {}, but got {}_height: {} {}_width: {}", what, rule,
+             what, d[0], what, d[1]);
   };
   check(c.kernel, 1, "kernel", "greater than zero");
   check(c.dilation, 1, "dilation", "greater than zero");
@@ -351,43 +375,54 @@ void check_columns(const Tensor& x, const char* name, const Columns& c) {
 
 }  // namespace
 
-Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride) {
+Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding,
+              const Dims& stride) {
   const Columns c{kernel, dilation, padding, stride};
   check_columns(x, "im2col", c);
-  if (x.ndim() == 3) return squeeze(im2col(unsqueeze(x, 0), kernel, dilation, padding, stride), {0});
+  if (x.ndim() == 3)
+    return squeeze(im2col(unsqueeze(x, 0), kernel, dilation, padding, stride), {0});
   GS_CHECK(x.ndim() == 4 && x.sizes()[1] != 0 && x.sizes()[2] != 0 && x.sizes()[3] != 0,
-           "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
+           "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+           "dimensions for input, "
            "but got: {}",
            x.sizes());
   const Dims blocks{c.count(x.sizes()[2], 0), c.count(x.sizes()[3], 1)};
   GS_CHECK(blocks[0] >= 1 && blocks[1] >= 1,
-           "Given input with spatial size {}, kernel_size={}, dilation={}, padding={}, calculated shape of the array of "
+           "Given input with spatial size {}, kernel_size={}, dilation={}, padding={}, calculated "
+           "shape of the array of "
            "sliding blocks as {}, but its components must be at least one.",
            pair(pooled_axes(x, 2)), pair(kernel), pair(dilation), pair(padding), pair(blocks));
   return to_columns(x, c);
 }
 
-Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding,
-              const Dims& stride) {
+Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation,
+              const Dims& padding, const Dims& stride) {
   const Columns c{kernel, dilation, padding, stride};
   check_columns(x, "col2im", c);
-  if (x.ndim() == 2) return squeeze(col2im(unsqueeze(x, 0), output_size, kernel, dilation, padding, stride), {0});
+  if (x.ndim() == 2)
+    return squeeze(col2im(unsqueeze(x, 0), output_size, kernel, dilation, padding, stride), {0});
   GS_CHECK(x.ndim() == 3 && x.sizes()[1] != 0 && x.sizes()[2] != 0,
-           "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
+           "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+           "non-zero dimensions for "
            "input, but got: {}",
            x.sizes());
-  GS_CHECK(x.sizes()[1] % (kernel[0] * kernel[1]) == 0,
-           "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
-           "input.size(1)={} and kernel_size={}.",
-           x.sizes()[1], pair(kernel));
-  GS_CHECK(!any_below(output_size, 1), "Expected output spatial size to be positive, but got: output_size={}.",
+  GS_CHECK(
+      x.sizes()[1] % (kernel[0] * kernel[1]) == 0,
+      "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+      "input.size(1)={} and kernel_size={}.",
+      x.sizes()[1], pair(kernel));
+  GS_CHECK(!any_below(output_size, 1),
+           "Expected output spatial size to be positive, but got: output_size={}.",
            pair(output_size));
   check_range(output_size);
   const int64_t h = c.count(output_size[0], 0), w = c.count(output_size[1], 1);
   GS_CHECK(h >= 1 && w >= 1 && x.sizes()[2] == h * w,
-           "Given output_size={}, kernel_size={}, dilation={}, padding={}, stride={}, expected size of input's "
-           "dimension 2 to match the calculated number of sliding blocks {} * {} = {}, but got input.size(2)={}.",
-           pair(output_size), pair(kernel), pair(dilation), pair(padding), pair(stride), h, w, h * w, x.sizes()[2]);
+           "Given output_size={}, kernel_size={}, dilation={}, padding={}, stride={}, expected "
+           "size of input's "
+           "dimension 2 to match the calculated number of sliding blocks {} * {} = {}, but got "
+           "input.size(2)={}.",
+           pair(output_size), pair(kernel), pair(dilation), pair(padding), pair(stride), h, w,
+           h * w, x.sizes()[2]);
   return from_columns(x, output_size, c);
 }
 
@@ -396,8 +431,9 @@ Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, cons
 namespace {
 /// The sizes before the last three.
 Dims leading(const Tensor& x, const char* name) {
-  GS_CHECK(x.ndim() >= 3, "{} expects input to have at least 3 dimensions, but got input with {} dimension(s)", name,
-           x.ndim());
+  GS_CHECK(x.ndim() >= 3,
+           "{} expects input to have at least 3 dimensions, but got input with {} dimension(s)",
+           name, x.ndim());
   return Dims(x.sizes().begin(), x.ndim() - 3);
 }
 
@@ -413,11 +449,13 @@ Tensor pixel_shuffle(const Tensor& x, int64_t r) {
   const int64_t c = x.size(-3), h = x.size(-2), w = x.size(-1);
   GS_CHECK(r <= INT32_MAX, "integer out of range");
   GS_CHECK(c % (r * r) == 0,
-           "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+           "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+           "upscale_factor, but "
            "input.size(-3)={} is not divisible by {}",
            c, r * r);
   const Tensor split = reshape(x, {count_elements(lead), c / (r * r), r, r, h, w});
-  return reshape(permute(split, {0, 1, 4, 2, 5, 3}), append_sizes(lead, {c / (r * r), count_elements({h, r}), count_elements({w, r})}));
+  return reshape(permute(split, {0, 1, 4, 2, 5, 3}),
+                 append_sizes(lead, {c / (r * r), count_elements({h, r}), count_elements({w, r})}));
 }
 
 Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
@@ -425,22 +463,28 @@ Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
   GS_CHECK(r > 0, "pixel_unshuffle expects a positive downscale_factor, but got {}", r);
   const int64_t c = x.size(-3), h = x.size(-2), w = x.size(-1);
   GS_CHECK(h % r == 0,
-           "pixel_unshuffle expects height to be divisible by downscale_factor, but input.size(-2)={} is not divisible "
+           "pixel_unshuffle expects height to be divisible by downscale_factor, but "
+           "input.size(-2)={} is not divisible "
            "by {}",
            h, r);
   GS_CHECK(w % r == 0,
-           "pixel_unshuffle expects width to be divisible by downscale_factor, but input.size(-1)={} is not divisible "
+           "pixel_unshuffle expects width to be divisible by downscale_factor, but "
+           "input.size(-1)={} is not divisible "
            "by {}",
            w, r);
   const Tensor split = reshape(x, {count_elements(lead), c, h / r, r, w / r, r});
-  return reshape(permute(split, {0, 1, 3, 5, 2, 4}), append_sizes(lead, {count_elements({c, r, r}), h / r, w / r}));
+  return reshape(permute(split, {0, 1, 3, 5, 2, 4}),
+                 append_sizes(lead, {count_elements({c, r, r}), h / r, w / r}));
 }
 
 Tensor channel_shuffle(const Tensor& x, int64_t groups) {
-  GS_CHECK(x.ndim() > 2, "channel_shuffle expects input with > 2 dims, but got input with sizes {}", x.sizes());
-  GS_CHECK(groups > 0, "Number of groups to divide channels in must be positive. Value of groups:{}", groups);
+  GS_CHECK(x.ndim() > 2, "channel_shuffle expects input with > 2 dims, but got input with sizes {}",
+           x.sizes());
+  GS_CHECK(groups > 0,
+           "Number of groups to divide channels in must be positive. Value of groups:{}", groups);
   const int64_t n = x.sizes()[0], c = x.sizes()[1];
-  GS_CHECK(c % groups == 0, "Number of channels must be divisible by groups. Got {} channels and {} groups.", c,
+  GS_CHECK(c % groups == 0,
+           "Number of channels must be divisible by groups. Got {} channels and {} groups.", c,
            groups);
   const int64_t rest = count_elements(Dims(x.sizes().begin() + 2, x.ndim() - 2));
   return reshape(transpose(reshape(x, {n, groups, c / groups, rest}), 1, 2), x.sizes());

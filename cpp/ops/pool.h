@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling over the last nd = 1, 2 or 3 axes, sliding windows as columns, and shuffles between channels and pixels.
+// Pooling over the last nd = 1, 2 or 3 axes, sliding windows as columns, and shuffles between
+// channels and pixels.
 //   max_pool(x, {{2, 2}, {2, 2}, {0, 0}, {1, 1}, false}).values      x: [N, C, H, W] or [C, H, W]
 // May include core, fn, graph.
 #pragma once
@@ -17,14 +18,16 @@ struct Window {
 
 /// indices: flat positions in the pooled axes of the input; undefined unless with_indices.
 ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices = false);
-/// divisor: what a window's sum is divided by; by default its number of elements, padding included or not.
+/// divisor: what a window's sum is divided by; by default its number of elements, padding included
+/// or not.
 Tensor avg_pool(const Tensor& x, const Window& window, bool count_include_pad = true,
                 std::optional<int64_t> divisor = {});
 Tensor adaptive_avg_pool(const Tensor& x, const Dims& output_size);
 ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size);
 
 /// [N, C, H, W] -> [N, C * kernel, windows] and its adjoint, which sums; lists of two.
-Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride);
+Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding,
+              const Dims& stride);
 Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation,
               const Dims& padding, const Dims& stride);
 

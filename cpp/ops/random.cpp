@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers and dropout. Every draw is a call that fills contiguous memory (kernels/random.cpp).
+// Random numbers and dropout. Every draw is a call that fills contiguous memory
+// (kernels/random.cpp).
 #include "ops/random.h"
 
 #include <algorithm>
@@ -62,8 +63,8 @@ void fill_random_values(const Op& op, const Params& params, const Tensor& t, con
 // The value that was overwritten has no part in the result.
 void overwritten_backward(Backward& b) { b.set(0, zeros_like(b.grad())); }
 
-Tensor fill_inplace(const char* history, const char* kernel, const Params& params, const Tensor& self,
-                    const Tensor& p = {}) {
+Tensor fill_inplace(const char* history, const char* kernel, const Params& params,
+                    const Tensor& self, const Tensor& p = {}) {
   check_inplace(self);
   fill_random_values(Op::get(kernel), params, self, p);
   bump_version(self);
@@ -90,7 +91,8 @@ Tensor uniform_(const Tensor& self, double from, double to, Generator& gen) {
 Tensor normal_(const Tensor& self, double mean, double std, Generator& gen) {
   GS_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std {}", std);
   return fill_inplace("normal", "random_normal",
-                      params(address(gen), mean, std, static_cast<int64_t>(self.contiguous())), self);
+                      params(address(gen), mean, std, static_cast<int64_t>(self.contiguous())),
+                      self);
 }
 
 Tensor log_normal_(const Tensor& self, double mean, double std, Generator& gen) {
@@ -99,7 +101,8 @@ Tensor log_normal_(const Tensor& self, double mean, double std, Generator& gen) 
 
 Tensor cauchy_(const Tensor& self, double median, double sigma, Generator& gen) {
   GS_CHECK(is_floating(self.dtype()),
-           "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you "
+           "Cauchy distribution is a continuous probability distribution. dtype must be a floating "
+           "point but you "
            "specified {}",
            scalar_name(self.dtype()));
   return fill_inplace("cauchy", "random_cauchy", params(address(gen), median, sigma), self);
@@ -107,7 +110,8 @@ Tensor cauchy_(const Tensor& self, double median, double sigma, Generator& gen) 
 
 Tensor exponential_(const Tensor& self, double lambda, Generator& gen) {
   GS_CHECK(is_floating(self.dtype()),
-           "Exponential distribution is a continuous probability distribution. dtype must be a floating point but "
+           "Exponential distribution is a continuous probability distribution. dtype must be a "
+           "floating point but "
            "you specified {}",
            scalar_name(self.dtype()));
   return fill_inplace("exponential", "random_exponential", params(address(gen), lambda), self);
@@ -126,10 +130,11 @@ Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator& gen) {
   {
     const GradMode off(false);
     GS_CHECK(expandable_to(p.sizes(), self.sizes()),
-             "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}.  "
+             "The expanded size of the tensor ({}) must match the existing size ({}) at "
+             "non-singleton dimension {}.  "
              "Target sizes: {}.  Tensor sizes: {}",
-             self.ndim() ? self.sizes().back() : 1, p.ndim() ? p.sizes().back() : 1, self.ndim() - 1, self.sizes(),
-             p.sizes());
+             self.ndim() ? self.sizes().back() : 1, p.ndim() ? p.sizes().back() : 1,
+             self.ndim() - 1, self.sizes(), p.sizes());
     values = contiguous(expand(p, self.sizes()));
   }
   return fill_inplace("bernoulli", "random_bernoulli", params(address(gen)), self, values);
@@ -140,7 +145,8 @@ Tensor random_(const Tensor& self, Generator& gen) {
 }
 
 Tensor random_(const Tensor& self, int64_t from, std::optional<int64_t> to, Generator& gen) {
-  const Params p = to ? params(address(gen), int64_t{2}, from, *to) : params(address(gen), int64_t{1}, from);
+  const Params p =
+      to ? params(address(gen), int64_t{2}, from, *to) : params(address(gen), int64_t{1}, from);
   return fill_inplace("random", "random_integers", p, self);
 }
 
@@ -160,14 +166,15 @@ Tensor randint(int64_t low, int64_t high, const Dims& sizes, Generator& gen, Opt
 
 Tensor randperm(int64_t n, Generator& gen, Options options) {
   const Tensor out = empty({n}, options);  // raises for a negative n
-  GS_CHECK(options.dtype != DType::Float16 || n <= (1 << 11) + 1, "n cannot be greater than 2049 for Half type.");
+  GS_CHECK(options.dtype != DType::Float16 || n <= (1 << 11) + 1,
+           "n cannot be greater than 2049 for Half type.");
   GS_CHECK(options.dtype != DType::Float32 || n <= (1 << 24) + 1,
            "n cannot be greater than 2^24+1 for Float type.");
   dispatch(options.dtype, [&](auto tag) {
     using T = decltype(tag);
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-      GS_CHECK(static_cast<int64_t>(static_cast<T>(n)) == n, "value cannot be converted to type {}_t without overflow",
-               name(options.dtype));
+      GS_CHECK(static_cast<int64_t>(static_cast<T>(n)) == n,
+               "value cannot be converted to type {}_t without overflow", name(options.dtype));
     }
   });
   static const Op& op = Op::get("random_permutation");
@@ -210,7 +217,8 @@ Tensor normal(const Operand& mean, const Operand& std, Generator& gen) {
       out = map_output_like(*mean.tensor, mean.tensor->dtype());
       normal_(out, 0, std.number.to_double(), gen);
     } else {
-      out = mean.tensor ? empty(broadcast(mean.tensor->sizes(), std.tensor->sizes()), options_of(*mean.tensor))
+      out = mean.tensor ? empty(broadcast(mean.tensor->sizes(), std.tensor->sizes()),
+                                options_of(*mean.tensor))
                         : map_output_like(*std.tensor, std.tensor->dtype());
       normal_(out, 0, 1, gen);
       map_inplace(mul_op, {out, std});
@@ -250,7 +258,8 @@ Tensor bernoulli(const Tensor& like, double p, Generator& gen) {
 
 Tensor multinomial(const Tensor& weights, int64_t n_samples, bool replacement, Generator& gen) {
   GS_CHECK(weights.ndim() == 1 || weights.ndim() == 2, "prob_dist must be 1 or 2 dim");
-  GS_CHECK(is_floating(weights.dtype()), "multinomial only supports floating-point dtypes for input, got: {}",
+  GS_CHECK(is_floating(weights.dtype()),
+           "multinomial only supports floating-point dtypes for input, got: {}",
            scalar_name(weights.dtype()));
   GS_CHECK(n_samples > 0, "cannot sample n_sample <= 0 samples");
   const bool vector = weights.ndim() == 1;
@@ -309,7 +318,8 @@ Tensor drop(const Tensor& x, double p, bool training, bool inplace, Generator& g
   return multiply(x, noise, inplace);
 }
 
-Tensor drop_alpha(const Tensor& x, double p, bool training, bool inplace, Generator& gen, bool channels) {
+Tensor drop_alpha(const Tensor& x, double p, bool training, bool inplace, Generator& gen,
+                  bool channels) {
   check_probability(p);
   if (p == 0 || !training || x.numel() == 0) return x;
   if (p == 1) return multiply(x, zeros({}, options_of(x)), inplace);
@@ -339,7 +349,8 @@ Tensor feature_dropout(const Tensor& x, double p, bool training, bool inplace, G
 Tensor alpha_dropout(const Tensor& x, double p, bool training, bool inplace, Generator& gen) {
   return drop_alpha(x, p, training, inplace, gen, false);
 }
-Tensor feature_alpha_dropout(const Tensor& x, double p, bool training, bool inplace, Generator& gen) {
+Tensor feature_alpha_dropout(const Tensor& x, double p, bool training, bool inplace,
+                             Generator& gen) {
   return drop_alpha(x, p, training, inplace, gen, true);
 }
 

@@ -2,8 +2,8 @@
 // Random numbers: PyTorch's values for the same seed.
 //   Generator& gen = default_generator();  gen.manual_seed(0);
 //   Tensor x = randn({2, 3}, gen, {});     uniform_(x, 0, 1, gen);
-// Functions that end in _ overwrite their first argument and return it; the gradient of what they overwrite is
-// zero. May include core, fn, graph.
+// Functions that end in _ overwrite their first argument and return it; the gradient of what they
+// overwrite is zero. May include core, fn, graph.
 #pragma once
 #include "core/generator.h"
 #include "ops/op.h"
@@ -49,6 +49,7 @@ Tensor dropout(const Tensor& x, double p, bool training, bool inplace, Generator
 Tensor feature_dropout(const Tensor& x, double p, bool training, bool inplace, Generator& gen);
 /// Keeps mean and variance of SELU's outputs (Klambauer et al., 2017).
 Tensor alpha_dropout(const Tensor& x, double p, bool training, bool inplace, Generator& gen);
-Tensor feature_alpha_dropout(const Tensor& x, double p, bool training, bool inplace, Generator& gen);
+Tensor feature_alpha_dropout(const Tensor& x, double p, bool training, bool inplace,
+                             Generator& gen);
 
 }  // namespace gradstep

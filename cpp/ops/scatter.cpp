@@ -22,7 +22,7 @@ int64_t extent(const Tensor& t, int d) { return t.ndim() == 0 ? 1 : t.sizes()[d]
 
 /// An index tensor as int64.
 Tensor checked_index_tensor(const Tensor& index, const char* op) {
-  GS_CHECK(index.dtype() == DType::Int64 || index.dtype() == DType::Int32,
+  GS_CHECK(index.dtype() == DType::Int64 || index.dtype() == DType::Int32 || index.numel() == 0,
            "{}(): Expected dtype int32/int64 for index", op);
   return index.dtype() == DType::Int64 ? index : to(index, DType::Int64);
 }
@@ -79,7 +79,9 @@ Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<i
   const Dims for_index = broadcast(a, b);
   Dims for_self = for_index;
   for_self[static_cast<int>(d)] = self.size(d);
-  return gather(expand(self, for_self), d, expand(indices, for_index));
+  // Unlike gather's, these indices may count from the end.
+  const Tensor wrapped = where(lt(indices, 0), add(indices, self.size(d)), indices);
+  return gather(expand(self, for_self), d, expand(wrapped, for_index));
 }
 
 // ---- scatter ----

@@ -48,6 +48,8 @@ DType common_type(std::span<const Tensor> tensors) {
   return result_type(operands);
 }
 
+constexpr size_t kMaxParts = 60000;  // of one call: its operands are counted in 16 bits
+
 /// Copies tensors one behind the other into out along dim and records the node.
 void run_cat(const Tensor& out, std::span<const Tensor> tensors, int64_t dim) {
   static const Op& op = define("cat", &cat_backward);
@@ -121,7 +123,15 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dim) {
                "number {} in the list.",
                dim, sizes[d], t.sizes()[d], k);
     }
-    total += t.sizes()[static_cast<int>(dim)];
+    GS_CHECK(!__builtin_add_overflow(total, t.sizes()[static_cast<int>(dim)], &total),
+             "Storage size calculation overflowed with sizes={}", t.sizes());
+  }
+  if (tensors.size() > kMaxParts) {
+    std::vector<Tensor> parts;
+    for (size_t k = 0; k < tensors.size(); k += kMaxParts) {
+      parts.push_back(cat(tensors.subspan(k, std::min(kMaxParts, tensors.size() - k)), dim));
+    }
+    return cat(parts, dim);
   }
   sizes[static_cast<int>(dim)] = total;
   const Tensor out = empty(sizes, common_type(tensors), first->device());
@@ -241,7 +251,10 @@ Tensor repeat(const Tensor& x, const Dims& repeats) {
     strides.insert(0, 0);
   }
   Dims sizes = padded;
-  for (int d = 0; d < sizes.size(); ++d) sizes[d] *= repeats[d];
+  for (int d = 0; d < sizes.size(); ++d) {
+    GS_CHECK(!__builtin_mul_overflow(sizes[d], repeats[d], &sizes[d]),
+             "Storage size calculation overflowed with sizes={} and repeats={}", padded, repeats);
+  }
   const Tensor out = empty(sizes, options_of(x));
   const Tensor from = alias(x, padded, strides, x.offset());
   if (out.numel() != 0) run(op, params(), {&out}, {&from});
@@ -260,6 +273,8 @@ int64_t index_sum(const Tensor& repeats) {
   if (repeats.numel() == 0) return 0;
   const IndexStatistics range = index_statistics(repeats);
   GS_CHECK(range.low >= 0, "repeats can not be negative");
+  GS_CHECK(range.high <= (int64_t{1} << 60) / repeats.numel(),
+           "Storage size calculation overflowed with repeats up to {}", range.high);
   return range.sum;
 }
 }  // namespace
@@ -310,7 +325,7 @@ Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t
                              std::nullopt);
   }
   sizes.insert(at + 1, repeats);
-  merged[at] *= repeats;
+  merged[at] = count_elements({merged[at], repeats});
   return reshape(clone(expand(unsqueeze(input, d + 1), sizes)), merged);
 }
 
@@ -524,6 +539,8 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
   return out;
 }
 
+constexpr int64_t kMaxPad = int64_t{1} << 60;
+
 enum PadMode : int64_t { kReflect, kReplicate, kCircular };  // as in kernels/index.cpp
 
 }  // namespace
@@ -531,6 +548,9 @@ enum PadMode : int64_t { kReflect, kReplicate, kCircular };  // as in kernels/in
 Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mode,
            std::optional<Scalar> value) {
   GS_CHECK(pad.size() % 2 == 0, "Padding length must be divisible by 2");
+  for (const int64_t v : pad) {
+    GS_CHECK(v > -kMaxPad && v < kMaxPad, "Storage size calculation overflowed with a padding of {}", v);
+  }
   GS_CHECK(static_cast<int>(pad.size()) <= 2 * x.ndim(),
            "Padding length should be less than or equal to two times the input dimension but got "
            "padding length "
@@ -667,12 +687,18 @@ Tensor atleast_3d(const Tensor& x) {
 
 // ---- splitting ----
 
+namespace {
+constexpr int64_t kMaxSections = int64_t{1} << 26;  // more tensors than the memory of a machine holds
+}
+
 std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim) {
   GS_CHECK(x.ndim() > 0,
            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {} dims",
            x.ndim());
   dim = wrap_dim(dim, x.ndim());
   GS_CHECK(sections > 0, "number of sections must be larger than 0, got {}", sections);
+  GS_CHECK(sections <= kMaxSections, "number of sections must be at most {}, got {}", kMaxSections,
+           sections);
   const int64_t n = x.size(dim);
   std::vector<Tensor> out;
   int64_t start = 0;

@@ -517,6 +517,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {
   GS_CHECK(chunks > 0, "chunk expects `chunks` to be greater than 0, got: {}", chunks);
   const int64_t n = x.size(dim);
   const int64_t size = n == 0 ? 0 : (n - 1) / chunks + 1;
+  GS_CHECK(size > 0 || chunks <= (int64_t{1} << 26), "chunk: too many chunks of an empty tensor: {}", chunks);
   if (size == 0) return std::vector<Tensor>(static_cast<size_t>(chunks), slice(x, dim, 0, 0, 1));
   return split(x, size, dim);
 }

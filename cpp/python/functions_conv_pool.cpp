@@ -16,7 +16,8 @@ Dims list_of(const Args& a, int i, int nd, const char* what) {
   static constexpr const char* kCounts[] = {"", "one int", "two ints", "three ints"};
   const Dims given = a.dims(i);
   if (given.size() == 1 && nd > 1) return Dims::filled(nd, given[0]);
-  GS_CHECK(given.size() == nd, "{}: {} must either be a single int, or a tuple of {}", a.row->name, what, kCounts[nd]);
+  GS_CHECK(given.size() == nd, "{}: {} must either be a single int, or a tuple of {}", a.row->name,
+           what, kCounts[nd]);
   return given;
 }
 
@@ -54,7 +55,8 @@ Tensor pooled_input(const Args& a, int nd) {
   const Tensor x = a.tensor(0);
   if (nd == 1) {
     GS_CHECK(x.ndim() == 2 || x.ndim() == 3,
-             "Expected 2 to 3 dimensions, but got {}-dimensional tensor for argument #1 'self' (while checking "
+             "Expected 2 to 3 dimensions, but got {}-dimensional tensor for argument #1 'self' "
+             "(while checking "
              "arguments for {})",
              x.ndim(), a.row->name);
   }
@@ -65,22 +67,25 @@ Tensor pooled_input(const Args& a, int nd) {
 
 template <int nd>
 PyObject* conv_row(Args& a) {
-  return wrap(conv(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4), a.dims(5), a.i(6)));
+  return wrap(
+      conv(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4), a.dims(5), a.i(6)));
 }
 template <int nd>
 PyObject* conv_padded_row(Args& a) {
-  return wrap(conv(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.str(4), a.dims(5), a.i(6)));
+  return wrap(
+      conv(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.str(4), a.dims(5), a.i(6)));
 }
 template <int nd>
 PyObject* conv_transpose_row(Args& a) {
-  return wrap(conv_transpose(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4), a.dims(5), a.i(6),
-                             a.dims(7)));
+  return wrap(conv_transpose(nd, a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4),
+                             a.dims(5), a.i(6), a.dims(7)));
 }
 template <int nd>
 PyObject* max_pool_row(Args& a) {
   const bool with_indices = a.flag(6);
   const ValuesIndices result = max_pool(a.tensor(0), window<true>(a, nd), with_indices);
-  return with_indices ? wrap(std::vector<Tensor>{result.values, result.indices}) : wrap(result.values);
+  return with_indices ? wrap(std::vector<Tensor>{result.values, result.indices})
+                      : wrap(result.values);
 }
 template <int nd>
 PyObject* max_pool_with_indices_row(Args& a) {
@@ -104,78 +109,103 @@ PyObject* adaptive_max_row(Args& a) {
   return wrap(std::vector<Tensor>{result.values, result.indices});
 }
 
-#define GS_CONV(nd)                                                                                                 \
-  {"conv" #nd "d",                                                                                                  \
-   "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, IntList padding=0, IntList dilation=1, "     \
-   "int groups=1)",                                                                                                 \
-   Fn | NnFunctional, "Convolution (cross-correlation) of (N, C, " #nd " axes) with (C_out, C / groups, kernel).",  \
-   &conv_row<nd>},                                                                                                  \
-      {"conv" #nd "d",                                                                                              \
-       "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, str padding='valid', "                   \
-       "IntList dilation=1, int groups=1)",                                                                         \
-       Fn | NnFunctional, "padding: 'valid' (none) or 'same' (the output is as large as the input).",               \
-       &conv_padded_row<nd>},                                                                                       \
-      {"conv_transpose" #nd "d",                                                                                    \
-       "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, IntList padding=0, "                     \
-       "IntList output_padding=0, int groups=1, IntList dilation=1)",                                               \
-       Fn | NnFunctional, "The gradient of convolution with respect to its input, as an operation.",                \
-       &conv_transpose_row<nd>}
+#define GS_CONV(nd)                                                                               \
+  {"conv" #nd "d",                                                                                \
+   "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, IntList padding=0, "       \
+   "IntList dilation=1, "                                                                         \
+   "int groups=1)",                                                                               \
+   Fn | NnFunctional,                                                                             \
+   "Convolution (cross-correlation) of (N, C, " #nd " axes) with (C_out, C / groups, kernel).",   \
+   &conv_row<nd>},                                                                                \
+      {"conv" #nd "d",                                                                            \
+       "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, str padding='valid', " \
+       "IntList dilation=1, int groups=1)",                                                       \
+       Fn | NnFunctional,                                                                         \
+       "padding: 'valid' (none) or 'same' (the output is as large as the input).",                \
+       &conv_padded_row<nd>},                                                                     \
+  {                                                                                               \
+    "conv_transpose" #nd "d",                                                                     \
+        "(Tensor input, Tensor weight, Tensor? bias=None, IntList stride=1, IntList padding=0, "  \
+        "IntList output_padding=0, int groups=1, IntList dilation=1)",                            \
+        Fn | NnFunctional,                                                                        \
+        "The gradient of convolution with respect to its input, as an operation.",                \
+        &conv_transpose_row<nd>                                                                   \
+  }
 
-#define GS_POOL(nd, divisor)                                                                                         \
-  {"max_pool" #nd "d",                                                                                               \
-   "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, IntList dilation=1, "               \
-   "bool ceil_mode=False, bool return_indices=False)",                                                               \
-   Fn | NnFunctional, "The maximum over sliding windows of the last " #nd " axes.", &max_pool_row<nd>},              \
-      {"max_pool" #nd "d_with_indices",                                                                              \
-       "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, IntList dilation=1, "           \
-       "bool ceil_mode=False)",                                                                                      \
-       Fn | NnFunctional, "max_pool" #nd "d and the flat position of each maximum in its plane.",                    \
-       &max_pool_with_indices_row<nd>},                                                                              \
-      {"avg_pool" #nd "d",                                                                                           \
-       "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, bool ceil_mode=False, "         \
-       "bool count_include_pad=True" divisor ")",                                                                    \
-       Fn | NnFunctional, "The mean over sliding windows of the last " #nd " axes.", &avg_pool_row<nd>},             \
-      {"adaptive_avg_pool" #nd "d", "(Tensor input, object output_size)", Fn | NnFunctional,                         \
-       "The mean over output_size windows of the last " #nd " axes; None keeps a size.", &adaptive_avg_row<nd>},     \
-      {"adaptive_max_pool" #nd "d", "(Tensor input, object output_size)", Fn | NnFunctional,                         \
-       "The maximum over output_size windows, and the flat position of each maximum.", &adaptive_max_row<nd>}
+#define GS_POOL(nd, divisor)                                                                      \
+  {"max_pool" #nd "d",                                                                            \
+   "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, IntList "        \
+   "dilation=1, "                                                                                 \
+   "bool ceil_mode=False, bool return_indices=False)",                                            \
+   Fn | NnFunctional, "The maximum over sliding windows of the last " #nd " axes.",               \
+   &max_pool_row<nd>},                                                                            \
+      {"max_pool" #nd "d_with_indices",                                                           \
+       "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, IntList "    \
+       "dilation=1, "                                                                             \
+       "bool ceil_mode=False)",                                                                   \
+       Fn | NnFunctional, "max_pool" #nd "d and the flat position of each maximum in its plane.", \
+       &max_pool_with_indices_row<nd>},                                                           \
+      {"avg_pool" #nd "d",                                                                        \
+       "(Tensor input, IntList kernel_size, IntList? stride=None, IntList padding=0, bool "       \
+       "ceil_mode=False, "                                                                        \
+       "bool count_include_pad=True" divisor ")",                                                 \
+       Fn | NnFunctional, "The mean over sliding windows of the last " #nd " axes.",              \
+       &avg_pool_row<nd>},                                                                        \
+      {"adaptive_avg_pool" #nd "d", "(Tensor input, object output_size)", Fn | NnFunctional,      \
+       "The mean over output_size windows of the last " #nd " axes; None keeps a size.",          \
+       &adaptive_avg_row<nd>},                                                                    \
+  {                                                                                               \
+    "adaptive_max_pool" #nd "d", "(Tensor input, object output_size)", Fn | NnFunctional,         \
+        "The maximum over output_size windows, and the flat position of each maximum.",           \
+        &adaptive_max_row<nd>                                                                     \
+  }
 
 const FunctionRow kRows[] = {
     GS_CONV(1),
     GS_CONV(2),
     GS_CONV(3),
     {"convolution",
-     "(Tensor input, Tensor weight, Tensor? bias, IntList stride, IntList padding, IntList dilation, bool transposed, "
+     "(Tensor input, Tensor weight, Tensor? bias, IntList stride, IntList padding, IntList "
+     "dilation, bool transposed, "
      "IntList output_padding, int groups)",
      Fn, "Convolution or transposed convolution of a batched input, by the rank of weight.",
      [](Args& a) {
-       return wrap(convolution(a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4), a.dims(5), a.flag(6),
-                               a.dims(7), a.i(8)));
+       return wrap(convolution(a.tensor(0), a.tensor(1), a.tensor(2), a.dims(3), a.dims(4),
+                               a.dims(5), a.flag(6), a.dims(7), a.i(8)));
      }},
 
     GS_POOL(1, ""),
     GS_POOL(2, ", int? divisor_override=None"),
     GS_POOL(3, ", int? divisor_override=None"),
 
-    {"im2col", "(Tensor input, IntList kernel_size, IntList dilation=1, IntList padding=0, IntList stride=1)",
-     NnFunctional, "Windows as columns: (N, C, H, W) to (N, C * kernel, windows); torch.nn.functional.unfold.",
+    {"im2col",
+     "(Tensor input, IntList kernel_size, IntList dilation=1, IntList padding=0, IntList stride=1)",
+     NnFunctional,
+     "Windows as columns: (N, C, H, W) to (N, C * kernel, windows); torch.nn.functional.unfold.",
      [](Args& a) {
-       return wrap(im2col(a.tensor(0), list_of(a, 1, 2, "kernel_size"), list_of(a, 2, 2, "dilation"),
-                          list_of(a, 3, 2, "padding"), list_of(a, 4, 2, "stride")));
+       return wrap(im2col(a.tensor(0), list_of(a, 1, 2, "kernel_size"),
+                          list_of(a, 2, 2, "dilation"), list_of(a, 3, 2, "padding"),
+                          list_of(a, 4, 2, "stride")));
      }},
     {"col2im",
-     "(Tensor input, IntList output_size, IntList kernel_size, IntList dilation=1, IntList padding=0, "
+     "(Tensor input, IntList output_size, IntList kernel_size, IntList dilation=1, IntList "
+     "padding=0, "
      "IntList stride=1)",
-     NnFunctional, "The adjoint of im2col: sums columns at the places of their windows; torch.nn.functional.fold.",
+     NnFunctional,
+     "The adjoint of im2col: sums columns at the places of their windows; "
+     "torch.nn.functional.fold.",
      [](Args& a) {
-       return wrap(col2im(a.tensor(0), list_of(a, 1, 2, "output_size"), list_of(a, 2, 2, "kernel_size"),
-                          list_of(a, 3, 2, "dilation"), list_of(a, 4, 2, "padding"), list_of(a, 5, 2, "stride")));
+       return wrap(col2im(a.tensor(0), list_of(a, 1, 2, "output_size"),
+                          list_of(a, 2, 2, "kernel_size"), list_of(a, 3, 2, "dilation"),
+                          list_of(a, 4, 2, "padding"), list_of(a, 5, 2, "stride")));
      }},
 
     {"pixel_shuffle", "(Tensor input, int upscale_factor)", Fn | NnFunctional,
-     "(*, C r^2, H, W) to (*, C, H r, W r).", [](Args& a) { return wrap(pixel_shuffle(a.tensor(0), a.i(1))); }},
+     "(*, C r^2, H, W) to (*, C, H r, W r).",
+     [](Args& a) { return wrap(pixel_shuffle(a.tensor(0), a.i(1))); }},
     {"pixel_unshuffle", "(Tensor input, int downscale_factor)", Fn | NnFunctional,
-     "(*, C, H r, W r) to (*, C r^2, H, W).", [](Args& a) { return wrap(pixel_unshuffle(a.tensor(0), a.i(1))); }},
+     "(*, C, H r, W r) to (*, C r^2, H, W).",
+     [](Args& a) { return wrap(pixel_unshuffle(a.tensor(0), a.i(1))); }},
     {"channel_shuffle", "(Tensor input, int groups)", Fn | NnFunctional,
      "Channels (g, C / g) in the order (C / g, g).",
      [](Args& a) { return wrap(channel_shuffle(a.tensor(0), a.i(1))); }},

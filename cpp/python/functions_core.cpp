@@ -474,8 +474,12 @@ const FunctionRow kRows[] = {
 namespace {
 std::string listed(PyObject* const* items, Py_ssize_t n) {
   std::string out = "[";
-  for (Py_ssize_t i = 0; i < n; ++i) out += (i ? ", " : "") + std::to_string(unwrap_int(items[i]));
-  return out + "]";
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    if (i) out += ", ";
+    out += std::to_string(unwrap_int(items[i]));
+  }
+  out += "]";
+  return out;
 }
 }  // namespace
 

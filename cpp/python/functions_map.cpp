@@ -16,9 +16,16 @@ namespace {
 
 constexpr int kMaxOperands = kMaxMapOperands;
 
+void check_any_tensor(const Args& a, int n) {
+  bool any = false;
+  for (int k = 0; k < n; ++k) any |= a.is_tensor(k);
+  GS_CHECK_TYPE(any, "{}(): at least one argument must be a Tensor", a.row->name);
+}
+
 /// Op(operands...), optionally in place or into out=; the argument behind the operands says.
 PyObject* call_map(Args& a) {
   const Op& op = *a.row->op;
+  check_any_tensor(a, op.arity);
   Operand operands[kMaxOperands] = {0, 0, 0, 0, 0, 0};
   for (int k = 0; k < op.arity; ++k) operands[k] = a.operand(k);
   return wrap_out(a, op.arity, map(op, std::span<const Operand>(operands, op.arity)));
@@ -43,9 +50,10 @@ PyObject* call_activation(Args& a) {
 
 /// Functors whose rows are written by hand.
 const std::set<std::string_view>& handwritten() {
-  static const std::set<std::string_view> names = {"add",  "sub",   "div",        "clamp", "clamp_min", "clamp_max",
-                                                   "gelu", "logit", "nan_to_num", "round", "pow",       "xlogy",
-                                                   "hardtanh", "isclose", "neg", "square", "bitwise_not", "floor_divide", "remainder", "softplus", "threshold"};
+  static const std::set<std::string_view> names = {
+      "add",     "bitwise_not", "clamp",      "clamp_max", "clamp_min", "div",    "floor_divide", "gelu",     "hardtanh",  "isclose",
+      "logit",   "nan_to_num",  "neg",        "pow",       "remainder", "round",  "softplus",     "square",   "sub",       "threshold",
+      "xlogy"};
   return names;
 }
 
@@ -67,22 +75,29 @@ std::vector<FunctionRow>& rows() {
   return r;
 }
 
-void add_row(const char* name, std::string first, const char* params, const char* doc, unsigned as) {
+const char* signature(const char* first, std::string_view params, const char* rest) {
+  std::string s(1, '(');
+  s += first;
+  if (!params.empty()) s += ", ";
+  s += params;
+  s += rest;
+  return text(std::move(s));
+}
+
+void add_row(const char* name, const char* first, std::string_view params, const char* doc, unsigned as) {
   const Op& op = Op::get(name);
-  std::string tail = params;
-  if (!tail.empty()) tail = ", " + tail;
-  const bool keyword_only = tail.find('*') != std::string::npos;
+  const bool keyword_only = params.find('*') != std::string_view::npos;
   const unsigned visible = as & (Fn | Method | NnFunctional);
   if (visible) {
     if ((as & NnFunctional) && (as & InPlace)) {
-      rows().push_back({name, text("(" + first + tail + ", bool inplace=False)"), visible, doc, &call_activation, &op});
+      rows().push_back({name, signature(first, params, ", bool inplace=False)"), visible, doc, &call_activation, &op});
     } else {
-      rows().push_back({name, text("(" + first + tail + (keyword_only ? "" : ", *") + ", Tensor? out=None)"), visible,
-                        doc, &call_map, &op});
+      const char* rest = keyword_only ? ", Tensor? out=None)" : ", *, Tensor? out=None)";
+      rows().push_back({name, signature(first, params, rest), visible, doc, &call_map, &op});
     }
   }
   if (as & InPlace) {
-    rows().push_back({text(std::string(name) + "_"), text("(Tensor input" + tail + ")"), Fn | Method,
+    rows().push_back({text(std::string(name) + "_"), signature("Tensor input", params, ")"), Fn | Method,
                       "The in-place form.", &call_map_inplace, &op});
   }
 }

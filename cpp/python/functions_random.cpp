@@ -13,16 +13,18 @@ namespace {
 
 // ---- what the functions that make tensors share ----
 
-#define GS_NEW_TENSOR \
-  "Generator? generator=None, Tensor? out=None, dtype? dtype=None, layout? layout=None, device? device=None, " \
+#define GS_NEW_TENSOR                                                                             \
+  "Generator? generator=None, Tensor? out=None, dtype? dtype=None, layout? layout=None, device? " \
+  "device=None, "                                                                                 \
   "bool requires_grad=False, bool pin_memory=False)"
-#define GS_NEW_LIKE \
+#define GS_NEW_LIKE                                                                          \
   "Generator? generator=None, dtype? dtype=None, layout? layout=None, device? device=None, " \
   "bool requires_grad=False, bool pin_memory=False, memory_format? memory_format=None)"
 
 PyObject* with_requires_grad(const Tensor& t, bool on) {
   if (on) {
-    GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
+    GS_CHECK(is_floating(t.dtype()),
+             "Only Tensors of floating point and complex dtype can require gradients");
     t->requires_grad = true;
   }
   return wrap(t);
@@ -35,8 +37,8 @@ Options new_options(const Args& a, int first, DType fallback) {
   }
   const Tensor out = a.tensor(first + 1);
   const DType wanted = a.opt_dtype(first + 2).value_or(out.dtype());
-  GS_CHECK(wanted == out.dtype(), "dtype {} does not match dtype of out parameter ({})", scalar_name(wanted),
-           scalar_name(out.dtype()));
+  GS_CHECK(wanted == out.dtype(), "dtype {} does not match dtype of out parameter ({})",
+           scalar_name(wanted), scalar_name(out.dtype()));
   return options_of(out);
 }
 
@@ -100,31 +102,44 @@ PyObject* manual_seed_row(Args& a) {
 
 const FunctionRow kRows[] = {
     {"rand", "(IntList* size, *, " GS_NEW_TENSOR, Fn, "Uniform numbers in [0, 1).",
-     [](Args& a) { return finish_new(a, 1, rand(a.dims(0), gen(a, 1), new_options(a, 1, default_dtype()))); }},
-    {"randn", "(IntList* size, *, " GS_NEW_TENSOR, Fn, "Normal numbers with mean 0 and standard deviation 1.",
-     [](Args& a) { return finish_new(a, 1, randn(a.dims(0), gen(a, 1), new_options(a, 1, default_dtype()))); }},
+     [](Args& a) {
+       return finish_new(a, 1, rand(a.dims(0), gen(a, 1), new_options(a, 1, default_dtype())));
+     }},
+    {"randn", "(IntList* size, *, " GS_NEW_TENSOR, Fn,
+     "Normal numbers with mean 0 and standard deviation 1.",
+     [](Args& a) {
+       return finish_new(a, 1, randn(a.dims(0), gen(a, 1), new_options(a, 1, default_dtype())));
+     }},
     {"randint", "(int high, IntList size, *, " GS_NEW_TENSOR, Fn, "Integers from 0 to high - 1.",
      [](Args& a) {
-       return finish_new(a, 2, randint(0, a.i(0), a.dims(1), gen(a, 2), new_options(a, 2, DType::Int64)));
+       return finish_new(a, 2,
+                         randint(0, a.i(0), a.dims(1), gen(a, 2), new_options(a, 2, DType::Int64)));
      }},
-    {"randint", "(int low, int high, IntList size, *, " GS_NEW_TENSOR, Fn, "Integers from low to high - 1.",
+    {"randint", "(int low, int high, IntList size, *, " GS_NEW_TENSOR, Fn,
+     "Integers from low to high - 1.",
      [](Args& a) {
-       return finish_new(a, 3, randint(a.i(0), a.i(1), a.dims(2), gen(a, 3), new_options(a, 3, DType::Int64)));
+       return finish_new(
+           a, 3, randint(a.i(0), a.i(1), a.dims(2), gen(a, 3), new_options(a, 3, DType::Int64)));
      }},
     {"randperm", "(int n, *, " GS_NEW_TENSOR, Fn, "A permutation of 0 .. n - 1.",
-     [](Args& a) { return finish_new(a, 1, randperm(a.i(0), gen(a, 1), new_options(a, 1, DType::Int64))); }},
+     [](Args& a) {
+       return finish_new(a, 1, randperm(a.i(0), gen(a, 1), new_options(a, 1, DType::Int64)));
+     }},
     {"rand_like", "(Tensor input, *, " GS_NEW_LIKE, Fn, "Uniform numbers in the shape of input.",
      [](Args& a) { return finish_like(a, 1, uniform_(new_like(a, 1), 0, 1, gen(a, 1))); }},
     {"randn_like", "(Tensor input, *, " GS_NEW_LIKE, Fn, "Normal numbers in the shape of input.",
      [](Args& a) { return finish_like(a, 1, normal_(new_like(a, 1), 0, 1, gen(a, 1))); }},
     {"randint_like", "(Tensor input, int high, *, " GS_NEW_LIKE, Fn, "Integers from 0 to high - 1.",
      [](Args& a) { return finish_like(a, 2, random_(new_like(a, 2), 0, a.i(1), gen(a, 2))); }},
-    {"randint_like", "(Tensor input, int low, int high, *, " GS_NEW_LIKE, Fn, "Integers from low to high - 1.",
+    {"randint_like", "(Tensor input, int low, int high, *, " GS_NEW_LIKE, Fn,
+     "Integers from low to high - 1.",
      [](Args& a) { return finish_like(a, 3, random_(new_like(a, 3), a.i(1), a.i(2), gen(a, 3))); }},
 
     {"normal", "(float mean, float std, IntList size, *, " GS_NEW_TENSOR, Fn, "Normal numbers.",
      [](Args& a) {
-       return finish_new(a, 3, normal_(empty(a.dims(2), new_options(a, 3, default_dtype())), a.f(0), a.f(1), gen(a, 3)));
+       return finish_new(a, 3,
+                         normal_(empty(a.dims(2), new_options(a, 3, default_dtype())), a.f(0),
+                                 a.f(1), gen(a, 3)));
      }},
     {"normal", "(Tensor mean, Tensor std, *, Generator? generator=None, Tensor? out=None)", Fn,
      "Normal numbers, with a mean and a deviation for each element.",
@@ -137,13 +152,18 @@ const FunctionRow kRows[] = {
     {"bernoulli", "(Tensor input, *, Generator? generator=None, Tensor? out=None)", Fn | Method,
      "1 with the probability that the element says, else 0.",
      [](Args& a) { return wrap_out(a, 2, bernoulli(a.tensor(0), gen(a, 1))); }},
-    {"bernoulli", "(Tensor input, float p, *, Generator? generator=None)", Fn | Method, "1 with probability p, else 0.",
+    {"bernoulli", "(Tensor input, float p, *, Generator? generator=None)", Fn | Method,
+     "1 with probability p, else 0.",
      [](Args& a) { return wrap(bernoulli(a.tensor(0), a.f(1), gen(a, 2))); }},
-    {"multinomial", "(Tensor input, int num_samples, bool replacement=False, *, Generator? generator=None, "
-                    "Tensor? out=None)",
+    {"multinomial",
+     "(Tensor input, int num_samples, bool replacement=False, *, Generator? generator=None, "
+     "Tensor? out=None)",
      Fn | Method, "Indices drawn in proportion to the weights of each row.",
-     [](Args& a) { return wrap_out(a, 4, multinomial(a.tensor(0), a.i(1), a.flag(2), gen(a, 3))); }},
-    {"poisson", "(Tensor input, Generator? generator=None)", Fn, "Poisson counts with the rates of input.",
+     [](Args& a) {
+       return wrap_out(a, 4, multinomial(a.tensor(0), a.i(1), a.flag(2), gen(a, 3)));
+     }},
+    {"poisson", "(Tensor input, Generator? generator=None)", Fn,
+     "Poisson counts with the rates of input.",
      [](Args& a) { return wrap(poisson(a.tensor(0), gen(a, 1))); }},
 
     {"uniform_", "(Tensor input, float from=0, float to=1, *, Generator? generator=None)", Method,
@@ -152,11 +172,11 @@ const FunctionRow kRows[] = {
     {"normal_", "(Tensor input, float mean=0, float std=1, *, Generator? generator=None)", Method,
      "Fills with normal numbers.",
      [](Args& a) { return wrap(normal_(a.tensor(0), a.f(1), a.f(2), gen(a, 3))); }},
-    {"log_normal_", "(Tensor input, float mean=1, float std=2, *, Generator? generator=None)", Method,
-     "Fills with exp of normal numbers.",
+    {"log_normal_", "(Tensor input, float mean=1, float std=2, *, Generator? generator=None)",
+     Method, "Fills with exp of normal numbers.",
      [](Args& a) { return wrap(log_normal_(a.tensor(0), a.f(1), a.f(2), gen(a, 3))); }},
-    {"cauchy_", "(Tensor input, float median=0, float sigma=1, *, Generator? generator=None)", Method,
-     "Fills with numbers of the Cauchy distribution.",
+    {"cauchy_", "(Tensor input, float median=0, float sigma=1, *, Generator? generator=None)",
+     Method, "Fills with numbers of the Cauchy distribution.",
      [](Args& a) { return wrap(cauchy_(a.tensor(0), a.f(1), a.f(2), gen(a, 3))); }},
     {"exponential_", "(Tensor input, float lambd=1, *, Generator? generator=None)", Method,
      "Fills with numbers of the exponential distribution with rate lambd.",
@@ -164,9 +184,11 @@ const FunctionRow kRows[] = {
     {"geometric_", "(Tensor input, float p, *, Generator? generator=None)", Method,
      "Fills with numbers of trials up to the first success.",
      [](Args& a) { return wrap(geometric_(a.tensor(0), a.f(1), gen(a, 2))); }},
-    {"random_", "(Tensor input, *, Generator? generator=None)", Method, "Fills with integers of the type's range.",
+    {"random_", "(Tensor input, *, Generator? generator=None)", Method,
+     "Fills with integers of the type's range.",
      [](Args& a) { return wrap(random_(a.tensor(0), gen(a, 1))); }},
-    {"random_", "(Tensor input, int to, *, Generator? generator=None)", Method, "Fills with integers below to.",
+    {"random_", "(Tensor input, int to, *, Generator? generator=None)", Method,
+     "Fills with integers below to.",
      [](Args& a) { return wrap(random_(a.tensor(0), 0, a.i(1), gen(a, 2))); }},
     {"random_", "(Tensor input, int from, int? to, *, Generator? generator=None)", Method,
      "Fills with integers from `from` to `to` - 1.",
@@ -184,7 +206,8 @@ const FunctionRow kRows[] = {
      [](Args&) { return call_default_generator("seed", nullptr); }},
     {"initial_seed", "()", Fn, "The seed of the default generator.",
      [](Args&) { return call_default_generator("initial_seed", nullptr); }},
-    {"get_rng_state", "()", Fn, "The state of the default generator, a uint8 tensor in PyTorch's layout.",
+    {"get_rng_state", "()", Fn,
+     "The state of the default generator, a uint8 tensor in PyTorch's layout.",
      [](Args&) { return call_default_generator("get_state", nullptr); }},
     {"set_rng_state", "(Tensor new_state)", Fn, "Sets the state of the default generator.",
      [](Args& a) { return call_default_generator("set_state", a.object(0)); }},
@@ -205,19 +228,25 @@ PyObject* drop_inplace_row(Args& a) {
 }
 
 // torch.dropout calls its flag `train`, torch.nn.functional.dropout `training`: both are rows.
-#define GS_DROPOUT(function, doc)                                                                         \
-  {#function, "(Tensor input, float p=0.5, bool training=True, bool inplace=False)", Fn | NnFunctional,   \
-   doc, &drop_row<&function>},                                                                            \
-      {#function, "(Tensor input, float p, bool train)", Fn, "", [](Args& a) {                            \
-         return wrap(function(a.tensor(0), a.f(1), a.flag(2), false, default_generator()));               \
-       }},                                                                                                \
-      {#function "_", "(Tensor input, float p=0.5, bool training=True)", Fn, doc, &drop_inplace_row<&function>}, \
-      {#function "_", "(Tensor input, float p, bool train)", Fn, "", &drop_inplace_row<&function>}
+#define GS_DROPOUT(function, doc)                                                              \
+  {#function, "(Tensor input, float p=0.5, bool training=True, bool inplace=False)",           \
+   Fn | NnFunctional, doc, &drop_row<&function>},                                              \
+      {#function, "(Tensor input, float p, bool train)", Fn, "",                               \
+       [](Args& a) {                                                                           \
+         return wrap(function(a.tensor(0), a.f(1), a.flag(2), false, default_generator()));    \
+       }},                                                                                     \
+      {#function "_", "(Tensor input, float p=0.5, bool training=True)", Fn, doc,              \
+       &drop_inplace_row<&function>},                                                          \
+  {                                                                                            \
+    #function "_", "(Tensor input, float p, bool train)", Fn, "", &drop_inplace_row<&function> \
+  }
 
 const FunctionRow kDropoutRows[] = {
-    GS_DROPOUT(dropout, "Zeros each element with probability p and multiplies the others by 1 / (1 - p)."),
+    GS_DROPOUT(dropout,
+               "Zeros each element with probability p and multiplies the others by 1 / (1 - p)."),
     GS_DROPOUT(feature_dropout, "Dropout of whole channels."),
-    GS_DROPOUT(alpha_dropout, "Dropout that keeps mean and variance of SELU's outputs (Klambauer et al., 2017)."),
+    GS_DROPOUT(alpha_dropout,
+               "Dropout that keeps mean and variance of SELU's outputs (Klambauer et al., 2017)."),
     GS_DROPOUT(feature_alpha_dropout, "alpha_dropout of whole channels."),
 };
 

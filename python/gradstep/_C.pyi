@@ -195,13 +195,13 @@ class Tensor:
         """
     @overload
     def add_(self, alpha: Number, other: Tensor) -> Tensor: ...
-    def addcdiv(self, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
+    def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 / tensor2."""
-    def addcdiv_(self, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1) -> Tensor:
+    def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
         """The in-place form."""
-    def addcmul(self, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
+    def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 * tensor2."""
-    def addcmul_(self, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1) -> Tensor:
+    def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
         """The in-place form."""
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat1 @ mat2)."""
@@ -244,9 +244,9 @@ class Tensor:
         """The in-place form."""
     def arctan(self, *, out: Tensor | None = None) -> Tensor:
         """The arc tangent of each element."""
-    def arctan2(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def arctan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
-    def arctan2_(self, other: Tensor | Number) -> Tensor:
+    def arctan2_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def arctan_(self) -> Tensor:
         """The in-place form."""
@@ -274,9 +274,9 @@ class Tensor:
         """The in-place form."""
     def atan(self, *, out: Tensor | None = None) -> Tensor:
         """The arc tangent of each element."""
-    def atan2(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def atan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
-    def atan2_(self, other: Tensor | Number) -> Tensor:
+    def atan2_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def atan_(self) -> Tensor:
         """The in-place form."""
@@ -368,6 +368,8 @@ class Tensor:
         """The in-place form."""
     def clone(self, *, memory_format: _memory_format | None = None) -> Tensor:
         """A copy, with history."""
+    def conj(self) -> Tensor:
+        """The input itself."""
     def contiguous(self, *, memory_format: _memory_format | None = None) -> Tensor:
         """The tensor, copied if its memory has gaps."""
     def copy_(self, src: Tensor, non_blocking: builtins.bool = False) -> Tensor:
@@ -506,6 +508,8 @@ class Tensor:
     def flipud(self) -> Tensor:
         """The first axis reversed."""
     def float(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def float_power(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+        """pow in double precision."""
     def floor(self, *, out: Tensor | None = None) -> Tensor:
         """The largest integer not above each element."""
     def floor_(self) -> Tensor:
@@ -514,9 +518,9 @@ class Tensor:
         """input / other, rounded down."""
     def floor_divide_(self, other: Tensor | Number) -> Tensor:
         """The in-place form."""
-    def fmax(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def fmax(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The larger of the two; a NaN gives way to a number."""
-    def fmin(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def fmin(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The smaller of the two; a NaN gives way to a number."""
     def fmod(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """C's fmod: the result has the sign of input."""
@@ -558,15 +562,15 @@ class Tensor:
         """The in-place form."""
     def hardswish_(self) -> Tensor:
         """The in-place form."""
-    def heaviside(self, values: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def heaviside(self, values: Tensor, *, out: Tensor | None = None) -> Tensor:
         """0 below 0, 1 above, values at 0."""
-    def heaviside_(self, values: Tensor | Number) -> Tensor:
+    def heaviside_(self, values: Tensor) -> Tensor:
         """The in-place form."""
     def hsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
         """Split along the second axis."""
-    def hypot(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def hypot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """sqrt(input^2 + other^2) without overflow."""
-    def hypot_(self, other: Tensor | Number) -> Tensor:
+    def hypot_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def i0(self, *, out: Tensor | None = None) -> Tensor:
         """The modified Bessel function of the first kind, order 0."""
@@ -635,6 +639,8 @@ class Tensor:
         """True where negative infinity."""
     def isposinf(self, *, out: Tensor | None = None) -> Tensor:
         """True where positive infinity."""
+    def isreal(self) -> Tensor:
+        """True everywhere."""
     def item(self) -> Number:
         """The value of a tensor of one element, as a Python number."""
     @property
@@ -645,9 +651,9 @@ class Tensor:
         """The k-th smallest value along dim, k from 1, and where it is."""
     @property
     def layout(self) -> _layout: ...
-    def ldexp(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def ldexp(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """input * 2^other."""
-    def ldexp_(self, other: Tensor | Number) -> Tensor:
+    def ldexp_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def le(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input <= other."""
@@ -655,9 +661,9 @@ class Tensor:
         """The in-place form."""
     def leaky_relu_(self, negative_slope: builtins.float = 0.01) -> Tensor:
         """The in-place form."""
-    def lerp(self, end: Tensor | Number, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def lerp(self, end: Tensor, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input + weight * (end - input)."""
-    def lerp_(self, end: Tensor | Number, weight: Tensor | Number) -> Tensor:
+    def lerp_(self, end: Tensor, weight: Tensor | Number) -> Tensor:
         """The in-place form."""
     def less(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input < other."""
@@ -694,27 +700,27 @@ class Tensor:
         """log(softmax(input)) along dim."""
     @overload
     def log_softmax(self, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
-    def logaddexp(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def logaddexp(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """log(exp(input) + exp(other)) without overflow."""
-    def logaddexp2(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def logaddexp2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """log2(2^input + 2^other) without overflow."""
     def logcumsumexp(self, dim: builtins.int) -> Tensor:
         """log(cumsum(exp(input))) along dim."""
-    def logical_and(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def logical_and(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where both are not 0."""
-    def logical_and_(self, other: Tensor | Number) -> Tensor:
+    def logical_and_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def logical_not(self, *, out: Tensor | None = None) -> Tensor:
         """True where 0."""
     def logical_not_(self) -> Tensor:
         """The in-place form."""
-    def logical_or(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def logical_or(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where either is not 0."""
-    def logical_or_(self, other: Tensor | Number) -> Tensor:
+    def logical_or_(self, other: Tensor) -> Tensor:
         """The in-place form."""
-    def logical_xor(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def logical_xor(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where exactly one is not 0."""
-    def logical_xor_(self, other: Tensor | Number) -> Tensor:
+    def logical_xor_(self, other: Tensor) -> Tensor:
         """The in-place form."""
     def logit(self, eps: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
         """log(input / (1 - input))."""
@@ -756,7 +762,7 @@ class Tensor:
     def max(self, other: Tensor) -> Tensor: ...
     @overload
     def max(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
-    def maximum(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def maximum(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The larger of the two; NaN if either is."""
     @overload
     def mean(self, *, dtype: _dtype | None = None) -> Tensor:
@@ -786,7 +792,7 @@ class Tensor:
     def min(self, other: Tensor) -> Tensor: ...
     @overload
     def min(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
-    def minimum(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    def minimum(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The smaller of the two; NaN if either is."""
     def mish_(self) -> Tensor:
         """The in-place form."""
@@ -892,6 +898,8 @@ class Tensor:
     def permute(self, *dims: builtins.int) -> Tensor: ...
     def pin_memory(self, device: Any = None) -> Tensor: ...
     def pinverse(self, *args: Any, **kwargs: Any) -> Any: ...
+    def positive(self) -> Tensor:
+        """The input itself; not of bool."""
     def pow(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input to the power of exponent."""
     def pow_(self, exponent: Tensor | Number) -> Tensor:
@@ -1296,13 +1304,13 @@ def add(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1, ou
     """
 @overload
 def add(input: Tensor, alpha: Number, other: Tensor) -> Tensor: ...
-def addcdiv(input: Tensor | Number, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 / tensor2."""
-def addcdiv_(input: Tensor, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1) -> Tensor:
+def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """The in-place form."""
-def addcmul(input: Tensor | Number, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 * tensor2."""
-def addcmul_(input: Tensor, tensor1: Tensor | Number, tensor2: Tensor | Number, *, value: Number = 1) -> Tensor:
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """The in-place form."""
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
@@ -1359,9 +1367,9 @@ def arcsinh_(input: Tensor) -> Tensor:
     """The in-place form."""
 def arctan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc tangent of each element."""
-def arctan2(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def arctan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
-def arctan2_(input: Tensor, other: Tensor | Number) -> Tensor:
+def arctan2_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
 def arctan_(input: Tensor) -> Tensor:
     """The in-place form."""
@@ -1392,9 +1400,9 @@ def asinh_(input: Tensor) -> Tensor:
     """The in-place form."""
 def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc tangent of each element."""
-def atan2(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def atan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
-def atan2_(input: Tensor, other: Tensor | Number) -> Tensor:
+def atan2_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
 def atan_(input: Tensor) -> Tensor:
     """The in-place form."""
@@ -1553,6 +1561,8 @@ def concat(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | No
     """As cat()."""
 def concatenate(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
     """As cat()."""
+def conj(input: Tensor) -> Tensor:
+    """The input itself."""
 @overload
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: _size | builtins.int = 1, padding: _size | builtins.int = 0, dilation: _size | builtins.int = 1, groups: builtins.int = 1) -> Tensor:
     """Convolution (cross-correlation) of (N, C, 1 axes) with (C_out, C / groups, kernel).
@@ -1585,7 +1595,7 @@ def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
     """The gradient of convolution with respect to its input, as an operation."""
 def convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: _size | builtins.int, padding: _size | builtins.int, dilation: _size | builtins.int, transposed: builtins.bool, output_padding: _size | builtins.int, groups: builtins.int) -> Tensor:
     """Convolution or transposed convolution of a batched input, by the rank of weight."""
-def copysign(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def copysign(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """The magnitude of input with the sign of other."""
 def copysign_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1681,7 +1691,7 @@ def empty_cache() -> None:
     """Gives free memory back to the system."""
 def empty_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
 def empty_strided(size: _size | builtins.int, stride: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-def eq(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def eq(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input == other."""
 def eq_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1758,17 +1768,19 @@ def fliplr(input: Tensor) -> Tensor:
     """The second axis reversed."""
 def flipud(input: Tensor) -> Tensor:
     """The first axis reversed."""
+def float_power(input: Tensor | Number, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+    """pow in double precision."""
 def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The largest integer not above each element."""
 def floor_(input: Tensor) -> Tensor:
     """The in-place form."""
 def floor_divide(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input / other, rounded down."""
-def fmax(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def fmax(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The larger of the two; a NaN gives way to a number."""
-def fmin(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def fmin(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smaller of the two; a NaN gives way to a number."""
-def fmod(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def fmod(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """C's fmod: the result has the sign of input."""
 def fmod_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1789,7 +1801,7 @@ def gather(input: Tensor, dim: builtins.int, index: Tensor, *, sparse_grad: buil
     """Values along dim at the places that index names."""
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | Number, full: builtins.bool = False, eps: builtins.float = 1e-06, reduction: builtins.str = 'mean') -> Tensor:
     """The negative log-likelihood of a normal distribution."""
-def ge(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def ge(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input >= other."""
 def ge_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1805,21 +1817,21 @@ def get_num_threads() -> builtins.int:
     """How many threads an operation may use."""
 def get_rng_state() -> Tensor:
     """The state of the default generator, a uint8 tensor in PyTorch's layout."""
-def greater(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def greater(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input > other."""
 def greater_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
-def greater_equal(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def greater_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input >= other."""
 def greater_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
 def group_norm(input: Tensor, num_groups: builtins.int, weight: Tensor | None = None, bias: Tensor | None = None, eps: builtins.float = 1e-05, cudnn_enabled: builtins.bool = True) -> Tensor:
     """Each group of channels to mean 0 and variance 1, then times weight plus bias."""
-def gt(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def gt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input > other."""
 def gt_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
-def hardshrink(input: Tensor | Number, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
+def hardshrink(input: Tensor, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """0 where |input| <= lambd."""
 def hardsigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6."""
@@ -1833,9 +1845,9 @@ def hardtanh(input: Tensor, min_val: builtins.float = -1.0, max_val: builtins.fl
     """input limited to [min_val, max_val]."""
 def hardtanh_(input: Tensor, min_val: builtins.float = -1.0, max_val: builtins.float = 1.0) -> Tensor:
     """The in-place form."""
-def heaviside(input: Tensor | Number, values: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
     """0 below 0, 1 above, values at 0."""
-def heaviside_(input: Tensor, values: Tensor | Number) -> Tensor:
+def heaviside_(input: Tensor, values: Tensor) -> Tensor:
     """The in-place form."""
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: builtins.float = 1.0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
@@ -1845,9 +1857,9 @@ def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the second axis, vectors end to end."""
 def huber_loss(input: Tensor, target: Tensor, reduction: builtins.str = 'mean', delta: builtins.float = 1.0, weight: Tensor | None = None) -> Tensor:
     """Quadratic up to delta, linear above."""
-def hypot(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """sqrt(input^2 + other^2) without overflow."""
-def hypot_(input: Tensor, other: Tensor | Number) -> Tensor:
+def hypot_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
 def i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The modified Bessel function of the first kind, order 0."""
@@ -1888,6 +1900,8 @@ def isclose(input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: bu
     """True where |input - other| <= atol + rtol * |other|."""
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where neither infinite nor NaN."""
+def isin(elements: Tensor | Number, test_elements: Tensor | Number, *, assume_unique: builtins.bool = False, invert: builtins.bool = False) -> Tensor:
+    """True where an element is one of test_elements."""
 def isinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where infinite."""
 def isnan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1896,6 +1910,8 @@ def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where negative infinity."""
 def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where positive infinity."""
+def isreal(input: Tensor) -> Tensor:
+    """True everywhere."""
 def kl_div(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', log_target: builtins.bool = False) -> Tensor:
     """The Kullback-Leibler divergence of log-probabilities from the target."""
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1906,11 +1922,11 @@ def l1_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = 
     """The mean of |input - target|."""
 def layer_norm(input: Tensor, normalized_shape: _size | builtins.int, weight: Tensor | None = None, bias: Tensor | None = None, eps: builtins.float = 1e-05, cudnn_enable: builtins.bool = True) -> Tensor:
     """Each row of the last axes to mean 0 and variance 1, then times weight plus bias."""
-def ldexp(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input * 2^other."""
-def ldexp_(input: Tensor, other: Tensor | Number) -> Tensor:
+def ldexp_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
-def le(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def le(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input <= other."""
 def le_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1918,15 +1934,15 @@ def leaky_relu(input: Tensor, negative_slope: builtins.float = 0.01, inplace: bu
     """input where positive, negative_slope * input elsewhere."""
 def leaky_relu_(input: Tensor, negative_slope: builtins.float = 0.01) -> Tensor:
     """The in-place form."""
-def lerp(input: Tensor | Number, end: Tensor | Number, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def lerp(input: Tensor, end: Tensor, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input + weight * (end - input)."""
-def lerp_(input: Tensor, end: Tensor | Number, weight: Tensor | Number) -> Tensor:
+def lerp_(input: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
     """The in-place form."""
-def less(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def less(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input < other."""
 def less_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
-def less_equal(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def less_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input <= other."""
 def less_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -1961,27 +1977,27 @@ def log_softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None) -
     """log(softmax(input)) along dim."""
 @overload
 def log_softmax(input: Tensor, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
-def logaddexp(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(exp(input) + exp(other)) without overflow."""
-def logaddexp2(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log2(2^input + 2^other) without overflow."""
 def logcumsumexp(input: Tensor, dim: builtins.int) -> Tensor:
     """log(cumsum(exp(input))) along dim."""
-def logical_and(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def logical_and(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where both are not 0."""
-def logical_and_(input: Tensor, other: Tensor | Number) -> Tensor:
+def logical_and_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
 def logical_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where 0."""
 def logical_not_(input: Tensor) -> Tensor:
     """The in-place form."""
-def logical_or(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def logical_or(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where either is not 0."""
-def logical_or_(input: Tensor, other: Tensor | Number) -> Tensor:
+def logical_or_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
-def logical_xor(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def logical_xor(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where exactly one is not 0."""
-def logical_xor_(input: Tensor, other: Tensor | Number) -> Tensor:
+def logical_xor_(input: Tensor, other: Tensor) -> Tensor:
     """The in-place form."""
 def logit(input: Tensor, eps: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
     """log(input / (1 - input))."""
@@ -1993,7 +2009,7 @@ def logspace(start: Number, end: Number, steps: builtins.int, base: builtins.flo
     """base to the powers linspace(start, end, steps)."""
 def logsumexp(input: Tensor, dim: _size | builtins.int, keepdim: builtins.bool = False) -> Tensor:
     """log(sum(exp(input))) along dim."""
-def lt(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def lt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input < other."""
 def lt_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -2033,7 +2049,7 @@ def max_pool3d(input: Tensor, kernel_size: _size | builtins.int, stride: _size |
     """The maximum over sliding windows of the last 3 axes."""
 def max_pool3d_with_indices(input: Tensor, kernel_size: _size | builtins.int, stride: _size | builtins.int | None = None, padding: _size | builtins.int = 0, dilation: _size | builtins.int = 1, ceil_mode: builtins.bool = False) -> tuple[Tensor, Tensor]:
     """max_pool3d and the flat position of each maximum in its plane."""
-def maximum(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The larger of the two; NaN if either is."""
 @overload
 def mean(input: Tensor, *, dtype: _dtype | None = None) -> Tensor:
@@ -2071,7 +2087,7 @@ def min(input: Tensor) -> Tensor:
 def min(input: Tensor, other: Tensor) -> Tensor: ...
 @overload
 def min(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
-def minimum(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smaller of the two; NaN if either is."""
 def mish(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """input * tanh(log(1 + exp(input)))."""
@@ -2125,7 +2141,7 @@ def nansum(input: Tensor, dim: _size | builtins.int | None = None, keepdim: buil
     """The sum of the elements that are not NaN."""
 def narrow(input: Tensor, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
     """length entries of an axis from start on."""
-def ne(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def ne(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input != other."""
 def ne_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -2157,7 +2173,7 @@ def normal(mean: Tensor, std: builtins.float = 1, *, generator: Generator | None
 def normal(mean: builtins.float, std: Tensor, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor: ...
 def normalize(input: Tensor, p: builtins.float = 2.0, dim: builtins.int = 1, eps: builtins.float = 1e-12, out: Tensor | None = None) -> Tensor:
     """input / max(norm along dim, eps)."""
-def not_equal(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
+def not_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input != other."""
 def not_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
@@ -2190,6 +2206,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Poisson counts with the rates of input."""
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: builtins.bool = True, full: builtins.bool = False, size_average: builtins.bool | None = None, eps: builtins.float = 1e-08, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """The negative log-likelihood of a Poisson distribution."""
+def positive(input: Tensor) -> Tensor:
+    """The input itself; not of bool."""
 def pow(input: Tensor | Number, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input to the power of exponent."""
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -2250,6 +2268,8 @@ def randperm(n: builtins.int, *, generator: Generator | None = None, out: Tensor
 def range(start: Number, end: Number, step: Number = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """As arange, end included."""
 def ravel(input: Tensor) -> Tensor: ...
+def real(input: Tensor) -> Tensor:
+    """The input itself."""
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / input."""
 def reciprocal_(input: Tensor) -> Tensor:
@@ -2366,7 +2386,7 @@ def softmin(input: Tensor, dim: builtins.int | None = None, _stacklevel: builtin
     """softmax(-input)."""
 def softplus(input: Tensor, beta: builtins.float = 1.0, threshold: builtins.float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; input itself where beta * input > threshold."""
-def softshrink(input: Tensor | Number, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
+def softshrink(input: Tensor, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """input moved towards 0 by lambd."""
 def softsign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input / (1 + |input|)."""

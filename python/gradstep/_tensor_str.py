@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of a tensor, character by character what PyTorch prints.
 
-tensor_repr(t) is called by the Tensor type; set_printoptions() changes precision, threshold, edgeitems, linewidth
-and sci_mode. Reads a tensor through shape, dtype, slices and tolist() only. May include: the engine only.
+tensor_repr(t) is called by the Tensor type; set_printoptions() changes precision, threshold,
+edgeitems, linewidth and sci_mode. Reads a tensor through shape, dtype, slices and tolist() only.
+May include: the engine only.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def set_printoptions(
 ) -> None:
     """Set how tensors are printed; what is None stays, but sci_mode=None means automatic.
 
-    precision: digits after the point. threshold: the number of elements above which only `edgeitems` at each end
-    of a dimension are shown. linewidth: characters in a line. profile: "default", "short" or "full".
+    precision: digits after the point. threshold: the number of elements above which only
+    `edgeitems` at each end of a dimension are shown. linewidth: characters in a line.
+    profile: "default", "short" or "full".
     """
     if profile is not None:
         for name, value in asdict(_PROFILES[profile]).items():
@@ -77,7 +79,7 @@ def printoptions(**kwargs: Any) -> Iterator[None]:
 
 
 class _Formatter:
-    """The one format of all elements: integers with a point, fixed or scientific; and their width."""
+    """The one format of all elements (integers with a point, fixed or scientific), one width."""
 
     def __init__(self, values: list[Any], floating: bool) -> None:
         self.floating = floating

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Automatic differentiation: `backward`, `grad`, grad modes, custom functions, gradient checks."""
 
+import warnings
 from typing import Any
 
 from gradstep import _C
@@ -92,6 +93,10 @@ class detect_anomaly:
 
     def __init__(self, check_nan: bool = True) -> None:
         self._check_nan = check_nan
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            stacklevel=2,
+        )
 
     def __enter__(self) -> None:
         self._before = (_C.is_anomaly_enabled(), _C.is_anomaly_check_nan_enabled())
