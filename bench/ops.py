@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from common import Case, arguments, chosen, measure, show
 
 Build = Callable[[Any, list[Any]], Any]

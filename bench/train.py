@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from common import Case, arguments, chosen, measure, show
 
 

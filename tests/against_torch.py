@@ -44,12 +44,16 @@ def derivatives(lib, outputs, inputs, order):
         for k, t in enumerate(outputs):
             if t is None or not t.is_floating_point() or not t.requires_grad:
                 continue
-            weight = tensor(lib, numbers(*t.shape, seed=level + k + 1, dtype=numpy_of(t).dtype), False)
+            weight = tensor(
+                lib, numbers(*t.shape, seed=level + k + 1, dtype=numpy_of(t).dtype), False
+            )
             term = (t * weight).sum()
             total = term if total is None else total + term
         if total is None or not total.requires_grad:
             break
-        outputs = lib.autograd.grad(total, inputs, create_graph=level + 1 < order, allow_unused=True)
+        outputs = lib.autograd.grad(
+            total, inputs, create_graph=level + 1 < order, allow_unused=True
+        )
         found.append(outputs)
     return found
 
@@ -66,7 +70,9 @@ def check(fn, *arrays, order=2, rtol=1e-5, atol=1e-6):
     for a, b in zip(ours, theirs):
         close(a, b, rtol, atol, "value")
     missing = [None] * len(wanted)
-    for level, (a, b) in enumerate(itertools.zip_longest(our_grads, their_grads, fillvalue=missing)):
+    for level, (a, b) in enumerate(
+        itertools.zip_longest(our_grads, their_grads, fillvalue=missing)
+    ):
         for k, (x, y) in enumerate(zip(a, b)):
             what = f"derivative {level + 1} of input {k}"
             if x is None or y is None:  # no gradient and a gradient of zeros say the same

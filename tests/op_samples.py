@@ -34,7 +34,9 @@ class Maker:
             return torch.tensor(np.round(values), dtype=torch.float64).to(self.dtype)
         # Away from whole numbers, so that rounding and comparing ops do not hang on the last bit.
         near = np.round(values)
-        values = np.where(np.abs(values - near) < 0.05, near + 0.05 * np.where(near >= high, -1, 1), values)
+        values = np.where(
+            np.abs(values - near) < 0.05, near + 0.05 * np.where(near >= high, -1, 1), values
+        )
         return torch.tensor(values, dtype=self.dtype)
 
     def ints(self, end, *shape, dtype=torch.int64):
@@ -73,7 +75,9 @@ class Row:
     grad: bool = True  # derivatives of floating inputs are compared
     gradgrad: bool = True  # second derivatives too
     gradcheck: bool = True  # False: not for finite differences (of symmetric matrices, say)
-    values: bool = True  # False: only shape and dtype can be compared (random numbers, uninitialised memory)
+    values: bool = (
+        True  # False: only shape and dtype can be compared (random numbers, uninitialised memory)
+    )
     seeded: bool = False  # random, with PyTorch's numbers for the same seed
     strided: bool = True  # False: the result depends on the layout of the input
     inplace: bool = True  # False: a twin with an underscore is another op
@@ -104,14 +108,20 @@ def predicate(name, **kw):
     def samples(m):
         yield from (call(m(*s)) for s in SHAPES)
         if m.dtype.is_floating_point:
-            yield call(torch.tensor([0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan")], dtype=m.dtype))
+            yield call(
+                torch.tensor(
+                    [0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan")], dtype=m.dtype
+                )
+            )
 
     return Row(name, samples, grad=False, **kw)
 
 
 def with_args(name, *arguments, shapes=((2, 3),), **kw):
     """x of each shape, with each of the argument lists."""
-    return Row(name, lambda m: (call(m(*s), *a[0], **a[1]) for s in shapes for a in arguments), **kw)
+    return Row(
+        name, lambda m: (call(m(*s), *a[0], **a[1]) for s in shapes for a in arguments), **kw
+    )
 
 
 def ternary(name, *extra, **kw):
@@ -122,7 +132,9 @@ def ternary(name, *extra, **kw):
     return Row(name, samples, **kw)
 
 
-def reduction(name, whole=True, keepdims=True, lists=True, distinct=False, extra=(), empty=True, **kw):
+def reduction(
+    name, whole=True, keepdims=True, lists=True, distinct=False, extra=(), empty=True, **kw
+):
     """Over all elements, one axis, several, with keepdim; `extra` are more argument lists."""
 
     def samples(m):
@@ -148,7 +160,12 @@ def reduction(name, whole=True, keepdims=True, lists=True, distinct=False, extra
 
 def scan(name, **kw):
     return Row(
-        name, lambda m: (call(m(*s), d) for s, d in (((3, 4, 2), 1), ((5,), 0), ((), 0), ((0, 2), 0), ((2, 3), -1))), **kw
+        name,
+        lambda m: (
+            call(m(*s), d)
+            for s, d in (((3, 4, 2), 1), ((5,), 0), ((), 0), ((0, 2), 0), ((2, 3), -1))
+        ),
+        **kw,
     )
 
 
@@ -167,7 +184,9 @@ def loss(name, target, *extra, low=-3.0, high=3.0, batch=((3, 4), (2, 3, 2)), **
         for options in extra:
             yield call(m(*batch[0]), target(m, batch[0]), **options(m))
 
-    return Row(name, samples, low=low, high=high, **{"dtypes": ("float32", "float64", "bfloat16"), **kw})
+    return Row(
+        name, samples, low=low, high=high, **{"dtypes": ("float32", "float64", "bfloat16"), **kw}
+    )
 
 
 FLOATS = ("float32", "float64", "bfloat16")
@@ -263,7 +282,16 @@ ELEMENTWISE = [
     binary("fmin"),
     binary("clamp_min", numbers=(0, 0.5)),
     binary("clamp_max", numbers=(0, 0.5)),
-    with_args("clamp", a(-1, 1), a(min=-0.5), a(max=0.5), a(1, -1), a(-1.5, 2), shapes=SHAPES, aliases=("clip",)),
+    with_args(
+        "clamp",
+        a(-1, 1),
+        a(min=-0.5),
+        a(max=0.5),
+        a(1, -1),
+        a(-1.5, 2),
+        shapes=SHAPES,
+        aliases=("clip",),
+    ),
     binary("heaviside", grad=False),
     binary("atan2", aliases=("arctan2",)),
     binary("hypot"),
@@ -284,8 +312,14 @@ ELEMENTWISE = [
         )
     ],
     *[binary(n, grad=False) for n in "logical_and logical_or logical_xor".split()],
-    *[binary(n, numbers=(3, True), grad=False) for n in "bitwise_and bitwise_or bitwise_xor".split()],
-    *[binary(n, 0, 5, numbers=(2,), grad=False) for n in "bitwise_left_shift bitwise_right_shift".split()],
+    *[
+        binary(n, numbers=(3, True), grad=False)
+        for n in "bitwise_and bitwise_or bitwise_xor".split()
+    ],
+    *[
+        binary(n, 0, 5, numbers=(2,), grad=False)
+        for n in "bitwise_left_shift bitwise_right_shift".split()
+    ],
     ternary("addcmul", {"value": 2}, {"value": 0.5}),
     ternary("addcdiv", {"value": 2.0}, low=0.5, high=3.0),
     ternary("lerp"),
@@ -296,7 +330,10 @@ ELEMENTWISE = [
 ]
 
 ACTIVATIONS = [
-    *[unary(n) for n in "relu relu6 selu silu mish logsigmoid softsign tanhshrink hardsigmoid hardswish".split()],
+    *[
+        unary(n)
+        for n in "relu relu6 selu silu mish logsigmoid softsign tanhshrink hardsigmoid hardswish".split()
+    ],
     with_args("gelu", a(), a(approximate="tanh"), shapes=SHAPES),
     with_args("leaky_relu", a(), a(0.2), a(negative_slope=-0.5), shapes=SHAPES),
     with_args("hardtanh", a(), a(-0.5, 2.0), shapes=SHAPES),
@@ -304,7 +341,13 @@ ACTIVATIONS = [
     *[with_args(n, a(), a(0.3), shapes=SHAPES) for n in "hardshrink softshrink".split()],
     *[with_args(n, a(), a(0.7), shapes=SHAPES) for n in "elu celu".split()],
     with_args("softplus", a(), a(2.0), a(1.0, 0.5), shapes=SHAPES),
-    calls("prelu", lambda m: (call(m(*s), m(n, low=0.1, high=0.5)) for s, n in (((2, 3), 1), ((2, 3, 4), 3), ((4,), 1)))),
+    calls(
+        "prelu",
+        lambda m: (
+            call(m(*s), m(n, low=0.1, high=0.5))
+            for s, n in (((2, 3), 1), ((2, 3, 4), 3), ((4,), 1))
+        ),
+    ),
 ]
 
 REDUCTIONS = [
@@ -330,20 +373,47 @@ REDUCTIONS = [
     calls("mode", lambda m: (call(m.ints(3, 4, 5).to(m.dtype), d) for d in (0, 1, -1)), grad=False),
     calls(
         "aminmax",
-        lambda m: (call(m.distinct(3, 4)), call(m.distinct(3, 4), dim=1), call(m.distinct(3, 4), dim=0, keepdim=True)),
+        lambda m: (
+            call(m.distinct(3, 4)),
+            call(m.distinct(3, 4), dim=1),
+            call(m.distinct(3, 4), dim=0, keepdim=True),
+        ),
     ),
-    *[reduction(n, lists=False, distinct=True, empty=False, grad=False) for n in "argmax argmin".split()],
+    *[
+        reduction(n, lists=False, distinct=True, empty=False, grad=False)
+        for n in "argmax argmin".split()
+    ],
     reduction("logsumexp", whole=False, tolerance=loose),
     reduction("count_nonzero", keepdims=False, grad=False, extra=(a(dim=(0, 1)),)),
     with_args(
-        "norm", a(), a(2, 1), a(1, 0), a(3.0, -1, True), a(float("inf"), 1), a(dim=(0, 1)), shapes=((3, 4),), tolerance=loose
+        "norm",
+        a(),
+        a(2, 1),
+        a(1, 0),
+        a(3.0, -1, True),
+        a(float("inf"), 1),
+        a(dim=(0, 1)),
+        shapes=((3, 4),),
+        tolerance=loose,
     ),
-    with_args("linalg.vector_norm", a(), a(1), a(3.0, dim=1), a(float("inf"), dim=(0, 1)), shapes=((3, 4),)),
+    with_args(
+        "linalg.vector_norm",
+        a(),
+        a(1),
+        a(3.0, dim=1),
+        a(float("inf"), dim=(0, 1)),
+        shapes=((3, 4),),
+    ),
     with_args("Tensor.sum_to_size", a(3, 1), a(1, 4), a(1), shapes=((3, 4),)),
     with_args("quantile", a(0.3), a(0.5, 1), a(0.7, dim=0, keepdim=True), shapes=((3, 4),)),
     with_args("nanquantile", a(0.3), a(0.5, 1), shapes=((3, 4),)),
     calls(
-        "kthvalue", lambda m: (call(m.distinct(3, 4), 2), call(m.distinct(3, 4), 1, 0), call(m.distinct(5), 3, keepdim=True))
+        "kthvalue",
+        lambda m: (
+            call(m.distinct(3, 4), 2),
+            call(m.distinct(3, 4), 1, 0),
+            call(m.distinct(5), 3, keepdim=True),
+        ),
     ),
     binary("dist", tolerance=loose),
     *[scan(n) for n in "cumsum cumprod".split()],
@@ -402,8 +472,18 @@ PRODUCTS = [
         ),
     ),
     calls("chain_matmul", lambda m: (call(m(2, 3), m(3, 4), m(4, 2)),)),
-    calls("linear", lambda m: (call(m(2, 3), m(4, 3)), call(m(2, 5, 3), m(4, 3), m(4)), call(m(3), m(4, 3), m(4)))),
-    calls("bilinear", lambda m: (call(m(2, 3), m(2, 4), m(5, 3, 4), m(5)), call(m(3), m(4), m(2, 3, 4)))),
+    calls(
+        "linear",
+        lambda m: (
+            call(m(2, 3), m(4, 3)),
+            call(m(2, 5, 3), m(4, 3), m(4)),
+            call(m(3), m(4, 3), m(4)),
+        ),
+    ),
+    calls(
+        "bilinear",
+        lambda m: (call(m(2, 3), m(2, 4), m(5, 3, 4), m(5)), call(m(3), m(4), m(2, 3, 4))),
+    ),
     calls(
         "einsum",
         lambda m: (
@@ -415,16 +495,31 @@ PRODUCTS = [
             call("i,j", m(2), m(3)),
         ),
     ),
-    calls("tensordot", lambda m: (call(m(2, 3), m(3, 4), 1), call(m(2, 3, 4), m(4, 3, 2), dims=([1, 2], [1, 0])))),
+    calls(
+        "tensordot",
+        lambda m: (call(m(2, 3), m(3, 4), 1), call(m(2, 3, 4), m(4, 3, 2), dims=([1, 2], [1, 0]))),
+    ),
     calls("kron", lambda m: (call(m(2, 3), m(2, 2)), call(m(2), m(3)))),
     calls("cross", lambda m: (call(m(2, 3), m(2, 3), dim=1), call(m(3), m(3), dim=0))),
-    calls("cdist", lambda m: (call(m(3, 2), m(4, 2)), call(m(2, 3, 2), m(2, 4, 2), 1.0)), tolerance=loose, gradgrad=False),
     calls(
-        "cosine_similarity", lambda m: (call(m(2, 3), m(2, 3)), call(m(2, 3), m(2, 3), dim=0)), tolerance=loose, dtypes=SINGLES
+        "cdist",
+        lambda m: (call(m(3, 2), m(4, 2)), call(m(2, 3, 2), m(2, 4, 2), 1.0)),
+        tolerance=loose,
+        gradgrad=False,
+    ),
+    calls(
+        "cosine_similarity",
+        lambda m: (call(m(2, 3), m(2, 3)), call(m(2, 3), m(2, 3), dim=0)),
+        tolerance=loose,
+        dtypes=SINGLES,
     ),
     calls(
         "pairwise_distance",
-        lambda m: (call(m(2, 3), m(2, 3)), call(m(2, 3), m(2, 3), p=1.0), call(m(2, 3), m(2, 3), keepdim=True)),
+        lambda m: (
+            call(m(2, 3), m(2, 3)),
+            call(m(2, 3), m(2, 3), p=1.0),
+            call(m(2, 3), m(2, 3), keepdim=True),
+        ),
         tolerance=loose,
     ),
     with_args("normalize", a(), a(1.0, 0), a(p=3.0, dim=1), shapes=((3, 4),), tolerance=loose),
@@ -466,20 +561,43 @@ VIEWS = [
 
 SHAPING = [
     *[
-        calls(n, lambda m: (call([m(2, 3), m(1, 3)]), call([m(2, 2), m(2, 3)], dim=1), call((m(0, 3), m(2, 3)))), aliases=also)
+        calls(
+            n,
+            lambda m: (
+                call([m(2, 3), m(1, 3)]),
+                call([m(2, 2), m(2, 3)], dim=1),
+                call((m(0, 3), m(2, 3))),
+            ),
+            aliases=also,
+        )
         for n, also in (("cat", ("concat", "concatenate")),)
     ],
-    calls("stack", lambda m: (call([m(2, 3), m(2, 3)]), call([m(2, 3), m(2, 3)], dim=-1), call([m(), m()]))),
+    calls(
+        "stack",
+        lambda m: (call([m(2, 3), m(2, 3)]), call([m(2, 3), m(2, 3)], dim=-1), call([m(), m()])),
+    ),
     *[
-        calls(n, lambda m: (call([m(2, 3), m(2, 3)]), call([m(3), m(3)]), call([m(), m()])), aliases=also)
-        for n, also in (("hstack", ()), ("vstack", ("row_stack",)), ("dstack", ()), ("column_stack", ()))
+        calls(
+            n,
+            lambda m: (call([m(2, 3), m(2, 3)]), call([m(3), m(3)]), call([m(), m()])),
+            aliases=also,
+        )
+        for n, also in (
+            ("hstack", ()),
+            ("vstack", ("row_stack",)),
+            ("dstack", ()),
+            ("column_stack", ()),
+        )
     ],
     calls("block_diag", lambda m: (call(m(2, 3), m(1, 2), m(3)),)),
     calls("broadcast_tensors", lambda m: (call(m(2, 1), m(3)),)),
     calls("meshgrid", lambda m: (call(m(2), m(3), indexing="ij"), call(m(2), m(3), indexing="xy"))),
     calls("cartesian_prod", lambda m: (call(m(2), m(3)), call(m(2)))),
     with_args("combinations", a(), a(3), a(2, True), shapes=((4,),)),
-    *[with_args(n, a(), shapes=((), (3,), (2, 3))) for n in "atleast_1d atleast_2d atleast_3d".split()],
+    *[
+        with_args(n, a(), shapes=((), (3,), (2, 3)))
+        for n in "atleast_1d atleast_2d atleast_3d".split()
+    ],
     with_args("Tensor.repeat", a(2, 1), a(2, 1, 3)),
     with_args("tile", a((2,)), a((2, 1, 3))),
     with_args("repeat_interleave", a(2), a(torch.tensor([1, 2]), 0), a(2, dim=1)),
@@ -492,7 +610,10 @@ SHAPING = [
     with_args("diag_embed", a(), a(1), shapes=((3,), (2, 3))),
     with_args("diagflat", a(), a(1), shapes=((3,), (2, 2))),
     with_args("pad", a((1, 2)), a((1, 0, 2, 1), "constant", 1.5), a((-1, 1)), shapes=((2, 3),)),
-    calls("F.pad", lambda m: (call(m(1, 2, 4), (1, 2), mode) for mode in ("reflect", "replicate", "circular"))),
+    calls(
+        "F.pad",
+        lambda m: (call(m(1, 2, 4), (1, 2), mode) for mode in ("reflect", "replicate", "circular")),
+    ),
     with_args("channel_shuffle", a(2), shapes=((1, 4, 2, 2),)),
     with_args("pixel_shuffle", a(2), shapes=((1, 4, 2, 3),)),
     with_args("pixel_unshuffle", a(2), shapes=((1, 1, 4, 2),)),
@@ -500,7 +621,10 @@ SHAPING = [
 
 INDEXING = [
     calls("gather", lambda m: (call(m(3, 4), d, m.ints(3, 2, 3)) for d in (0, 1, -1))),
-    calls("take_along_dim", lambda m: (call(m(3, 4), m.ints(3, 2, 4), 0), call(m(3, 4), m.ints(12, 5)))),
+    calls(
+        "take_along_dim",
+        lambda m: (call(m(3, 4), m.ints(3, 2, 4), 0), call(m(3, 4), m.ints(12, 5))),
+    ),
     calls("take", lambda m: (call(m(3, 4), m.ints(12, 5)), call(m(3, 4), torch.tensor(-1)))),
     calls("index_select", lambda m: (call(m(3, 4), d, m.ints(3, 5)) for d in (0, 1))),
     calls("masked_select", lambda m: (call(m(3, 4), m.mask(3, 4)), call(m(3, 4), m.mask(4)))),
@@ -513,7 +637,13 @@ INDEXING = [
             call(m(3, 4), 1, torch.tensor([[0, 1], [2, 0], [3, 1]]), 2),
         ),
     ),
-    calls("scatter_add", lambda m: (call(m(3, 4), 0, m.ints(3, 2, 4), m(2, 4)), call(m(3, 4), 1, m.ints(4, 3, 5), m(3, 5)))),
+    calls(
+        "scatter_add",
+        lambda m: (
+            call(m(3, 4), 0, m.ints(3, 2, 4), m(2, 4)),
+            call(m(3, 4), 1, m.ints(4, 3, 5), m(3, 5)),
+        ),
+    ),
     calls(
         "scatter_reduce",
         lambda m: (
@@ -525,9 +655,21 @@ INDEXING = [
         gradgrad=False,
         tolerance=loose,
     ),
-    calls("index_add", lambda m: (call(m(3, 4), 0, m.ints(3, 5), m(5, 4)), call(m(3, 4), 1, m.ints(4, 2), m(3, 2), alpha=2))),
+    calls(
+        "index_add",
+        lambda m: (
+            call(m(3, 4), 0, m.ints(3, 5), m(5, 4)),
+            call(m(3, 4), 1, m.ints(4, 2), m(3, 2), alpha=2),
+        ),
+    ),
     calls("index_copy", lambda m: (call(m(3, 4), 0, torch.tensor([2, 0]), m(2, 4)),)),
-    calls("index_fill", lambda m: (call(m(3, 4), 0, torch.tensor([2, 0]), 1), call(m(3, 4), 1, torch.tensor([1]), m()))),
+    calls(
+        "index_fill",
+        lambda m: (
+            call(m(3, 4), 0, torch.tensor([2, 0]), 1),
+            call(m(3, 4), 1, torch.tensor([1]), m()),
+        ),
+    ),
     calls(
         "index_put",
         lambda m: (
@@ -536,19 +678,61 @@ INDEXING = [
         ),
     ),
     calls("Tensor.put", lambda m: (call(m(3, 4), torch.tensor([1, 5]), m(2)),)),
-    calls("embedding", lambda m: (call(m.ints(5, 2, 3), m(5, 4)), call(m.ints(5, 3), m(5, 4), padding_idx=1)), dtypes=FLOATS),
-    calls("one_hot", lambda m: (call(m.ints(4, 3), 5), call(m.ints(4, 2, 2))), grad=False, dtypes=("int64",)),
+    calls(
+        "embedding",
+        lambda m: (call(m.ints(5, 2, 3), m(5, 4)), call(m.ints(5, 3), m(5, 4), padding_idx=1)),
+        dtypes=FLOATS,
+    ),
+    calls(
+        "one_hot",
+        lambda m: (call(m.ints(4, 3), 5), call(m.ints(4, 2, 2))),
+        grad=False,
+        dtypes=("int64",),
+    ),
     calls("nonzero", lambda m: (call(m.mask(3, 4)), call(m(3), as_tuple=True)), grad=False),
     with_args("argwhere", a(), grad=False),
-    calls("sort", lambda m: (call(m.distinct(3, 4)), call(m.distinct(3, 4), 0, True), call(m.distinct(5), stable=True))),
-    calls("argsort", lambda m: (call(m.distinct(3, 4)), call(m.distinct(3, 4), 0, True)), grad=False),
+    calls(
+        "sort",
+        lambda m: (
+            call(m.distinct(3, 4)),
+            call(m.distinct(3, 4), 0, True),
+            call(m.distinct(5), stable=True),
+        ),
+    ),
+    calls(
+        "argsort", lambda m: (call(m.distinct(3, 4)), call(m.distinct(3, 4), 0, True)), grad=False
+    ),
     calls("msort", lambda m: (call(m.distinct(3, 4)),)),
     calls("topk", lambda m: (call(m.distinct(3, 4), 2), call(m.distinct(3, 4), 2, 0, False))),
     calls("searchsorted", lambda m: (call(m.distinct(5).sort()[0], m(2, 3)),), grad=False),
-    calls("bucketize", lambda m: (call(m(2, 3), m.distinct(5).sort()[0]), call(m(3), m.distinct(5).sort()[0], right=True)), grad=False),
-    calls("isin", lambda m: (call(m.ints(5, 2, 3), m.ints(5, 2)), call(m.ints(5, 4), 2, invert=True)), grad=False, dtypes=("int64",)),
-    calls("bincount", lambda m: (call(m.ints(4, 6)), call(m.ints(4, 6), minlength=6)), grad=False, dtypes=("int64",)),
-    calls("unique", lambda m: (call(m.ints(4, 6).to(m.dtype)), call(m.ints(3, 6), return_inverse=True, return_counts=True)), grad=False),
+    calls(
+        "bucketize",
+        lambda m: (
+            call(m(2, 3), m.distinct(5).sort()[0]),
+            call(m(3), m.distinct(5).sort()[0], right=True),
+        ),
+        grad=False,
+    ),
+    calls(
+        "isin",
+        lambda m: (call(m.ints(5, 2, 3), m.ints(5, 2)), call(m.ints(5, 4), 2, invert=True)),
+        grad=False,
+        dtypes=("int64",),
+    ),
+    calls(
+        "bincount",
+        lambda m: (call(m.ints(4, 6)), call(m.ints(4, 6), minlength=6)),
+        grad=False,
+        dtypes=("int64",),
+    ),
+    calls(
+        "unique",
+        lambda m: (
+            call(m.ints(4, 6).to(m.dtype)),
+            call(m.ints(3, 6), return_inverse=True, return_counts=True),
+        ),
+        grad=False,
+    ),
     calls("unique_consecutive", lambda m: (call(m.ints(2, 6).to(m.dtype)),), grad=False),
     calls("tril_indices", lambda m: (call(3, 4), call(3, 3, 1)), grad=False),
     calls("triu_indices", lambda m: (call(3, 4), call(3, 3, 1)), grad=False),
@@ -584,28 +768,60 @@ LINALG = [
 ]  # fmt: skip
 
 SPECIAL = [
-    *[unary(f"special.{n}", 0.05, 0.95, dtypes=SINGLES, tolerance=loose) for n in "entr ndtr log_ndtr ndtri expit".split()],
+    *[
+        unary(f"special.{n}", 0.05, 0.95, dtypes=SINGLES, tolerance=loose)
+        for n in "entr ndtr log_ndtr ndtri expit".split()
+    ],
     unary("special.gammaln", 0.3, 5, gradgrad=False, dtypes=SINGLES),
     binary("special.xlog1py", 0.2, 3, dtypes=SINGLES),
 ]
 
 NORMS = [
-    *[with_args(n, a(-1), a(0), a(1), shapes=((3, 4),), tolerance=loose) for n in "softmax log_softmax softmin".split()],
+    *[
+        with_args(n, a(-1), a(0), a(1), shapes=((3, 4),), tolerance=loose)
+        for n in "softmax log_softmax softmin".split()
+    ],
     calls(
         "layer_norm",
-        lambda m: (call(m(2, 3, 4), (4,)), call(m(2, 3, 4), (3, 4), m(3, 4), m(3, 4)), call(m(2, 4), (4,), m(4))),
+        lambda m: (
+            call(m(2, 3, 4), (4,)),
+            call(m(2, 3, 4), (3, 4), m(3, 4), m(3, 4)),
+            call(m(2, 4), (4,), m(4)),
+        ),
         tolerance=loose,
         dtypes=SINGLES,
     ),
-    calls("rms_norm", lambda m: (call(m(2, 3), (3,)), call(m(2, 3), (3,), m(3), 1e-5)), tolerance=loose, dtypes=SINGLES),
-    calls("group_norm", lambda m: (call(m(2, 4, 3), 2), call(m(2, 4, 3), 2, m(4), m(4))), tolerance=loose, dtypes=SINGLES),
-    calls("instance_norm", lambda m: (call(m(2, 3, 4)), call(m(2, 3, 4), weight=m(3), bias=m(3))), tolerance=loose, dtypes=SINGLES),
+    calls(
+        "rms_norm",
+        lambda m: (call(m(2, 3), (3,)), call(m(2, 3), (3,), m(3), 1e-5)),
+        tolerance=loose,
+        dtypes=SINGLES,
+    ),
+    calls(
+        "group_norm",
+        lambda m: (call(m(2, 4, 3), 2), call(m(2, 4, 3), 2, m(4), m(4))),
+        tolerance=loose,
+        dtypes=SINGLES,
+    ),
+    calls(
+        "instance_norm",
+        lambda m: (call(m(2, 3, 4)), call(m(2, 3, 4), weight=m(3), bias=m(3))),
+        tolerance=loose,
+        dtypes=SINGLES,
+    ),
     calls(
         "batch_norm",
         lambda m: (
             call(m(4, 3), None, None, training=True),
             call(m(4, 3, 2), None, None, m(3), m(3), True),
-            call(m(4, 3), torch.zeros(3, dtype=m.dtype), torch.ones(3, dtype=m.dtype) * 2, m(3), m(3), False),
+            call(
+                m(4, 3),
+                torch.zeros(3, dtype=m.dtype),
+                torch.ones(3, dtype=m.dtype) * 2,
+                m(3),
+                m(3),
+                False,
+            ),
         ),
         tolerance=loose,
         dtypes=SINGLES,
@@ -616,7 +832,9 @@ LOSSES = [
     *[loss(n, lambda m, s: m(*s)) for n in "mse_loss l1_loss".split()],
     loss("smooth_l1_loss", lambda m, s: m(*s), lambda m: {"beta": 0.5}),
     loss("huber_loss", lambda m, s: m(*s), lambda m: {"delta": 0.5}),
-    loss("binary_cross_entropy", lambda m, s: m(*s), lambda m: {"weight": m(4)}, low=0.05, high=0.95),
+    loss(
+        "binary_cross_entropy", lambda m, s: m(*s), lambda m: {"weight": m(4)}, low=0.05, high=0.95
+    ),
     loss(
         "binary_cross_entropy_with_logits",
         lambda m, s: m(*s, low=0.0, high=1.0),
@@ -630,16 +848,34 @@ LOSSES = [
         tolerance=loose,
     ),
     loss("F.cross_entropy", lambda m, s: torch.softmax(m(*s), 1), tolerance=loose),
-    loss("nll_loss", classes, lambda m: {"weight": m(4, low=0.5, high=2.0)}, lambda m: {"ignore_index": 1}),
+    loss(
+        "nll_loss",
+        classes,
+        lambda m: {"weight": m(4, low=0.5, high=2.0)},
+        lambda m: {"ignore_index": 1},
+    ),
     loss("kl_div", lambda m, s: m(*s, low=0.1, high=1.0), lambda m: {"log_target": True}),
-    loss("poisson_nll_loss", lambda m, s: m(*s, low=0.1, high=3.0), lambda m: {"full": True}, tolerance=loose),
+    loss(
+        "poisson_nll_loss",
+        lambda m, s: m(*s, low=0.1, high=3.0),
+        lambda m: {"full": True},
+        tolerance=loose,
+    ),
     loss("soft_margin_loss", signs),
     loss("hinge_embedding_loss", signs, lambda m: {"margin": 0.5}),
     loss("multi_margin_loss", classes, lambda m: {"p": 2}, batch=((3, 4),), gradgrad=False),
-    loss("multilabel_soft_margin_loss", lambda m, s: m.mask(*s).to(m.dtype), batch=((3, 4),), tolerance=loose),
+    loss(
+        "multilabel_soft_margin_loss",
+        lambda m, s: m.mask(*s).to(m.dtype),
+        batch=((3, 4),),
+        tolerance=loose,
+    ),
     calls(
         "gaussian_nll_loss",
-        lambda m: (call(m(3, 4), m(3, 4), m(3, 4, low=0.5, high=2.0)), call(m(3, 4), m(3, 4), m(3, 1, low=0.5, high=2.0), full=True)),
+        lambda m: (
+            call(m(3, 4), m(3, 4), m(3, 4, low=0.5, high=2.0)),
+            call(m(3, 4), m(3, 4), m(3, 1, low=0.5, high=2.0), full=True),
+        ),
         dtypes=FLOATS,
         tolerance=loose,
     ),
@@ -656,7 +892,10 @@ LOSSES = [
     ),
     calls(
         "triplet_margin_loss",
-        lambda m: (call(m(3, 4), m(3, 4), m(3, 4), margin=g, swap=s) for g, s in ((1.0, False), (2.0, True))),
+        lambda m: (
+            call(m(3, 4), m(3, 4), m(3, 4), margin=g, swap=s)
+            for g, s in ((1.0, False), (2.0, True))
+        ),
         dtypes=SINGLES,
         tolerance=loose,
     ),
@@ -694,15 +933,35 @@ CONVOLUTIONS = [
     ),
     *[convolution(f"conv{n}d", n) for n in (1, 2, 3)],
     *[convolution(f"conv_transpose{n}d", n, True) for n in (1, 2, 3)],
-    *[pooling(f"max_pool{n}d", n, a(2), a(3, 2, 1), a(2, 1, ceil_mode=True), gradgrad=False) for n in (1, 2, 3)],
+    *[
+        pooling(f"max_pool{n}d", n, a(2), a(3, 2, 1), a(2, 1, ceil_mode=True), gradgrad=False)
+        for n in (1, 2, 3)
+    ],
     *[
         pooling(f"max_pool{n}d_with_indices", n, a(2), a(3, 2, 1), gradgrad=False)
         for n in (1, 2, 3)
     ],
-    *[pooling(f"avg_pool{n}d", n, a(2), a(3, 2, 1), a(3, 2, 1, count_include_pad=False), a(2, ceil_mode=True)) for n in (1, 2, 3)],
+    *[
+        pooling(
+            f"avg_pool{n}d",
+            n,
+            a(2),
+            a(3, 2, 1),
+            a(3, 2, 1, count_include_pad=False),
+            a(2, ceil_mode=True),
+        )
+        for n in (1, 2, 3)
+    ],
     *[pooling(f"adaptive_avg_pool{n}d", n, a(1), a(3)) for n in (1, 2, 3)],
-    *[pooling(f"adaptive_max_pool{n}d", n, a(1), a(3), a(2, return_indices=True), gradgrad=False) for n in (1, 2, 3)],
-    calls("F.unfold", lambda m: (call(m(1, 2, 4, 4), 2), call(m(1, 2, 4, 4), (2, 3), padding=1, stride=2)), dtypes=SINGLES),
+    *[
+        pooling(f"adaptive_max_pool{n}d", n, a(1), a(3), a(2, return_indices=True), gradgrad=False)
+        for n in (1, 2, 3)
+    ],
+    calls(
+        "F.unfold",
+        lambda m: (call(m(1, 2, 4, 4), 2), call(m(1, 2, 4, 4), (2, 3), padding=1, stride=2)),
+        dtypes=SINGLES,
+    ),
     calls("F.fold", lambda m: (call(m(1, 8, 9), (4, 4), 2),), dtypes=SINGLES),
     calls(
         "scaled_dot_product_attention",
@@ -719,36 +978,87 @@ CONVOLUTIONS = [
 CREATION = [
     *[Row(n, shaped((2, 3), (0,), (1,)), grad=False) for n in "zeros ones".split()],
     Row("empty", shaped((2, 3), (0,)), grad=False, values=False),
-    calls("full", lambda m: (call((2, 3), 2), call((2,), 1.5), call((), True), call((2,), 1, dtype=m.dtype)), grad=False),
-    *[with_args(n, a(), a(dtype=torch.float64), grad=False, shapes=SHAPES) for n in "zeros_like ones_like".split()],
+    calls(
+        "full",
+        lambda m: (call((2, 3), 2), call((2,), 1.5), call((), True), call((2,), 1, dtype=m.dtype)),
+        grad=False,
+    ),
+    *[
+        with_args(n, a(), a(dtype=torch.float64), grad=False, shapes=SHAPES)
+        for n in "zeros_like ones_like".split()
+    ],
     with_args("empty_like", a(), a(dtype=torch.int32), grad=False, values=False),
     with_args("full_like", a(2), a(1, dtype=torch.int64), grad=False, shapes=SHAPES),
-    *[with_args(n, a((2,)), a((3, 1), dtype=torch.int64), grad=False) for n in "new_zeros new_ones".split()],
+    *[
+        with_args(n, a((2,)), a((3, 1), dtype=torch.int64), grad=False)
+        for n in "new_zeros new_ones".split()
+    ],
     with_args("new_empty", a((2,)), grad=False, values=False),
     with_args("new_full", a((2,), 3), grad=False),
     with_args("new_tensor", a([[1, 2], [3, 4]]), grad=False),
-    calls("empty_strided", lambda m: (call((2, 3), (1, 2), dtype=m.dtype),), grad=False, values=False),
+    calls(
+        "empty_strided", lambda m: (call((2, 3), (1, 2), dtype=m.dtype),), grad=False, values=False
+    ),
     calls("scalar_tensor", lambda m: (call(2), call(1.5, dtype=m.dtype)), grad=False),
     calls(
         "arange",
-        lambda m: (call(5), call(1, 7, 2), call(0.5, 3.0, 0.5), call(5, 0, -2), call(0), call(1, 4, dtype=m.dtype)),
+        lambda m: (
+            call(5),
+            call(1, 7, 2),
+            call(0.5, 3.0, 0.5),
+            call(5, 0, -2),
+            call(0),
+            call(1, 4, dtype=m.dtype),
+        ),
         grad=False,
         dtypes=("float32", "float64", "int64"),
     ),
     calls("range", lambda m: (call(1, 4), call(0.5, 3.0, 0.5)), grad=False, dtypes=SINGLES),
-    calls("linspace", lambda m: (call(0, 1, 5), call(-1.5, 2, 4, dtype=m.dtype), call(1, 2, 1)), grad=False, dtypes=FLOATS),
-    calls("logspace", lambda m: (call(0, 1, 5), call(0, 3, 4, base=2, dtype=m.dtype)), grad=False, dtypes=SINGLES, tolerance=loose),
+    calls(
+        "linspace",
+        lambda m: (call(0, 1, 5), call(-1.5, 2, 4, dtype=m.dtype), call(1, 2, 1)),
+        grad=False,
+        dtypes=FLOATS,
+    ),
+    calls(
+        "logspace",
+        lambda m: (call(0, 1, 5), call(0, 3, 4, base=2, dtype=m.dtype)),
+        grad=False,
+        dtypes=SINGLES,
+        tolerance=loose,
+    ),
     calls("eye", lambda m: (call(3), call(2, 4), call(3, dtype=m.dtype)), grad=False),
-    calls("tensor", lambda m: (call([[1, 2], [3, 4]]), call(1.5), call([True, False]), call([], dtype=m.dtype)), grad=False),
-    *[calls(n, lambda m: (call([[1, 2], [3, 4]]), call(m(2, 3))), grad=False) for n in "as_tensor asarray".split()],
+    calls(
+        "tensor",
+        lambda m: (call([[1, 2], [3, 4]]), call(1.5), call([True, False]), call([], dtype=m.dtype)),
+        grad=False,
+    ),
+    *[
+        calls(n, lambda m: (call([[1, 2], [3, 4]]), call(m(2, 3))), grad=False)
+        for n in "as_tensor asarray".split()
+    ],
 ]
 
 RANDOM = [
-    *[Row(n, shaped((2, 3), (20,), (0,)), seeded=True, grad=False, dtypes=SINGLES) for n in "rand randn".split()],
-    *[with_args(n, a(), seeded=True, grad=False, dtypes=SINGLES) for n in "rand_like randn_like".split()],
-    calls("randint", lambda m: (call(10, (5,)), call(-3, 9, (2, 3)), call(2, (4,), dtype=m.dtype)), seeded=True, grad=False, dtypes=SINGLES),
+    *[
+        Row(n, shaped((2, 3), (20,), (0,)), seeded=True, grad=False, dtypes=SINGLES)
+        for n in "rand randn".split()
+    ],
+    *[
+        with_args(n, a(), seeded=True, grad=False, dtypes=SINGLES)
+        for n in "rand_like randn_like".split()
+    ],
+    calls(
+        "randint",
+        lambda m: (call(10, (5,)), call(-3, 9, (2, 3)), call(2, (4,), dtype=m.dtype)),
+        seeded=True,
+        grad=False,
+        dtypes=SINGLES,
+    ),
     with_args("randint_like", a(10), a(2, 5), seeded=True, grad=False, dtypes=SINGLES),
-    calls("randperm", lambda m: (call(10), call(0), call(3)), seeded=True, grad=False, dtypes=SINGLES),
+    calls(
+        "randperm", lambda m: (call(10), call(0), call(3)), seeded=True, grad=False, dtypes=SINGLES
+    ),
     calls(
         "normal",
         lambda m: (call(m(2, 3), 1.0), call(0.0, 2.0, (3,)), call(1.0, m(4, low=0.5, high=1.0))),
@@ -757,14 +1067,48 @@ RANDOM = [
         inplace=False,
         dtypes=SINGLES,
     ),
-    calls("bernoulli", lambda m: (call(m(2, 3, low=0.0, high=1.0)),), seeded=True, grad=False, inplace=False, dtypes=SINGLES),
-    calls("multinomial", lambda m: (call(m(5, low=0.1, high=1.0), 3), call(m(2, 5, low=0.1, high=1.0), 4, True)), values=False, grad=False, dtypes=SINGLES),
-    calls("poisson", lambda m: (call(m(2, 3, low=0.5, high=3.0)),), values=False, grad=False, dtypes=SINGLES),
+    calls(
+        "bernoulli",
+        lambda m: (call(m(2, 3, low=0.0, high=1.0)),),
+        seeded=True,
+        grad=False,
+        inplace=False,
+        dtypes=SINGLES,
+    ),
+    calls(
+        "multinomial",
+        lambda m: (call(m(5, low=0.1, high=1.0), 3), call(m(2, 5, low=0.1, high=1.0), 4, True)),
+        values=False,
+        grad=False,
+        dtypes=SINGLES,
+    ),
+    calls(
+        "poisson",
+        lambda m: (call(m(2, 3, low=0.5, high=3.0)),),
+        values=False,
+        grad=False,
+        dtypes=SINGLES,
+    ),
     *[
-        with_args(n, a(0.3), a(p=0.5, training=False), values=False, grad=False, shapes=((2, 4, 3),), dtypes=SINGLES)
+        with_args(
+            n,
+            a(0.3),
+            a(p=0.5, training=False),
+            values=False,
+            grad=False,
+            shapes=((2, 4, 3),),
+            dtypes=SINGLES,
+        )
         for n in "dropout alpha_dropout feature_alpha_dropout".split()
     ],
-    with_args("feature_dropout", a(0.3, True), values=False, grad=False, shapes=((2, 4, 3),), dtypes=SINGLES),
+    with_args(
+        "feature_dropout",
+        a(0.3, True),
+        values=False,
+        grad=False,
+        shapes=((2, 4, 3),),
+        dtypes=SINGLES,
+    ),
     *[
         with_args(f"Tensor.{n}_", a(), seeded=True, grad=False, dtypes=SINGLES)
         for n in "uniform normal exponential cauchy log_normal random".split()
@@ -774,15 +1118,31 @@ RANDOM = [
 ]
 
 CONVERSIONS = [
-    with_args("Tensor.to", a(torch.float64), a(torch.int32), a(torch.bool), a(torch.bfloat16), shapes=SHAPES, gradgrad=False),
+    with_args(
+        "Tensor.to",
+        a(torch.float64),
+        a(torch.int32),
+        a(torch.bool),
+        a(torch.bfloat16),
+        shapes=SHAPES,
+        gradgrad=False,
+    ),
     with_args("type_as", a(torch.zeros(1, dtype=torch.float64))),
-    *[with_args(f"Tensor.{n}", a(), shapes=SHAPES, gradgrad=False) for n in "float double half bfloat16 long int short bool".split()],
-    *[with_args(f"Tensor.{n}", a(), shapes=SHAPES, low=0.0, grad=False) for n in "char byte".split()],
+    *[
+        with_args(f"Tensor.{n}", a(), shapes=SHAPES, gradgrad=False)
+        for n in "float double half bfloat16 long int short bool".split()
+    ],
+    *[
+        with_args(f"Tensor.{n}", a(), shapes=SHAPES, low=0.0, grad=False)
+        for n in "char byte".split()
+    ],
     with_args("Tensor.copy_", a(torch.ones(3)), a(torch.ones(2, 3, dtype=torch.int64)), grad=False),
     with_args("fill", a(2), a(torch.tensor(1.5)), gradgrad=False),
     with_args("Tensor.fill_", a(2), a(True), grad=False),
     with_args("Tensor.zero_", a(), grad=False),
-    with_args("Tensor.fill_diagonal_", a(2), a(1, True), shapes=((3, 3), (5, 2), (2, 4)), grad=False),
+    with_args(
+        "Tensor.fill_diagonal_", a(2), a(1, True), shapes=((3, 3), (5, 2), (2, 4)), grad=False
+    ),
 ]
 
 ROWS = [

@@ -2,9 +2,10 @@
 """The same call in gradstep and in PyTorch: `check(lambda lib, x: lib.sort(x)[0], x)` compares values, gradients
 and gradients of gradients, for contiguous and permuted inputs; `check_error` compares what is raised."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 
 torch = pytest.importorskip("torch")
 

@@ -6,9 +6,10 @@ import gc
 import threading
 import weakref
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -240,7 +241,15 @@ def test_grad_fn_and_is_leaf(t):
     x, _ = leaves(t)
     c = t.ones(2)
     y = x * 2
-    return x.grad_fn, x.is_leaf, c.is_leaf, y.is_leaf, y.grad_fn is None, y.detach().is_leaf, x.output_nr
+    return (
+        x.grad_fn,
+        x.is_leaf,
+        c.is_leaf,
+        y.is_leaf,
+        y.grad_fn is None,
+        y.detach().is_leaf,
+        x.output_nr,
+    )
 
 
 @equal
@@ -276,7 +285,9 @@ def test_next_functions_lead_to_the_leaves(t):
 def test_a_constant_has_no_next_function(t):
     x, _ = leaves(t)
     y = x * t.ones(3, dtype=t.float64)
-    return [f is None for f, _ in y.grad_fn.next_functions], [nr for _, nr in y.grad_fn.next_functions]
+    return [f is None for f, _ in y.grad_fn.next_functions], [
+        nr for _, nr in y.grad_fn.next_functions
+    ]
 
 
 @equal
@@ -284,7 +295,13 @@ def test_output_nr_of_several_outputs(t):
     x = leaf(t, [1.0, 4.0, 3.0, 2.0])
     values, places = x.sort()
     spread, mean = t.var_mean(x)
-    return values.output_nr, places.requires_grad, spread.output_nr, mean.output_nr, spread.grad_fn is mean.grad_fn
+    return (
+        values.output_nr,
+        places.requires_grad,
+        spread.output_nr,
+        mean.output_nr,
+        spread.grad_fn is mean.grad_fn,
+    )
 
 
 @equal
@@ -582,7 +599,9 @@ def test_grad_allow_unused_and_materialize(t):
     return (
         t.autograd.grad(x.sum(), [x, y], allow_unused=True),
         t.autograd.grad(x.sum(), [x, y], materialize_grads=True),
-        raised(lambda: t.autograd.grad(x.sum(), [x, y], allow_unused=False, materialize_grads=True)),
+        raised(
+            lambda: t.autograd.grad(x.sum(), [x, y], allow_unused=False, materialize_grads=True)
+        ),
     )
 
 
@@ -800,7 +819,9 @@ def test_node_hooks(t):
     z = x * y
     calls = []
     z.grad_fn.register_prehook(lambda outs: calls.append(("pre", len(outs))) or (outs[0] * 2,))
-    z.grad_fn.register_hook(lambda ins, outs: calls.append(("post", len(ins), len(outs))) or (ins[0] + 1, ins[1]))
+    z.grad_fn.register_hook(
+        lambda ins, outs: calls.append(("post", len(ins), len(outs))) or (ins[0] + 1, ins[1])
+    )
     z.sum().backward()
     return calls, x.grad, y.grad
 
@@ -821,8 +842,12 @@ def test_module_hooks(t):
     calls = []
     net[0].register_forward_pre_hook(lambda m, args: calls.append("pre") or (args[0] * 2,))
     net[0].register_forward_hook(lambda m, args, out: calls.append("forward") or out + 1)
-    net[1].register_full_backward_hook(lambda m, gi, go: calls.append(("full", len(gi), len(go))) or (gi[0] * 3,))
-    net[1].register_full_backward_pre_hook(lambda m, go: calls.append("backward pre") or (go[0] * 2,))
+    net[1].register_full_backward_hook(
+        lambda m, gi, go: calls.append(("full", len(gi), len(go))) or (gi[0] * 3,)
+    )
+    net[1].register_full_backward_pre_hook(
+        lambda m, go: calls.append("backward pre") or (go[0] * 2,)
+    )
     x = t.ones(2, 3, requires_grad=True)
     net(x).sum().backward()
     return calls, x.grad, [p.grad for p in net.parameters()]
@@ -847,7 +872,14 @@ def test_no_grad_as_context_decorator_and_bare_decorator(t):
         inside = x * 2
         with t.enable_grad():
             again = x * 2
-    return inside.requires_grad, again.requires_grad, f()[0].requires_grad, f()[1], g().requires_grad, (x * 2).requires_grad
+    return (
+        inside.requires_grad,
+        again.requires_grad,
+        f()[0].requires_grad,
+        f()[1],
+        g().requires_grad,
+        (x * 2).requires_grad,
+    )
 
 
 @equal
@@ -956,7 +988,16 @@ def test_inference_mode(t):
     def g():
         return t.is_inference_mode_enabled()
 
-    return a.requires_grad, a.is_inference(), b.is_inference(), x.is_inference(), on, c.requires_grad, f(), g()
+    return (
+        a.requires_grad,
+        a.is_inference(),
+        b.is_inference(),
+        x.is_inference(),
+        on,
+        c.requires_grad,
+        f(),
+        g(),
+    )
 
 
 @equal
@@ -1010,7 +1051,19 @@ def test_inplace_with_broadcast_operand(t):
 @equal
 def test_inplace_unary_functions(t):
     grads = []
-    names = ("exp_", "sigmoid_", "tanh_", "relu_", "sqrt_", "neg_", "abs_", "sin_", "log_", "reciprocal_", "square_")
+    names = (
+        "exp_",
+        "sigmoid_",
+        "tanh_",
+        "relu_",
+        "sqrt_",
+        "neg_",
+        "abs_",
+        "sin_",
+        "log_",
+        "reciprocal_",
+        "square_",
+    )
     for name in names:
         x, _ = leaves(t)
         z = x * 1
@@ -1084,7 +1137,9 @@ def test_stale_views_that_are_used_several_times(t):
     y = x * 1
     views = [y[:, 1:], y.unsqueeze(0), y.unsqueeze(0).squeeze(), y.t(), y.view(4)]
     views[0][0] = views[0][0] * 3
-    loss = sum((v * v).sum() * k + (v * v * v).sum() for k, v in enumerate(views, 1)) + (y * y).sum()
+    loss = (
+        sum((v * v).sum() * k + (v * v * v).sum() for k, v in enumerate(views, 1)) + (y * y).sum()
+    )
     (g,) = t.autograd.grad(loss, x, create_graph=True)
     return g, t.autograd.grad((g * g).sum(), x)
 
@@ -1098,7 +1153,9 @@ def test_a_view_that_is_the_source_of_a_write_over_itself(t):
     y[:, 1].copy_(column)
     y.copy_(whole.t().clone())
     y[0].add_(row)
-    ((whole * whole).sum() + (row * row).sum() * 3 + (column * column).sum() * 5 + y.sum()).backward()
+    (
+        (whole * whole).sum() + (row * row).sum() * 3 + (column * column).sum() * 5 + y.sum()
+    ).backward()
     return x.grad, y
 
 
@@ -1258,7 +1315,9 @@ def test_setitem_on_a_leaf(t):
     leaves(t)[0][0] = 1.0
 
 
-@equal_error("A view was created in no_grad mode and is being modified inplace with grad mode enabled.")
+@equal_error(
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled."
+)
 def test_inplace_on_a_view_made_in_no_grad(t):
     x, _ = leaves(t)
     y = x * 1
@@ -1878,7 +1937,9 @@ def test_gradcheck_rejects_a_wrong_derivative():
             return g * 2.01 * ctx.saved_tensors[0]
 
     x, _ = leaves(gs)
-    with pytest.raises(RuntimeError, match="Jacobian mismatch for output 0 with respect to input 0"):
+    with pytest.raises(
+        RuntimeError, match="Jacobian mismatch for output 0 with respect to input 0"
+    ):
         gs.autograd.gradcheck(Wrong.apply, (x,))
     assert not gs.autograd.gradcheck(Wrong.apply, (x,), raise_exception=False)
 
@@ -2037,7 +2098,11 @@ def test_anomaly_mode_shows_the_line_of_the_forward_call(t):
                     y = x.sqrt() * 0  # this line
                 texts.append(raised(y.sum().backward))
         (message,) = (str(w.message) for w in seen if "Error detected" in str(w.message))
-        texts += [message.split(".")[0], "# this line" in message, "No forward pass information" in message]
+        texts += [
+            message.split(".")[0],
+            "# this line" in message,
+            "No forward pass information" in message,
+        ]
     return texts
 
 
@@ -2090,8 +2155,8 @@ def test_functional_jacobian(t):
     return (
         f.jacobian(lambda a: a.exp(), x),
         f.jacobian(bilinear(t), (x, y)),
-        f.jacobian(lambda a: (a @ a.t()), matrix).shape == (2, 2, 2, 3),
-        f.jacobian(lambda a: (a @ a.t()), matrix),
+        f.jacobian(lambda a: a @ a.t(), matrix).shape == (2, 2, 2, 3),
+        f.jacobian(lambda a: a @ a.t(), matrix),
         f.jacobian(lambda a, b: a * 2, (x, y)),
         f.jacobian(lambda a: a.sum(), x, vectorize=True),
     )

@@ -5,9 +5,10 @@ overwritten), gradstep may refuse too, or have kept a copy."""
 
 import random
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 
 torch = pytest.importorskip("torch")
 
@@ -17,7 +18,9 @@ KINDS = "view slice slice axis transpose write write write setitem op op op copy
 def program(seed):
     """Steps (kind, four numbers in [0, 1) that choose operands and variants)."""
     rng = random.Random(seed)
-    return [(rng.choice(KINDS), *(rng.random() for _ in range(4))) for _ in range(rng.randint(3, 14))]
+    return [
+        (rng.choice(KINDS), *(rng.random() for _ in range(4))) for _ in range(rng.randint(3, 14))
+    ]
 
 
 def views_of(x):
@@ -121,7 +124,9 @@ def run(t, steps, second):
         else:
             found = list(t.autograd.grad(loss, leaves, create_graph=True, allow_unused=True))
             total = sum((g * g).sum() for g in found if g is not None)
-            found += t.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else []
+            found += (
+                t.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else []
+            )
     except RuntimeError as error:
         assert "modified by an inplace operation" in str(error)
         return errors, None
@@ -142,6 +147,8 @@ def test_random_programs(block, second):
         for a, b in zip(ours, theirs):
             zero = np.zeros(1)  # no gradient and a gradient of zeros say the same
             a, b = zero if a is None else a, zero if b is None else b
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=f"program {seed}: {steps}")
+            np.testing.assert_allclose(
+                a, b, rtol=1e-9, atol=1e-12, err_msg=f"program {seed}: {steps}"
+            )
         n_compared += 1
     assert n_compared > 10

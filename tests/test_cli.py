@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 
-import gradstep
 import numpy as np
 import pytest
+
+import gradstep
 from gradstep import datasets
 from gradstep.cli import main
 

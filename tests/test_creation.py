@@ -33,10 +33,16 @@ def test_tensor_infers_dtype_and_shape(data):
 @pytest.mark.parametrize("name", "bool uint8 int32 int64 float16 bfloat16 float32 float64".split())
 def test_tensor_with_dtype(name):
     both(lambda lib: lib.tensor([[0, 1], [2, 3]], dtype=getattr(lib, name)))
-    both(lambda lib: lib.tensor([0.5, 1.5, -0.0] if "uint" not in name else [0.5], dtype=getattr(lib, name)))
+    both(
+        lambda lib: lib.tensor(
+            [0.5, 1.5, -0.0] if "uint" not in name else [0.5], dtype=getattr(lib, name)
+        )
+    )
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
+)
 def test_tensor_of_an_array_copies_it(dtype):
     array = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
     x = both(lambda lib: lib.tensor(array))
@@ -82,7 +88,19 @@ def test_requires_grad_needs_a_floating_type():
 
 @pytest.mark.parametrize(
     "arguments",
-    [(5,), (0,), (1, 5), (5, 1, -1), (0, 1, 0.1), (0.5, 3), (1, 2, 0.3), (-3, 3, 2), (0, 10, 3), (0.0, 1.0, 1 / 3), (10, 0, -2.5)],
+    [
+        (5,),
+        (0,),
+        (1, 5),
+        (5, 1, -1),
+        (0, 1, 0.1),
+        (0.5, 3),
+        (1, 2, 0.3),
+        (-3, 3, 2),
+        (0, 10, 3),
+        (0.0, 1.0, 1 / 3),
+        (10, 0, -2.5),
+    ],
     ids=str,
 )
 def test_arange(arguments):
@@ -95,11 +113,17 @@ def test_arange_errors():
     for lib in (gs, torch):
         with pytest.raises(RuntimeError, match="step must be nonzero"):
             lib.arange(0, 5, 0)
-        with pytest.raises(RuntimeError, match="upper bound and l(ower|arger) bound inconsistent with step sign"):
+        with pytest.raises(
+            RuntimeError, match="upper bound and l(ower|arger) bound inconsistent with step sign"
+        ):
             lib.arange(0, 5, -1)
 
 
-@pytest.mark.parametrize("arguments", [(0, 1, 5), (-2, 3, 7), (5, 1, 4), (1, 1, 3), (0, 1, 1), (0, 1, 0), (0, 10, 101)], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [(0, 1, 5), (-2, 3, 7), (5, 1, 4), (1, 1, 3), (0, 1, 1), (0, 1, 0), (0, 10, 101)],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ["float32", "float64", "int64"])
 def test_linspace(arguments, name):
     mine = gs.linspace(*arguments, dtype=getattr(gs, name)).double().numpy()
@@ -155,19 +179,27 @@ def test_item_and_tolist():
     assert gs.tensor(2.5).tolist() == 2.5
     assert gs.zeros(0).tolist() == [] and gs.zeros(2, 0).tolist() == [[], []]
     for lib in (gs, torch):
-        with pytest.raises(RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"):
+        with pytest.raises(
+            RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"
+        ):
             lib.ones(2).item()
 
 
 def test_python_numbers_from_tensors():
     for lib in (gs, torch):
-        assert float(lib.tensor(1.5)) == 1.5 and int(lib.tensor(2.7)) == 2 and bool(lib.tensor(0)) is False
+        assert (
+            float(lib.tensor(1.5)) == 1.5
+            and int(lib.tensor(2.7)) == 2
+            and bool(lib.tensor(0)) is False
+        )
         assert [10, 20, 30][lib.tensor(1)] == 20
         assert f"{lib.tensor(1.25):.1f}" == "1.2"
         assert len(lib.ones(3, 2)) == 3
         with pytest.raises(TypeError, match="len\\(\\) of a 0-d tensor"):
             len(lib.tensor(1))
-        with pytest.raises(RuntimeError, match="Boolean value of Tensor with more than one value is ambiguous"):
+        with pytest.raises(
+            RuntimeError, match="Boolean value of Tensor with more than one value is ambiguous"
+        ):
             bool(lib.ones(2))
         with pytest.raises(TypeError, match="iteration over a 0-d tensor"):
             iter(lib.tensor(1.0))
@@ -208,7 +240,14 @@ def test_repr_equals_pytorch(make):
 
 
 def test_old_constructors():
-    for name in ("FloatTensor", "LongTensor", "DoubleTensor", "ByteTensor", "BoolTensor", "IntTensor"):
+    for name in (
+        "FloatTensor",
+        "LongTensor",
+        "DoubleTensor",
+        "ByteTensor",
+        "BoolTensor",
+        "IntTensor",
+    ):
         mine, theirs = getattr(gs, name)([1, 0, 2]), getattr(torch, name)([1, 0, 2])
         assert str(mine.dtype) == str(theirs.dtype) and mine.tolist() == theirs.tolist()
         assert tuple(getattr(gs, name)(2, 3).shape) == (2, 3)

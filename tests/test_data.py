@@ -6,9 +6,10 @@ import os
 import signal
 import time
 
-import gradstep
 import numpy as np
 import pytest
+
+import gradstep
 from gradstep.utils import data as gdata
 
 torch = pytest.importorskip("torch")

@@ -27,7 +27,9 @@ def operand(lib, kind, name):
     return lib.ones(() if kind == "0-d" else (2,), dtype=getattr(lib, name))
 
 
-OPERANDS = [("tensor", n) for n in NAMES] + [("0-d", n) for n in NAMES] + [("number", v) for v in NUMBERS]
+OPERANDS = (
+    [("tensor", n) for n in NAMES] + [("0-d", n) for n in NAMES] + [("number", v) for v in NUMBERS]
+)
 
 
 def test_result_type_of_all_pairs_equals_pytorch():
@@ -50,7 +52,11 @@ def test_ops_promote_like_pytorch(name):
         for lib in (torch, gs):
             x, y = operand(lib, *a), operand(lib, *b)
             try:
-                out = lib.where(lib.tensor([True, False]), x, y) if name == "where" else getattr(lib, name)(x, y)
+                out = (
+                    lib.where(lib.tensor([True, False]), x, y)
+                    if name == "where"
+                    else getattr(lib, name)(x, y)
+                )
                 results.append(short(out.dtype))
             except (RuntimeError, TypeError, NotImplementedError):
                 results.append("error")
@@ -62,17 +68,25 @@ def test_ops_promote_like_pytorch(name):
 @pytest.mark.parametrize("a", NAMES)
 @pytest.mark.parametrize("b", NAMES)
 def test_promote_types_and_can_cast(a, b):
-    assert short(gs.promote_types(getattr(gs, a), getattr(gs, b))) == short(torch.promote_types(getattr(torch, a), getattr(torch, b)))
-    assert gs.can_cast(getattr(gs, a), getattr(gs, b)) == torch.can_cast(getattr(torch, a), getattr(torch, b))
+    assert short(gs.promote_types(getattr(gs, a), getattr(gs, b))) == short(
+        torch.promote_types(getattr(torch, a), getattr(torch, b))
+    )
+    assert gs.can_cast(getattr(gs, a), getattr(gs, b)) == torch.can_cast(
+        getattr(torch, a), getattr(torch, b)
+    )
 
 
 def test_in_place_refuses_a_higher_category():
     for lib in (gs, torch):
-        with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        with pytest.raises(
+            RuntimeError, match="result type Float can't be cast to the desired output type Long"
+        ):
             lib.ones(2, dtype=lib.int64).add_(1.5)
         with pytest.raises(RuntimeError, match="can't be cast to the desired output type Bool"):
             lib.ones(2, dtype=lib.bool).add_(2)
-        assert lib.ones(2, dtype=lib.float16).add_(lib.ones(2, dtype=lib.float64)).dtype is lib.float16
+        assert (
+            lib.ones(2, dtype=lib.float16).add_(lib.ones(2, dtype=lib.float64)).dtype is lib.float16
+        )
 
 
 VALUES = [0.0, -0.0, 0.4, 0.5, 0.6, 1.0, 1.5, 2.5, -0.5, -1.5, -2.7, 3.99, 100.25, 127.0, -128.0]
@@ -81,10 +95,20 @@ VALUES = [0.0, -0.0, 0.4, 0.5, 0.6, 1.0, 1.5, 2.5, -0.5, -1.5, -2.7, 3.99, 100.2
 @pytest.mark.parametrize("source", NAMES)
 @pytest.mark.parametrize("target", NAMES)
 def test_conversion_equals_pytorch(source, target):
-    values = VALUES if "float" in source else [int(abs(v)) for v in VALUES] if source == "uint8" else [int(v) for v in VALUES]
+    values = (
+        VALUES
+        if "float" in source
+        else [int(abs(v)) for v in VALUES]
+        if source == "uint8"
+        else [int(v) for v in VALUES]
+    )
     results = []
     for lib in (gs, torch):
-        x = lib.tensor(values, dtype=getattr(lib, source)).abs() if target == "uint8" and source != "bool" else lib.tensor(values, dtype=getattr(lib, source))
+        x = (
+            lib.tensor(values, dtype=getattr(lib, source)).abs()
+            if target == "uint8" and source != "bool"
+            else lib.tensor(values, dtype=getattr(lib, source))
+        )
         y = x.to(getattr(lib, target))
         assert short(y.dtype) == target
         results.append(y.double().tolist())
@@ -95,7 +119,10 @@ def test_conversion_equals_pytorch(source, target):
 def test_integers_wrap_when_narrowed():
     values = [255, 256, -1, 300, -129, 2**31, -(2**40) + 7]
     for name in ("uint8", "int8", "int16", "int32"):
-        assert gs.tensor(values).to(getattr(gs, name)).tolist() == torch.tensor(values).to(getattr(torch, name)).tolist()
+        assert (
+            gs.tensor(values).to(getattr(gs, name)).tolist()
+            == torch.tensor(values).to(getattr(torch, name)).tolist()
+        )
 
 
 def special_bits():
@@ -104,7 +131,23 @@ def special_bits():
     random = rng.integers(0, 2**32, 20000, dtype=np.uint64).astype(np.uint32).view(np.float32)
     small = (rng.standard_normal(4000) * 2.0 ** rng.integers(-30, 20, 4000)).astype(np.float32)
     ties = (np.arange(0, 4096, dtype=np.uint32) << 12).view(np.float32)
-    edges = np.array([0.0, -0.0, np.inf, -np.inf, 65504, 65519.996, 65520, 1e38, 3.4e38, 5.9e-8, 2.98e-8, 2.99e-8], np.float32)
+    edges = np.array(
+        [
+            0.0,
+            -0.0,
+            np.inf,
+            -np.inf,
+            65504,
+            65519.996,
+            65520,
+            1e38,
+            3.4e38,
+            5.9e-8,
+            2.98e-8,
+            2.99e-8,
+        ],
+        np.float32,
+    )
     x = np.concatenate([random, small, ties, edges])
     return x[~np.isnan(x)]
 
@@ -139,7 +182,14 @@ def test_facts_about_a_dtype(name):
 
 
 def test_second_names_of_dtypes_are_the_same_object():
-    for a, b in (("float", "float32"), ("double", "float64"), ("half", "float16"), ("long", "int64"), ("int", "int32"), ("short", "int16")):
+    for a, b in (
+        ("float", "float32"),
+        ("double", "float64"),
+        ("half", "float16"),
+        ("long", "int64"),
+        ("int", "int32"),
+        ("short", "int16"),
+    ):
         assert getattr(gs, a) is getattr(gs, b)
 
 

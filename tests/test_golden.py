@@ -2,9 +2,10 @@
 """Golden losses: ten steps of SGD with momentum from the same seed on the same data give PyTorch's losses.
 Nothing is copied between the libraries: parameters start equal because the random numbers are."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 
 torch = pytest.importorskip("torch")
 
@@ -12,7 +13,9 @@ N_STEPS = 10
 
 
 def mlp(nn):
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
+    return nn.Sequential(
+        nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10)
+    )
 
 
 def cnn(nn):
@@ -30,7 +33,14 @@ def cnn(nn):
 
 
 def embedding_net(nn):
-    return nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.LayerNorm(40), nn.Linear(40, 16), nn.GELU(), nn.Linear(16, 10))
+    return nn.Sequential(
+        nn.Embedding(50, 8),
+        nn.Flatten(),
+        nn.LayerNorm(40),
+        nn.Linear(40, 16),
+        nn.GELU(),
+        nn.Linear(16, 10),
+    )
 
 
 def digits():
@@ -71,7 +81,11 @@ def losses(lib, make, data, device="cpu", **sgd):
     "make, data, sgd",
     [
         (mlp, lambda: [x.reshape(N_STEPS, 16, -1) for x in digits()[:1]] + [digits()[1]], {}),
-        (mlp, lambda: [x.reshape(N_STEPS, 16, -1) for x in digits()[:1]] + [digits()[1]], {"weight_decay": 1e-2, "nesterov": True}),
+        (
+            mlp,
+            lambda: [x.reshape(N_STEPS, 16, -1) for x in digits()[:1]] + [digits()[1]],
+            {"weight_decay": 1e-2, "nesterov": True},
+        ),
         (cnn, digits, {}),
         (cnn, digits, {"weight_decay": 1e-4}),
         (embedding_net, words, {}),
@@ -94,6 +108,8 @@ def test_losses_do_not_depend_on_the_number_of_threads():
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("make, data", [(cnn, digits), (embedding_net, words)], ids=["cnn", "embedding"])
+@pytest.mark.parametrize(
+    "make, data", [(cnn, digits), (embedding_net, words)], ids=["cnn", "embedding"]
+)
 def test_the_same_seed_gives_the_same_losses_again(make, data):
     assert losses(gs, make, data()) == losses(gs, make, data())

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """gather, scatter and their kin, masks, take and put, embedding, one_hot, bincount: against PyTorch."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 from parity import check, check_error, floats, ints, mask, same, tensor, torch
 
 DTYPES = ["uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """x[key] and x[key] = value: every kind of key, gradients, errors, and random keys against PyTorch and numpy."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 from parity import check, check_error, floats, ints, mask, same, tensor, torch
 
 N = None

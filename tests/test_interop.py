@@ -52,7 +52,9 @@ def test_an_array_outlives_its_tensor_and_the_other_way_round():
 
 def test_numpy_refuses_what_it_cannot_share():
     for lib in (gs, torch):
-        with pytest.raises(RuntimeError, match="Can't call numpy\\(\\) on Tensor that requires grad"):
+        with pytest.raises(
+            RuntimeError, match="Can't call numpy\\(\\) on Tensor that requires grad"
+        ):
             lib.ones(2, requires_grad=True).numpy()
         with pytest.raises(TypeError, match="BFloat16"):
             lib.ones(2, dtype=lib.bfloat16).numpy()

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from against_torch import check, numbers, same_error
 
 REDUCTIONS = ["none", "mean", "sum"]
@@ -70,15 +71,22 @@ def test_cross_entropy_of_float32_rows(n, c):
 
 
 def test_cross_entropy_with_all_targets_ignored_is_nan():
-    check(lambda lib, x, t: loss(lib, "cross_entropy")(x, t), numbers(3, 4), np.full(3, -100), order=0)
+    check(
+        lambda lib, x, t: loss(lib, "cross_entropy")(x, t), numbers(3, 4), np.full(3, -100), order=0
+    )
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape, target", SHAPES)
 def test_nll_loss(shape, target, reduction):
     arrays = [numbers(*shape, dtype=np.float64), np.array(classes(*target)), probabilities(5)]
-    check(lambda lib, x, t, w: loss(lib, "nll_loss")(x, t, w.detach(), reduction=reduction), *arrays)
-    check(lambda lib, x, t, w: loss(lib, "nll_loss")(x.log_softmax(-1 if x.dim() == 1 else 1), t), *arrays)
+    check(
+        lambda lib, x, t, w: loss(lib, "nll_loss")(x, t, w.detach(), reduction=reduction), *arrays
+    )
+    check(
+        lambda lib, x, t, w: loss(lib, "nll_loss")(x.log_softmax(-1 if x.dim() == 1 else 1), t),
+        *arrays,
+    )
 
 
 # ---- numbers ----
@@ -110,19 +118,33 @@ def test_losses_of_regression_take_weights():
     arrays = [numbers(4, 5, dtype=np.float64), probabilities(4, 5), probabilities(4, 5, seed=1)]
     for name in ("mse_loss", "l1_loss", "huber_loss"):
         for reduction in REDUCTIONS:
-            check(lambda lib, x, y, w: loss(lib, name)(x, y, reduction=reduction, weight=w), *arrays)
+            check(
+                lambda lib, x, y, w: loss(lib, name)(x, y, reduction=reduction, weight=w), *arrays
+            )
 
 
 def test_smooth_l1_with_beta_zero_is_l1():
-    check(lambda lib, x, y: loss(lib, "smooth_l1_loss")(x, y, beta=0.0), numbers(4, 5), numbers(4, 5, seed=1))
+    check(
+        lambda lib, x, y: loss(lib, "smooth_l1_loss")(x, y, beta=0.0),
+        numbers(4, 5),
+        numbers(4, 5, seed=1),
+    )
 
 
 def test_gaussian_and_poisson_options():
     x, y, v = numbers(4, 5, dtype=np.float64), probabilities(4, 5) * 4, probabilities(4, 5, seed=1)
     for full in (False, True):
-        check(lambda lib, x, y, v: loss(lib, "gaussian_nll_loss")(x, y, v, full=full), x, y, v, order=1)
         check(
-            lambda lib, x, y: loss(lib, "poisson_nll_loss")(x, y, log_input=False, full=full), np.abs(x) + 1, y
+            lambda lib, x, y, v: loss(lib, "gaussian_nll_loss")(x, y, v, full=full),
+            x,
+            y,
+            v,
+            order=1,
+        )
+        check(
+            lambda lib, x, y: loss(lib, "poisson_nll_loss")(x, y, log_input=False, full=full),
+            np.abs(x) + 1,
+            y,
         )
     check(lambda lib, x, y, v: loss(lib, "gaussian_nll_loss")(x, y, v[:, :1]), x, y, v, order=1)
 
@@ -133,12 +155,24 @@ def test_gaussian_and_poisson_options():
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_binary_cross_entropy(reduction):
     p, t, w = probabilities(4, 5), probabilities(4, 5, seed=1), probabilities(4, 5, seed=2)
-    check(lambda lib, p, t, w: loss(lib, "binary_cross_entropy")(p, t, reduction=reduction), p, t, w)
     check(
-        lambda lib, p, t, w: loss(lib, "binary_cross_entropy")(p, t, w.detach(), reduction=reduction), p, t, w
+        lambda lib, p, t, w: loss(lib, "binary_cross_entropy")(p, t, reduction=reduction), p, t, w
+    )
+    check(
+        lambda lib, p, t, w: loss(lib, "binary_cross_entropy")(
+            p, t, w.detach(), reduction=reduction
+        ),
+        p,
+        t,
+        w,
     )
     edges = np.array([[0, 1, 0, 1, 0.5]])
-    check(lambda lib, p, t: loss(lib, "binary_cross_entropy")(p, t.detach()), edges, edges[:, ::-1].copy(), order=1)
+    check(
+        lambda lib, p, t: loss(lib, "binary_cross_entropy")(p, t.detach()),
+        edges,
+        edges[:, ::-1].copy(),
+        order=1,
+    )
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -161,7 +195,11 @@ def test_kl_div(reduction, log_target):
     x, t = numbers(4, 5, dtype=np.float64), probabilities(4, 5)
     t[0, 0] = 0
     check(
-        lambda lib, x, t: loss(lib, "kl_div")(x, t.detach(), reduction=reduction, log_target=log_target), x, t
+        lambda lib, x, t: loss(lib, "kl_div")(
+            x, t.detach(), reduction=reduction, log_target=log_target
+        ),
+        x,
+        t,
     )
 
 
@@ -181,11 +219,26 @@ def test_margin_losses():
             a[:, 0].copy(), b[:, 0].copy(), sign,
         )  # fmt: skip
         check(
-            lambda lib, x, y, t: loss(lib, "cosine_embedding_loss")(x, y, t, 0.1, reduction=reduction), a, b, sign
+            lambda lib, x, y, t: loss(lib, "cosine_embedding_loss")(
+                x, y, t, 0.1, reduction=reduction
+            ),
+            a,
+            b,
+            sign,
         )
-        check(lambda lib, x, y, z: loss(lib, "triplet_margin_loss")(x, y, z, reduction=reduction, swap=True), a, b, c)
         check(
-            lambda lib, x, t: loss(lib, "multi_margin_loss")(x, t, reduction=reduction), a, classes(4), order=1
+            lambda lib, x, y, z: loss(lib, "triplet_margin_loss")(
+                x, y, z, reduction=reduction, swap=True
+            ),
+            a,
+            b,
+            c,
+        )
+        check(
+            lambda lib, x, t: loss(lib, "multi_margin_loss")(x, t, reduction=reduction),
+            a,
+            classes(4),
+            order=1,
         )
         check(
             lambda lib, x, t: loss(lib, "multilabel_soft_margin_loss")(x, t, reduction=reduction),
@@ -227,4 +280,10 @@ def test_size_average_and_reduce_still_work():
     x, y = numbers(4, 5), numbers(4, 5, seed=1)
     for size_average in (None, True, False):
         for reduce in (None, True, False):
-            check(lambda lib, a, b: loss(lib, "mse_loss")(a, b, size_average=size_average, reduce=reduce), x, y)
+            check(
+                lambda lib, a, b: loss(lib, "mse_loss")(
+                    a, b, size_average=size_average, reduce=reduce
+                ),
+                x,
+                y,
+            )

@@ -5,8 +5,9 @@ import copy
 import math
 import warnings
 
-import gradstep
 import pytest
+
+import gradstep
 
 torch = pytest.importorskip("torch")
 

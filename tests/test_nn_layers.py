@@ -7,10 +7,10 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from nn_helpers import as_gs, as_torch, both, data, same, same_error, to_numpy
 
 import gradstep as gs
 import gradstep.nn.functional as gs_functional
+from nn_helpers import as_gs, as_torch, both, data, same, same_error, to_numpy
 
 # ---- layers: text, state, forward and gradients ----
 

@@ -11,9 +11,9 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from nn_helpers import as_gs, as_torch, both, data, same, same_error, to_numpy
 
 import gradstep as gs
+from nn_helpers import as_gs, as_torch, both, data, same, same_error, to_numpy
 
 
 class GsNet(gs.nn.Module):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Softmax and normalisations against PyTorch: values, two orders of derivatives, running statistics."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from against_torch import check, numbers, numpy_of, same_error
 
 # ---- softmax ----
@@ -33,7 +34,12 @@ def test_softmax_of_huge_numbers_is_finite_and_of_masked_ones_zero():
 
 def test_softmax_takes_dtype_and_halves():
     check(lambda lib, x: x.softmax(1, dtype=lib.float64), numbers(3, 5), order=1)
-    check(lambda lib, x: x.to(lib.float16).softmax(1).to(lib.float32), numbers(3, 5), order=1, atol=2e-3)
+    check(
+        lambda lib, x: x.to(lib.float16).softmax(1).to(lib.float32),
+        numbers(3, 5),
+        order=1,
+        atol=2e-3,
+    )
     check(lambda lib, x: lib.nn.functional.softmin(x, dim=1), numbers(3, 5))
     same_error(lambda lib: lib.zeros(2, 3, dtype=lib.int64).softmax(1))
     same_error(lambda lib: lib.zeros(2, 3).softmax(2))
@@ -43,7 +49,9 @@ def test_softmax_takes_dtype_and_halves():
 
 
 @pytest.mark.parametrize("affine", ["none", "weight", "both"])
-@pytest.mark.parametrize("shape, normal", [((3, 5), (5,)), ((2, 3, 40), (3, 40)), ((2, 70, 33), (33,)), ((9,), (9,))])
+@pytest.mark.parametrize(
+    "shape, normal", [((3, 5), (5,)), ((2, 3, 40), (3, 40)), ((2, 70, 33), (33,)), ((9,), (9,))]
+)
 def test_layer_norm_has_torchs_values_and_derivatives(shape, normal, affine):
     def layer_norm(lib, x, w=None, b=None):
         return lib.nn.functional.layer_norm(x, normal, w, b, 1e-3)
@@ -55,7 +63,9 @@ def test_layer_norm_has_torchs_values_and_derivatives(shape, normal, affine):
     check(layer_norm, numbers(*shape), *arrays, order=1, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape, normal", [((3, 5), (5,)), ((2, 3, 40), (3, 40)), ((2, 70, 33), (33,))])
+@pytest.mark.parametrize(
+    "shape, normal", [((3, 5), (5,)), ((2, 3, 40), (3, 40)), ((2, 70, 33), (33,))]
+)
 def test_rms_norm_has_torchs_values_and_derivatives(shape, normal):
     x, w = numbers(*shape, dtype=np.float64), numbers(*normal, seed=1, dtype=np.float64)
     check(lambda lib, x, w: lib.nn.functional.rms_norm(x, normal, w), x, w, rtol=1e-4)
@@ -69,7 +79,9 @@ def test_group_norm_has_torchs_values_and_derivatives(shape, groups):
         shape = (3, 6, 2)  # a group of one element has no gradient to compare
     w, b = numbers(6, seed=1, dtype=np.float64), numbers(6, seed=2, dtype=np.float64)
     x = numbers(*shape, dtype=np.float64)
-    check(lambda lib, x, w, b: lib.nn.functional.group_norm(x, groups, w, b, 1e-2), x, w, b, rtol=1e-4)
+    check(
+        lambda lib, x, w, b: lib.nn.functional.group_norm(x, groups, w, b, 1e-2), x, w, b, rtol=1e-4
+    )
     check(lambda lib, x: lib.nn.functional.group_norm(x, groups, eps=1e-2), x, rtol=1e-4)
 
 
@@ -100,7 +112,11 @@ def test_batch_norm_of_a_view_and_of_float32():
 
 def test_batch_norm_refuses_what_torch_refuses():
     same_error(lambda lib: lib.nn.functional.batch_norm(lib.zeros(1, 4), None, None, training=True))
-    same_error(lambda lib: lib.nn.functional.batch_norm(lib.zeros(3, 4), lib.zeros(3), lib.zeros(4), training=True))
+    same_error(
+        lambda lib: lib.nn.functional.batch_norm(
+            lib.zeros(3, 4), lib.zeros(3), lib.zeros(4), training=True
+        )
+    )
     same_error(lambda lib: lib.nn.functional.layer_norm(lib.zeros(3, 4), (5,)))
     same_error(lambda lib: lib.nn.functional.layer_norm(lib.zeros(3, 4), (4,), lib.zeros(3)))
 

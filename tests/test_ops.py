@@ -13,9 +13,20 @@ import gradstep as gs  # noqa: E402
 from op_samples import NOT_OPS, NOT_OPS_METHODS, ROWS, Maker  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-TOLERANCES = {"float32": (2e-6, 1e-5), "float64": (1e-9, 1e-10), "bfloat16": (2.5e-2, 1e-2), "float16": (1e-3, 1e-4)}
+TOLERANCES = {
+    "float32": (2e-6, 1e-5),
+    "float64": (1e-9, 1e-10),
+    "bfloat16": (2.5e-2, 1e-2),
+    "float16": (1e-3, 1e-4),
+}
 SPACES = ((), ("nn", "functional"), ("Tensor",))
-PREFIXES = {"F": ("nn", "functional"), "Tensor": ("Tensor",), "torch": (), "linalg": ("linalg",), "special": ("special",)}
+PREFIXES = {
+    "F": ("nn", "functional"),
+    "Tensor": ("Tensor",),
+    "torch": (),
+    "linalg": ("linalg",),
+    "special": ("special",),
+}
 
 
 # ---- carrying a call over ----
@@ -49,7 +60,11 @@ def ours(x):
     x = x.detach()
     extent = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride())) if x.numel() else 0
     flat = x.as_strided((extent,), (1,)).clone()
-    raw = gs.from_numpy(flat.view(torch.int16).numpy()).view(gs.bfloat16) if x.dtype == torch.bfloat16 else gs.from_numpy(flat.numpy())
+    raw = (
+        gs.from_numpy(flat.view(torch.int16).numpy()).view(gs.bfloat16)
+        if x.dtype == torch.bfloat16
+        else gs.from_numpy(flat.numpy())
+    )
     return raw.as_strided(tuple(x.shape), x.stride(), 0)
 
 
@@ -70,7 +85,9 @@ def leaves(result):
 
 def numpy_of(t):
     t = t.detach()
-    t = t.clone() if isinstance(t, torch.Tensor) else t  # PyTorch's gradients of zeros may have no memory
+    t = (
+        t.clone() if isinstance(t, torch.Tensor) else t
+    )  # PyTorch's gradients of zeros may have no memory
     return np.array((t.float() if str(t.dtype).endswith("bfloat16") else t).numpy())
 
 
@@ -90,7 +107,10 @@ def same(mine, theirs, tolerance, what, values=True):
 
 
 def describe(row, args, kwargs):
-    text = walk(lambda x: f"{str(x.dtype)[6:]}{list(x.shape)}" if isinstance(x, torch.Tensor) else x, [args, kwargs])
+    text = walk(
+        lambda x: f"{str(x.dtype)[6:]}{list(x.shape)}" if isinstance(x, torch.Tensor) else x,
+        [args, kwargs],
+    )
     return f"{row.name}{text[0]} {text[1] or ''}"
 
 
@@ -131,7 +151,13 @@ def test_values_equal_pytorch(row, dtype):
             given = walk(layout, args)
             expected = attempt(theirs, given, kwargs)
             if expected is not None:
-                same(run(mine, given, kwargs), expected[0], row.tolerance, describe(row, args, kwargs), row.values)
+                same(
+                    run(mine, given, kwargs),
+                    expected[0],
+                    row.tolerance,
+                    describe(row, args, kwargs),
+                    row.values,
+                )
 
 
 ALIASES = [(row, alias) for row in ROWS for alias in row.aliases]
@@ -147,15 +173,26 @@ def test_second_names(row, alias):
             same(run(mine, args, kwargs), expected[0], row.tolerance, describe(row, args, kwargs))
 
 
-METHODS = [row for row in ROWS if "." not in row.name and hasattr(torch.Tensor, row.name) and row.values and not row.seeded]
+METHODS = [
+    row
+    for row in ROWS
+    if "." not in row.name and hasattr(torch.Tensor, row.name) and row.values and not row.seeded
+]
 
 
 @pytest.mark.parametrize("row", METHODS, ids=ids(METHODS))
 def test_method_equals_pytorch(row):
     for args, kwargs in samples(row, torch.float32):
-        if isinstance(args[0], torch.Tensor) and (expected := attempt(getattr(torch.Tensor, row.name), args, kwargs)):
+        if isinstance(args[0], torch.Tensor) and (
+            expected := attempt(getattr(torch.Tensor, row.name), args, kwargs)
+        ):
             assert hasattr(gs.Tensor, row.name), f"gradstep has no Tensor.{row.name}"
-            same(run(getattr(gs.Tensor, row.name), args, kwargs), expected[0], row.tolerance, describe(row, args, kwargs))
+            same(
+                run(getattr(gs.Tensor, row.name), args, kwargs),
+                expected[0],
+                row.tolerance,
+                describe(row, args, kwargs),
+            )
 
 
 # ---- in place ----
@@ -226,11 +263,15 @@ def gradients(lib, outputs, wanted, order):
     found = []
     for level in range(order):
         terms = [
-            (t * weights_like(lib, t, level + k)).sum() for k, t in enumerate(outputs) if is_floating(t) and t.requires_grad
+            (t * weights_like(lib, t, level + k)).sum()
+            for k, t in enumerate(outputs)
+            if is_floating(t) and t.requires_grad
         ]
         if not terms:
             break
-        outputs = lib.autograd.grad(sum(terms[1:], terms[0]), wanted, create_graph=level + 1 < order, allow_unused=True)
+        outputs = lib.autograd.grad(
+            sum(terms[1:], terms[0]), wanted, create_graph=level + 1 < order, allow_unused=True
+        )
         found.append(outputs)
     return found
 
@@ -248,7 +289,9 @@ def same_gradients(mine, theirs, row, what):
                 assert rest is None or np.abs(numpy_of(rest)).max(initial=0) < 1e-12, note
             else:
                 assert tuple(m.shape) == tuple(t.shape), note
-                np.testing.assert_allclose(numpy_of(m), numpy_of(t), rtol=tolerance[0], atol=tolerance[1], err_msg=note)
+                np.testing.assert_allclose(
+                    numpy_of(m), numpy_of(t), rtol=tolerance[0], atol=tolerance[1], err_msg=note
+                )
 
 
 DIFFERENTIABLE = [row for row in ROWS if row.grad and row.values]
@@ -262,11 +305,17 @@ def test_derivatives_equal_pytorch(row):
 
         def run_in(lib, fn, convert, args=args, kwargs=kwargs):
             given, options = walk(convert, args), walk(convert, kwargs)
-            wanted = [t.requires_grad_() for t in leaves([given, list(options.values())]) if is_floating(t)]
+            wanted = [
+                t.requires_grad_()
+                for t in leaves([given, list(options.values())])
+                if is_floating(t)
+            ]
             return gradients(lib, leaves(fn(*given, **options)), wanted, order) if wanted else []
 
         try:
-            expected = run_in(torch, theirs, lambda x: x.clone() if isinstance(x, torch.Tensor) else x)
+            expected = run_in(
+                torch, theirs, lambda x: x.clone() if isinstance(x, torch.Tensor) else x
+            )
         except (RuntimeError, TypeError, NotImplementedError, ValueError):
             continue
         same_gradients(run_in(gs, mine, ours), expected, row, describe(row, args, kwargs))
@@ -288,7 +337,9 @@ def test_gradcheck(row):
             t.requires_grad_()
 
         def outputs(*_, given=given, options=options):
-            return tuple(t for t in leaves(fn(*given, **options)) if is_floating(t) and t.dtype is gs.float64)
+            return tuple(
+                t for t in leaves(fn(*given, **options)) if is_floating(t) and t.dtype is gs.float64
+            )
 
         if not any(t.requires_grad for t in outputs()):
             continue
@@ -303,12 +354,16 @@ def test_gradcheck(row):
 
 def test_every_native_function_has_a_row():
     covered = {n.rpartition(".")[2] for row in ROWS for n in (row.name, *row.aliases)}
-    covered |= {n + "_" for n in covered} | {n.replace(".", "_") for row in ROWS for n in (row.name, *row.aliases)}
+    covered |= {n + "_" for n in covered} | {
+        n.replace(".", "_") for row in ROWS for n in (row.name, *row.aliases)
+    }
     other = {n for names in NOT_OPS.values() for n in names.split()}
     native = {n for n in dir(gs._C) if not n.startswith("_")}
     assert sorted(native - covered - {n + "_" for n in covered} - other) == []
     assert sorted(other - native) == [], "no longer exported"
-    methods = {n for n in dir(gs.Tensor) if not n.startswith("_") and callable(getattr(gs.Tensor, n))}
+    methods = {
+        n for n in dir(gs.Tensor) if not n.startswith("_") and callable(getattr(gs.Tensor, n))
+    }
     other |= {n for names in NOT_OPS_METHODS.values() for n in names.split()}
     assert sorted(methods - covered - other) == []
 
@@ -316,4 +371,3 @@ def test_every_native_function_has_a_row():
 def test_rows_have_unique_names():
     names = [row.name for row in ROWS]
     assert sorted({n for n in names if names.count(n) > 1}) == []
-

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import warnings
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 
 torch = pytest.importorskip("torch")
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reductions, scans and order statistics against PyTorch: values, two orders of derivatives, dtypes, shapes."""
 
-import gradstep as gs
 import numpy as np
 import pytest
 import torch
+
+import gradstep as gs
 from against_torch import check, numbers, numpy_of, same_error
 
 # ---- every reduction, every axis ----
@@ -35,23 +36,33 @@ ONE_DIM = {
 @pytest.mark.parametrize("dim", [0, 1, -1, (0, 2), (1, 2), (0, 1, 2)])
 @pytest.mark.parametrize("name", WITH_DIM)
 def test_reduction_over_any_axes_has_torchs_values_and_derivatives(name, dim, keepdim):
-    check(lambda lib, x: WITH_DIM[name](x, dim=dim, keepdim=keepdim), numbers(3, 4, 5, dtype=np.float64))
+    check(
+        lambda lib, x: WITH_DIM[name](x, dim=dim, keepdim=keepdim),
+        numbers(3, 4, 5, dtype=np.float64),
+    )
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
 @pytest.mark.parametrize("name", ONE_DIM)
 def test_reduction_along_one_axis_has_torchs_values_and_derivatives(name, dim):
-    check(lambda lib, x: ONE_DIM[name](x, dim=dim, keepdim=dim == 1), numbers(3, 4, 5, dtype=np.float64))
+    check(
+        lambda lib, x: ONE_DIM[name](x, dim=dim, keepdim=dim == 1),
+        numbers(3, 4, 5, dtype=np.float64),
+    )
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "median", "var", "std", "norm", "amax", "amin"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "prod", "max", "min", "median", "var", "std", "norm", "amax", "amin"]
+)
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4)])
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 def test_full_reduction_has_torchs_values_and_derivatives(name, shape):
     check(lambda lib, x: getattr(x, name)(), numbers(*shape, dtype=np.float64))
 
 
-@pytest.mark.parametrize("layout", ["transposed", "strided", "expanded", "channels last", "flipped batch"])
+@pytest.mark.parametrize(
+    "layout", ["transposed", "strided", "expanded", "channels last", "flipped batch"]
+)
 @pytest.mark.parametrize("name", ["sum", "mean", "amax", "var", "logsumexp", "argmax", "prod"])
 def test_reduction_of_a_view_equals_torchs(name, layout):
     def look(lib, x):
@@ -87,11 +98,24 @@ def test_lengths_around_vector_and_block_borders(n):
 
 # ---- dtypes ----
 
-DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bfloat16"]
+DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "bfloat16",
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["sum", "prod", "amax", "any", "all", "count_nonzero", "argmin", "cumsum"])
+@pytest.mark.parametrize(
+    "name", ["sum", "prod", "amax", "any", "all", "count_nonzero", "argmin", "cumsum"]
+)
 def test_reduction_result_has_torchs_dtype_and_value(name, dtype):
     values = np.random.default_rng(3).integers(0, 3, (4, 6)).tolist()
     results = []
@@ -101,7 +125,9 @@ def test_reduction_result_has_torchs_dtype_and_value(name, dtype):
             return
         results.append(getattr(x, name)(1))
     ours, theirs = results
-    assert str(ours.dtype) == str(theirs.dtype).replace("torch.", str(gs.float32).rsplit("float32", 1)[0])
+    assert str(ours.dtype) == str(theirs.dtype).replace(
+        "torch.", str(gs.float32).rsplit("float32", 1)[0]
+    )
     assert ours.tolist() == theirs.tolist()
 
 
@@ -137,7 +163,9 @@ def test_extremes_of_nothing_are_refused_as_in_torch():
     same_error(lambda lib: lib.zeros(2, 3, dtype=lib.int64).mean())
 
 
-@pytest.mark.parametrize("name", ["amax", "amin", "argmax", "argmin", "sum", "logsumexp", "var", "nansum"])
+@pytest.mark.parametrize(
+    "name", ["amax", "amin", "argmax", "argmin", "sum", "logsumexp", "var", "nansum"]
+)
 @pytest.mark.parametrize("n", [5, 40, 600])
 def test_nan_and_infinity_go_through_as_in_torch(name, n):
     x = numbers(6, n)
@@ -223,7 +251,9 @@ def test_numpy_spellings_of_dim_are_taken():
 @pytest.mark.parametrize("name", ["cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"])
 def test_scan_has_torchs_values_and_derivatives(name, dim):
     check(lambda lib, x: getattr(x, name)(dim), numbers(3, 4, 5, dtype=np.float64))
-    check(lambda lib, x: getattr(x.transpose(0, 2), name)(dim), numbers(3, 4, 70), order=1, rtol=1e-4)
+    check(
+        lambda lib, x: getattr(x.transpose(0, 2), name)(dim), numbers(3, 4, 70), order=1, rtol=1e-4
+    )
 
 
 def test_diff_with_order_and_ends():
@@ -244,7 +274,10 @@ def test_quantile_interpolates_as_torch(dim, interpolation):
         check(lambda lib, t: t.quantile(0.3, dim, keepdim, interpolation=interpolation), x, order=1)
         check(
             lambda lib, t: t.quantile(
-                lib.tensor([0.0, 0.4, 1.0], dtype=lib.float64), dim, keepdim, interpolation=interpolation
+                lib.tensor([0.0, 0.4, 1.0], dtype=lib.float64),
+                dim,
+                keepdim,
+                interpolation=interpolation,
             ),
             x,
             order=1,
@@ -303,7 +336,9 @@ def test_results_do_not_depend_on_the_number_of_threads():
     try:
         for n in (1, 2, 4):
             gs.set_num_threads(n)
-            results.append([x.sum().item(), x.sum(0).tolist(), x.var(1).tolist(), x.logsumexp(0).tolist()])
+            results.append(
+                [x.sum().item(), x.sum(0).tolist(), x.var(1).tolist(), x.logsumexp(0).tolist()]
+            )
     finally:
         gs.set_num_threads(before)
     assert results[0] == results[1] == results[2]

@@ -9,9 +9,10 @@ import signal
 import zipfile
 from collections import OrderedDict
 
-import gradstep
 import numpy as np
 import pytest
+
+import gradstep
 from gradstep.serialization import atomic_write
 
 DTYPES = [

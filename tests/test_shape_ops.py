@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """cat, stack, repeat, roll, flip, tril, pad, meshgrid and their kin: against PyTorch."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 from parity import check, check_error, floats, ints, same, tensor, torch
 
 # ---- joining ----

@@ -37,13 +37,19 @@ def test_matrix_product_equals_numpy(n, dtype):
     tolerance = 1e-4 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(got.numpy(), a @ b, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(
-        (gs.from_numpy(b.astype(dtype)).t() @ gs.from_numpy(a.astype(dtype)).t()).numpy(), (a @ b).T, rtol=tolerance, atol=tolerance
+        (gs.from_numpy(b.astype(dtype)).t() @ gs.from_numpy(a.astype(dtype)).t()).numpy(),
+        (a @ b).T,
+        rtol=tolerance,
+        atol=tolerance,
     )
 
 
 def test_convolution_equals_its_definition():
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((2, 3, 6, 7)).astype("f4"), rng.standard_normal((4, 3, 3, 2)).astype("f4")
+    x, w = (
+        rng.standard_normal((2, 3, 6, 7)).astype("f4"),
+        rng.standard_normal((4, 3, 3, 2)).astype("f4"),
+    )
     got = nn.functional.conv2d(gs.from_numpy(x), gs.from_numpy(w), stride=(2, 1)).numpy()
     expected = np.zeros_like(got)
     for i in range(got.shape[2]):
@@ -100,7 +106,9 @@ def test_a_net_learns_and_survives_copy_pickle_and_save(tmp_path):
     fresh = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
     fresh.load_state_dict(gs.load(tmp_path / "model.pt"))
     for other in (fresh, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(other(points).detach().numpy(), model(points).detach().numpy())
+        np.testing.assert_array_equal(
+            other(points).detach().numpy(), model(points).detach().numpy()
+        )
 
 
 def test_data_loader_gives_every_sample_once():
@@ -127,5 +135,7 @@ def test_mistakes_raise_and_nothing_aborts():
 
 def test_importing_does_not_import_what_it_does_not_need():
     code = "import sys, gradstep; print([m for m in ('torch', 'multiprocessing', 'tqdm', 'matplotlib', 'argparse') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert out.strip() == "[]"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """sort, topk, kthvalue, unique, searchsorted: against PyTorch, NaN and ties included."""
 
-import gradstep as gs
 import numpy as np
 import pytest
+
+import gradstep as gs
 from parity import check, check_error, floats, ints, same, tensor, torch
 
 DTYPES = [

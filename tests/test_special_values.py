@@ -15,7 +15,25 @@ from test_ops import resolve  # noqa: E402
 def special(dtype):
     limits = np.finfo(dtype)
     tiny, most = float(limits.tiny), float(limits.max)
-    values = [0.0, np.inf, np.nan, tiny, tiny / 8, float(limits.smallest_subnormal), most, most / 2, 1.0, 0.5, 2.0, 3.0, 1e-3, 20.0, 100.0, 1e4, 1e10]
+    values = [
+        0.0,
+        np.inf,
+        np.nan,
+        tiny,
+        tiny / 8,
+        float(limits.smallest_subnormal),
+        most,
+        most / 2,
+        1.0,
+        0.5,
+        2.0,
+        3.0,
+        1e-3,
+        20.0,
+        100.0,
+        1e4,
+        1e10,
+    ]
     return np.array([sign * v for v in values for sign in (1, -1)], dtype)
 
 
@@ -29,9 +47,17 @@ def same(mine, theirs, rtol, what, atol=0.0, zeros=True):
     np.testing.assert_array_equal(np.isnan(mine), np.isnan(theirs), err_msg=what)
     np.testing.assert_array_equal(np.isinf(mine), np.isinf(theirs), err_msg=what)
     finite = np.isfinite(theirs)
-    np.testing.assert_allclose(mine[~np.isnan(mine)], theirs[~np.isnan(theirs)], rtol=rtol, atol=max(atol, float(np.finfo(mine.dtype).tiny)), err_msg=what)
+    np.testing.assert_allclose(
+        mine[~np.isnan(mine)],
+        theirs[~np.isnan(theirs)],
+        rtol=rtol,
+        atol=max(atol, float(np.finfo(mine.dtype).tiny)),
+        err_msg=what,
+    )
     zero = finite & (theirs == 0) & (mine == 0) & zeros
-    np.testing.assert_array_equal(np.signbit(mine[zero]), np.signbit(theirs[zero]), err_msg="sign of zero: " + what)
+    np.testing.assert_array_equal(
+        np.signbit(mine[zero]), np.signbit(theirs[zero]), err_msg="sign of zero: " + what
+    )
 
 
 UNARY = (
@@ -67,10 +93,19 @@ def test_unary(name, dtype):
         mine = resolve(gs, name)(gs.from_numpy(values)).numpy()
         theirs = resolve(torch, name)(torch.from_numpy(values)).numpy()
         # PyTorch's float32 gelu loses digits below 0.
-        same(mine, theirs, 3e-4 if name == "gelu" else rtol, f"{name}({values.tolist()})", zeros=name != "softshrink")
+        same(
+            mine,
+            theirs,
+            3e-4 if name == "gelu" else rtol,
+            f"{name}({values.tolist()})",
+            zeros=name != "softshrink",
+        )
 
 
-@pytest.mark.parametrize("name", "abs neg sqrt exp log sin tanh sigmoid relu gelu silu softplus log1p expm1 erf rsqrt".split())
+@pytest.mark.parametrize(
+    "name",
+    "abs neg sqrt exp log sin tanh sigmoid relu gelu silu softplus log1p expm1 erf rsqrt".split(),
+)
 def test_gradient_of_unary(name):
     x = special("float64")
     if name in SKIP:
@@ -92,18 +127,31 @@ BINARY = (
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", BINARY)
 def test_binary(name, dtype):
-    values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, -2.5, 0.5, 3.0, 1e-3, 7.0], dtype)
+    values = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, -2.5, 0.5, 3.0, 1e-3, 7.0], dtype
+    )
     pairs = np.array(list(itertools.product(values, values)), dtype)
     a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
     mine = getattr(gs, name)(gs.from_numpy(a), gs.from_numpy(b)).numpy()
     theirs = getattr(torch, name)(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     # Which of 0 and -0 a bound lets through is not defined.
-    same(mine, theirs, 3e-6 if dtype == "float32" else 1e-12, name, zeros=not name.startswith("clamp"))
+    same(
+        mine,
+        theirs,
+        3e-6 if dtype == "float32" else 1e-12,
+        name,
+        zeros=not name.startswith("clamp"),
+    )
 
 
-@pytest.mark.parametrize("name", ["add", "mul", "div", "floor_divide", "remainder", "fmod", "maximum", "bitwise_and", "eq"])
+@pytest.mark.parametrize(
+    "name",
+    ["add", "mul", "div", "floor_divide", "remainder", "fmod", "maximum", "bitwise_and", "eq"],
+)
 def test_integer_edges(name):
-    edges = np.array([0, 1, -1, 2, -2, 7, -7, 2**31, -(2**31), 2**62, -(2**63), 2**63 - 1], np.int64)
+    edges = np.array(
+        [0, 1, -1, 2, -2, 7, -7, 2**31, -(2**31), 2**62, -(2**63), 2**63 - 1], np.int64
+    )
     pairs = np.array(list(itertools.product(edges, edges)), np.int64)
     a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
     if name in ("floor_divide", "remainder", "fmod"):
@@ -121,9 +169,34 @@ def test_integer_division_by_zero_raises(name):
             getattr(lib, name)(lib.tensor([1, 2]), lib.tensor([1, 0]))
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "amax", "prod", "argmax", "argmin", "std", "logsumexp", "softmax", "sort", "cumsum", "median"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sum",
+        "mean",
+        "max",
+        "min",
+        "amax",
+        "prod",
+        "argmax",
+        "argmin",
+        "std",
+        "logsumexp",
+        "softmax",
+        "sort",
+        "cumsum",
+        "median",
+    ],
+)
 def test_reductions_with_nan_and_infinities(name):
-    values = np.array([[1.0, np.nan, 2.0, 3.0], [1.0, np.inf, 2.0, -1.0], [-np.inf, -np.inf, -np.inf, -np.inf], [np.inf, -np.inf, 0.0, 1.0]])
+    values = np.array(
+        [
+            [1.0, np.nan, 2.0, 3.0],
+            [1.0, np.inf, 2.0, -1.0],
+            [-np.inf, -np.inf, -np.inf, -np.inf],
+            [np.inf, -np.inf, 0.0, 1.0],
+        ]
+    )
     options = {"dim": 1}
     results = []
     for lib in (gs, torch):

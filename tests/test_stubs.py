@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 
 import pytest
+
 from gradstep import _C
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -89,7 +90,13 @@ def test_mypy_follows_a_script_and_finds_its_errors(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     found, errors, _ = api.run(
-        ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache"), str(script)]
+        [
+            "--config-file",
+            str(ROOT / "pyproject.toml"),
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            str(script),
+        ]
     )
     assert errors == ""
     lines = [line.partition(": ")[2] for line in found.splitlines()]

@@ -100,7 +100,13 @@ SEVERAL = ("chunk", "split", "unbind")
 @PARAMETERS
 def test_writing_through_a_view_is_differentiated(name):
     """x = leaf * 1; view(x) *= w; the loss reads x, so that the history of the base must contain the write."""
-    if name in SEVERAL or name in ("detach", "expand", "expand -1", "unfold", "as_strided with overlap"):
+    if name in SEVERAL or name in (
+        "detach",
+        "expand",
+        "expand -1",
+        "unfold",
+        "as_strided with overlap",
+    ):
         return
     shape, fn = VIEWS[name]
     results = []
@@ -227,7 +233,12 @@ def test_overwritten_values_that_backward_needs_are_an_error():
 
 def test_writing_through_an_output_of_unbind_equals_writing_through_a_selection():
     grads = []
-    for pick in (lambda x: x.unbind()[0], lambda x: x.chunk(2)[0], lambda x: x.split(1)[0], lambda x: x[0:1]):
+    for pick in (
+        lambda x: x.unbind()[0],
+        lambda x: x.chunk(2)[0],
+        lambda x: x.split(1)[0],
+        lambda x: x[0:1],
+    ):
         leaf = start(gs, (2, 3), grad=True)
         x = leaf * 1
         pick(x).mul_(3)
@@ -237,7 +248,12 @@ def test_writing_through_an_output_of_unbind_equals_writing_through_a_selection(
 
 
 def test_view_as_another_dtype():
-    for name, size in (("int32", (2, 4)), ("int16", (2, 8)), ("uint8", (2, 16)), ("float64", (2, 2))):
+    for name, size in (
+        ("int32", (2, 4)),
+        ("int16", (2, 8)),
+        ("uint8", (2, 16)),
+        ("float64", (2, 2)),
+    ):
         mine = gs.arange(8, dtype=gs.float32).reshape(2, 4).view(getattr(gs, name))
         theirs = torch.arange(8, dtype=torch.float32).reshape(2, 4).view(getattr(torch, name))
         assert tuple(mine.shape) == size == tuple(theirs.shape)

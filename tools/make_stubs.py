@@ -165,7 +165,12 @@ PROPERTIES = {
     "retains_grad": "builtins.bool",
     "shape": "Size",
 }
-SETTABLE = {"data": "Tensor", "grad": "Tensor | None", "_grad": "Tensor | None", "requires_grad": "builtins.bool"}
+SETTABLE = {
+    "data": "Tensor",
+    "grad": "Tensor | None",
+    "_grad": "Tensor | None",
+    "requires_grad": "builtins.bool",
+}
 SPECIAL = {
     "__bool__": "(self) -> builtins.bool",
     "__contains__": "(self, value: Any) -> builtins.bool",
@@ -218,7 +223,7 @@ FUNCTIONS = {
 
 
 def split_arguments(signature: str) -> list[str]:
-    """"(Tensor a, int[] b=(1, 1))" at its commas outside of brackets."""
+    """ "(Tensor a, int[] b=(1, 1))" at its commas outside of brackets."""
     parts, depth, start = [], 0, 1
     text = signature[: signature.rindex(")")]
     for i, c in enumerate(text[1:], 1):
@@ -281,7 +286,10 @@ def result(name: str, signature: str) -> str:
 def forms_of(name: str, signatures: list[str], method: bool) -> list[str]:
     """The overloads: "(self, dim: builtins.int) -> Tensor"."""
     if method and name in SIZES:
-        return [f"(self, dim: None = None) -> {SIZES[name]}", "(self, dim: builtins.int) -> builtins.int"]
+        return [
+            f"(self, dim: None = None) -> {SIZES[name]}",
+            "(self, dim: builtins.int) -> builtins.int",
+        ]
     found: list[str] = []
     for signature in signatures:
         for form in parameters(signature, method):
@@ -322,7 +330,13 @@ def tensor_class() -> str:
     out += "    __array_priority__: builtins.int\n"
     out += "".join(f"    {name}: {kind}\n" for name, kind in SETTABLE.items())
     for name, value in sorted(vars(_C.Tensor).items()):
-        if name in SETTABLE or name in ("__dict__", "__doc__", "__module__", "__new__", "__weakref__"):
+        if name in SETTABLE or name in (
+            "__dict__",
+            "__doc__",
+            "__module__",
+            "__new__",
+            "__weakref__",
+        ):
             continue
         if name in PROPERTIES or isinstance(value, property) or inspect.isgetsetdescriptor(value):
             kind = PROPERTIES.get(name, "builtins.bool" if name.startswith("is_") else "Any")
@@ -333,7 +347,9 @@ def tensor_class() -> str:
                 out += "    @staticmethod\n" if name == "_make_subclass" else ""
                 out += function(name, [form], "", "    ")
         elif hasattr(value, "__signatures__"):
-            out += function(name, forms_of(name, value.__signatures__, True), summary(value), "    ")
+            out += function(
+                name, forms_of(name, value.__signatures__, True), summary(value), "    "
+            )
         elif name.startswith("__"):
             out += function(name, ["(self, other: Any) -> Tensor"], "", "    ")
         else:
@@ -348,7 +364,9 @@ def module_members() -> str:
         if isinstance(value, type) or (name.startswith("__") and name.endswith("__")):
             continue
         if hasattr(value, "__signatures__"):
-            functions += function(name, forms_of(name, value.__signatures__, False), summary(value), "")
+            functions += function(
+                name, forms_of(name, value.__signatures__, False), summary(value), ""
+            )
         elif inspect.ismodule(value):
             constants += f"{name}: ModuleType\n"
         elif callable(value):
@@ -375,7 +393,9 @@ def render() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"write {STUB.name} instead of printing it")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {STUB.name} instead of printing it"
+    )
     if parser.parse_args().write:
         STUB.write_text(render())
     else:

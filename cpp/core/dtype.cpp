@@ -22,8 +22,7 @@ DType promote(DType a, DType b) {
 DType default_dtype() { return g_default_dtype; }
 
 void set_default_dtype(DType t) {
-  GS_CHECK_TYPE(is_floating(t),
-                "only floating-point types are supported as the default type");
+  GS_CHECK_TYPE(is_floating(t), "only floating-point types are supported as the default type");
   g_default_dtype = t;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element types: their sizes, names, categories, and PyTorch's promotion rule. `dispatch(dtype, f)` calls
-// f with a value of the C++ type: `dispatch(t.dtype(), [&](auto tag) { using T = decltype(tag); ... })`.
+// Element types: their sizes, names, categories, and PyTorch's promotion rule. `dispatch(dtype, f)`
+// calls f with a value of the C++ type: `dispatch(t.dtype(), [&](auto tag) { using T =
+// decltype(tag); ... })`.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +14,16 @@
 namespace gradstep {
 
 enum class DType : uint8_t {
-  Bool, UInt8, Int8, Int16, Int32, Int64, Float16, BFloat16, Float32, Float64
+  Bool,
+  UInt8,
+  Int8,
+  Int16,
+  Int32,
+  Int64,
+  Float16,
+  BFloat16,
+  Float32,
+  Float64
 };
 constexpr int kDTypes = 10;
 
@@ -25,11 +35,12 @@ enum class Category : uint8_t { Bool, Int, Float };
 
 namespace detail {
 inline constexpr uint8_t kSizes[kDTypes] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8};
-inline constexpr const char* kNames[kDTypes] = {"bool",  "uint8",   "int8",     "int16",   "int32",
-                                                "int64", "float16", "bfloat16", "float32", "float64"};
+inline constexpr const char* kNames[kDTypes] = {"bool",    "uint8",  "int8",    "int16",
+                                                "int32",   "int64",  "float16", "bfloat16",
+                                                "float32", "float64"};
 // The scalar type's name in PyTorch's C++ messages ("expected scalar type Float but found Long").
-inline constexpr const char* kScalarNames[kDTypes] = {"Bool", "Byte", "Char",     "Short", "Int",
-                                                      "Long", "Half", "BFloat16", "Float", "Double"};
+inline constexpr const char* kScalarNames[kDTypes] = {
+    "Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
 }  // namespace detail
 
 constexpr size_t element_size(DType t) { return detail::kSizes[static_cast<int>(t)]; }
@@ -61,16 +72,36 @@ inline void append(std::string& out, DType t) {
 }
 
 template <class T> struct DTypeOf;
-template <> struct DTypeOf<bool> { static constexpr DType value = DType::Bool; };
-template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::UInt8; };
-template <> struct DTypeOf<int8_t> { static constexpr DType value = DType::Int8; };
-template <> struct DTypeOf<int16_t> { static constexpr DType value = DType::Int16; };
-template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::Int32; };
-template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::Int64; };
-template <> struct DTypeOf<Half> { static constexpr DType value = DType::Float16; };
-template <> struct DTypeOf<BFloat16> { static constexpr DType value = DType::BFloat16; };
-template <> struct DTypeOf<float> { static constexpr DType value = DType::Float32; };
-template <> struct DTypeOf<double> { static constexpr DType value = DType::Float64; };
+template <> struct DTypeOf<bool> {
+  static constexpr DType value = DType::Bool;
+};
+template <> struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::UInt8;
+};
+template <> struct DTypeOf<int8_t> {
+  static constexpr DType value = DType::Int8;
+};
+template <> struct DTypeOf<int16_t> {
+  static constexpr DType value = DType::Int16;
+};
+template <> struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::Int32;
+};
+template <> struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::Int64;
+};
+template <> struct DTypeOf<Half> {
+  static constexpr DType value = DType::Float16;
+};
+template <> struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::BFloat16;
+};
+template <> struct DTypeOf<float> {
+  static constexpr DType value = DType::Float32;
+};
+template <> struct DTypeOf<double> {
+  static constexpr DType value = DType::Float64;
+};
 template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 /// The type in which a value of storage type T is computed.

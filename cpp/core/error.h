@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors that a user can cause. GS_CHECK(cond, "mat1 is {}", shape) throws; the Python layer turns each
-// Error into the exception type that PyTorch raises. format() fills `{}` with anything that has an
-// overload of append(). A broken invariant of our own is GS_ASSERT: an internal error, never an abort.
+// Errors that a user can cause. GS_CHECK(cond, "mat1 is {}", shape) throws; the Python layer turns
+// each Error into the exception type that PyTorch raises. format() fills `{}` with anything that
+// has an overload of append(). A broken invariant of our own is GS_ASSERT: an internal error, never
+// an abort.
 #pragma once
 #include <cstdint>
 #include <exception>
@@ -11,7 +12,16 @@
 
 namespace gradstep {
 
-enum class ErrorKind : uint8_t { Runtime, Value, Index, Type, NotImplemented, OutOfMemory, Overflow, Linalg };
+enum class ErrorKind : uint8_t {
+  Runtime,
+  Value,
+  Index,
+  Type,
+  NotImplemented,
+  OutOfMemory,
+  Overflow,
+  Linalg
+};
 
 class Error : public std::exception {
  public:
@@ -60,15 +70,17 @@ template <class... Args>
 }
 
 template <class... Args>
-[[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorKind kind, std::string_view fmt, const Args&... args) {
+[[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorKind kind, std::string_view fmt,
+                                                 const Args&... args) {
   throw Error(kind, format(fmt, args...));
 }
 
 }  // namespace gradstep
 
-#define GS_CHECK_KIND(kind, cond, ...)                                                   \
-  do {                                                                                   \
-    if (!(cond)) [[unlikely]] ::gradstep::fail(::gradstep::ErrorKind::kind, __VA_ARGS__); \
+#define GS_CHECK_KIND(kind, cond, ...)                            \
+  do {                                                            \
+    if (!(cond)) [[unlikely]]                                     \
+      ::gradstep::fail(::gradstep::ErrorKind::kind, __VA_ARGS__); \
   } while (false)
 #define GS_CHECK(cond, ...) GS_CHECK_KIND(Runtime, cond, __VA_ARGS__)
 #define GS_CHECK_VALUE(cond, ...) GS_CHECK_KIND(Value, cond, __VA_ARGS__)

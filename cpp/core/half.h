@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Storage types of 16 bits. They only convert: arithmetic happens in float. Rounding is to nearest even.
+// Storage types of 16 bits. They only convert: arithmetic happens in float. Rounding is to nearest
+// even.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -15,7 +16,9 @@ struct BFloat16 {
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = nan ? 0x7fc0 : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 struct Half {
@@ -61,7 +64,8 @@ inline To convert(From v) {
   } else if constexpr (std::is_same_v<To, bool>) {
     return v != From(0);
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    // Through int64, so that small types wrap as PyTorch's do; out-of-range values are x86's indefinite.
+    // Through int64, so that small types wrap as PyTorch's do; out-of-range values are x86's
+    // indefinite.
     if (!(v > From(-9.3e18) && v < From(9.2233720368547748e18))) return static_cast<To>(INT64_MIN);
     return static_cast<To>(static_cast<int64_t>(v));
   } else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ref<T>: an intrusive pointer to a T that derives from RefCounted. T provides `static void destroy(T*)`.
-// Counts are not atomic: a tensor belongs to one thread at a time (in Python, to who holds the GIL);
-// kernels on worker threads see plain pointers only.
+// Ref<T>: an intrusive pointer to a T that derives from RefCounted. T provides `static void
+// destroy(T*)`. Counts are not atomic: a tensor belongs to one thread at a time (in Python, to who
+// holds the GIL); kernels on worker threads see plain pointers only.
 #pragma once
 #include <cstddef>
 #include <cstdint>

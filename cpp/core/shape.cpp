@@ -81,8 +81,7 @@ uint32_t dim_mask(const Dims& dims, int64_t ndim) {
   uint32_t mask = 0;
   for (const int64_t d : dims) {
     const uint32_t bit = 1u << wrap_dim(d, ndim);
-    GS_CHECK(!(mask & bit), "dim {} appears multiple times in the list of dims",
-             wrap_dim(d, ndim));
+    GS_CHECK(!(mask & bit), "dim {} appears multiple times in the list of dims", wrap_dim(d, ndim));
     mask |= bit;
   }
   return ndim == 0 ? 0u : mask;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dims: up to kMaxDims sizes, strides or axes, inline. Plus the shape arithmetic that every op needs:
-// broadcast, wrap a negative axis, contiguous strides.
+// Dims: up to kMaxDims sizes, strides or axes, inline. Plus the shape arithmetic that every op
+// needs: broadcast, wrap a negative axis, contiguous strides.
 #pragma once
 #include <algorithm>
 #include <cstdint>

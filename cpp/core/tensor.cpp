@@ -70,7 +70,8 @@ void TensorImpl::destroy(TensorImpl* t) {
 }
 
 namespace {
-Tensor make(Ref<Storage> storage, const Dims& sizes, const Dims& strides, int64_t offset, DType dtype) {
+Tensor make(Ref<Storage> storage, const Dims& sizes, const Dims& strides, int64_t offset,
+            DType dtype) {
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
   t->sizes = sizes;
@@ -103,7 +104,8 @@ int64_t extent(const Dims& sizes, const Dims& strides) {
   int64_t last = 0;
   for (int i = 0; i < sizes.size(); ++i) {
     if (sizes[i] == 0) return 0;
-    GS_CHECK(strides[i] >= 0, "as_strided: Negative strides are not supported at the moment, got strides: {}",
+    GS_CHECK(strides[i] >= 0,
+             "as_strided: Negative strides are not supported at the moment, got strides: {}",
              strides);
     int64_t reach = 0;
     GS_CHECK(!__builtin_mul_overflow(sizes[i] - 1, strides[i], &reach) &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Storage (bytes with a version), TensorImpl (a strided view of a storage, with its place in the autograd
-// graph) and Tensor (the handle that everything passes around). Knows no op.
+// Storage (bytes with a version), TensorImpl (a strided view of a storage, with its place in the
+// autograd graph) and Tensor (the handle that everything passes around). Knows no op.
 //   Tensor t = empty({2, 3}, DType::Float32);  t.data<float>()[0] = 1;
 //   Tensor v = make_view(t, {3}, {1}, t.offset());        // shares storage and version
 #pragma once
@@ -13,7 +13,7 @@
 
 namespace gradstep {
 
-class Node;          // graph/node.h
+class Node;           // graph/node.h
 struct AutogradMeta;  // graph/node.h: gradient, hooks and what else a leaf needs
 struct TensorImpl;
 void release_autograd(TensorImpl* t);  // drops grad_fn and meta
@@ -24,8 +24,8 @@ struct Storage : RefCounted {
   size_t bytes = 0;
   uint32_t version = 0;
   Device device;
-  bool owned = true;                        // from our allocator; else `free_external` ends it
-  void (*free_external)(void*) = nullptr;   // called with `external`
+  bool owned = true;                       // from our allocator; else `free_external` ends it
+  void (*free_external)(void*) = nullptr;  // called with `external`
   void* external = nullptr;
 
   static Storage* create(size_t bytes, Device device);
@@ -37,7 +37,8 @@ struct Storage : RefCounted {
 
 struct TensorImpl : RefCounted {
   Ref<Storage> storage;
-  Ref<Storage> version_owner;  // of x.data and its views: whose version counts; null: the storage's own
+  Ref<Storage>
+      version_owner;     // of x.data and its views: whose version counts; null: the storage's own
   char* data = nullptr;  // the first element: storage->data + offset * element size
   int64_t numel = 0;
   Dims sizes;
@@ -52,8 +53,8 @@ struct TensorImpl : RefCounted {
   uint32_t view_version = 0;   // the storage's version when grad_fn of a view was made
   Node* grad_fn = nullptr;     // owned
   AutogradMeta* meta = nullptr;
-  Ref<TensorImpl> base;        // of a view
-  void* py_object = nullptr;   // the live Python object, not owned
+  Ref<TensorImpl> base;       // of a view
+  void* py_object = nullptr;  // the live Python object, not owned
 
   static TensorImpl* create();
   static void destroy(TensorImpl* t);
@@ -64,7 +65,8 @@ struct TensorImpl : RefCounted {
   }
   /// A view wants one as soon as its base does.
   bool wants_grad() const {
-    return requires_grad || grad_fn || (base && !view_no_grad && (base->requires_grad || base->grad_fn));
+    return requires_grad || grad_fn ||
+           (base && !view_no_grad && (base->requires_grad || base->grad_fn));
   }
   uint32_t& version() const { return version_owner ? version_owner->version : storage->version; }
   /// Call after sizes or strides were set.

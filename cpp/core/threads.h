@@ -48,8 +48,8 @@ constexpr int64_t chunk_count(int64_t n, int64_t grain) {
 
 namespace detail {
 using ChunkFn = void (*)(void* body, int64_t begin, int64_t end);
-// One compiled copy of a body: inlined several times its multiplications and additions may be contracted
-// differently, and the last bit would depend on the number of threads.
+// One compiled copy of a body: inlined several times its multiplications and additions may be
+// contracted differently, and the last bit would depend on the number of threads.
 template <class Body>
 [[gnu::noinline, gnu::noclone]] void run_body(Body& body, int64_t begin, int64_t end) {
   body(begin, end);
@@ -66,8 +66,7 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
   }
   const int64_t chunk = chunk_size(n, grain);
   if (num_threads() == 1 || in_parallel_region()) {
-    for (int64_t begin = 0; begin < n; begin += chunk)
-      {
+    for (int64_t begin = 0; begin < n; begin += chunk) {
       detail::run_body(body, begin, begin + chunk < n ? begin + chunk : n);
     }
     return;
@@ -75,7 +74,9 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
   using Plain = std::remove_reference_t<Body>;
   detail::run_region(
       n, chunk,
-      [](void* self, int64_t begin, int64_t end) { detail::run_body(*static_cast<Plain*>(self), begin, end); },
+      [](void* self, int64_t begin, int64_t end) {
+        detail::run_body(*static_cast<Plain*>(self), begin, end);
+      },
       const_cast<void*>(static_cast<const void*>(std::addressof(body))));
 }
 

@@ -57,8 +57,10 @@ struct Prelu : BinaryMap {
   static constexpr const char* params = "Tensor weight";
   template <class T> GS_FN T operator()(T x, T w) const { return select(x > T(0), x, w * x); }
   template <int K, class T> GS_FN T grad(T dy, T x, T w) const {
-    if constexpr (K == 0) return select(x > T(0), dy, dy * w);
-    else return select(x > T(0), T(0), dy * x);
+    if constexpr (K == 0)
+      return select(x > T(0), dy, dy * w);
+    else
+      return select(x > T(0), T(0), dy * x);
   }
 };
 struct Hardtanh : TernaryMap {
@@ -210,7 +212,9 @@ struct LogSigmoid : UnaryMap {
   static constexpr auto name = "logsigmoid";
   static constexpr auto doc = "logsigmoid(input) -> Tensor\n\nlog(sigmoid(input)).";
   static constexpr unsigned as = NnFunctional;
-  template <class T> GS_FN T operator()(T x) const { return negative_part(x) - log1p(exp(-abs(x))); }
+  template <class T> GS_FN T operator()(T x) const {
+    return negative_part(x) - log1p(exp(-abs(x)));
+  }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * sigmoid(-x); }
 };
 
@@ -306,8 +310,10 @@ struct MseElementwise : BinaryMap {
     return d * d;
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return T(2) * (x - t) * dy;
-    else return T(2) * (t - x) * dy;
+    if constexpr (K == 0)
+      return T(2) * (x - t) * dy;
+    else
+      return T(2) * (t - x) * dy;
   }
 };
 struct L1Elementwise : BinaryMap {
@@ -316,8 +322,10 @@ struct L1Elementwise : BinaryMap {
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return abs(x - t); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return dy * sign(x - t);
-    else return dy * sign(t - x);
+    if constexpr (K == 0)
+      return dy * sign(x - t);
+    else
+      return dy * sign(t - x);
   }
 };
 /// Quadratic within beta, linear outside, slope 1.
@@ -369,8 +377,10 @@ struct BceElementwise : BinaryMap {
     T v = (T(1) - p) * p;
     T q = log1p(-p), l = log(p);
     T dt = select(q < T(-100), T(-100), q) - select(l < T(-100), T(-100), l);
-    if constexpr (K == 0) return dy * (p - t) / select(v < T(1e-12), T(1e-12), v);
-    else return dy * dt;
+    if constexpr (K == 0)
+      return dy * (p - t) / select(v < T(1e-12), T(1e-12), v);
+    else
+      return dy * dt;
   }
 };
 struct BceWithLogitsElementwise : BinaryMap {
@@ -380,8 +390,10 @@ struct BceWithLogitsElementwise : BinaryMap {
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return softplus(x) - x * t; }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return dy * (sigmoid(x) - t);
-    else return -dy * x;
+    if constexpr (K == 0)
+      return dy * (sigmoid(x) - t);
+    else
+      return -dy * x;
   }
 };
 /// w weighs the positive class.
@@ -395,9 +407,12 @@ struct BceWithLogitsPosWeightElementwise : TernaryMap {
     return (T(1) - t) * x + (T(1) + (w - T(1)) * t) * softplus(-x);
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T t, T w) const {
-    if constexpr (K == 0) return dy * ((w * t + T(1) - t) * sigmoid(x) - w * t);
-    else if constexpr (K == 1) return dy * ((w - T(1)) * softplus(-x) - x);
-    else return dy * t * softplus(-x);
+    if constexpr (K == 0)
+      return dy * ((w * t + T(1) - t) * sigmoid(x) - w * t);
+    else if constexpr (K == 1)
+      return dy * ((w - T(1)) * softplus(-x) - x);
+    else
+      return dy * t * softplus(-x);
   }
 };
 struct KlDivElementwise : BinaryMap {
@@ -410,8 +425,10 @@ struct KlDivElementwise : BinaryMap {
     return select(t == T(0), T(0), t * log(t)) - t * x;
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return -dy * t;
-    else return dy * (select(t > T(0), log(t) + T(1), T(0)) - x);
+    if constexpr (K == 0)
+      return -dy * t;
+    else
+      return dy * (select(t > T(0), log(t) + T(1), T(0)) - x);
   }
 };
 struct KlDivLogElementwise : BinaryMap {
@@ -421,8 +438,10 @@ struct KlDivLogElementwise : BinaryMap {
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return exp(t) * (t - x); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return -dy * exp(t);
-    else return dy * exp(t) * (t - x + T(1));
+    if constexpr (K == 0)
+      return -dy * exp(t);
+    else
+      return dy * exp(t) * (t - x + T(1));
   }
 };
 struct SoftMarginElementwise : BinaryMap {
@@ -431,8 +450,10 @@ struct SoftMarginElementwise : BinaryMap {
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return softplus(-t * x); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return -dy * t * sigmoid(-t * x);
-    else return -dy * x * sigmoid(-t * x);
+    if constexpr (K == 0)
+      return -dy * t * sigmoid(-t * x);
+    else
+      return -dy * x * sigmoid(-t * x);
   }
 };
 struct PoissonNllElementwise : TernaryMap {
@@ -442,8 +463,10 @@ struct PoissonNllElementwise : TernaryMap {
   static constexpr unsigned tensor_operands = 2;
   template <class T> GS_FN T operator()(T x, T t, T eps) const { return x - t * log(x + eps); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t, T eps) const {
-    if constexpr (K == 0) return dy * (T(1) - t / (x + eps));
-    else return -dy * log(x + eps);
+    if constexpr (K == 0)
+      return dy * (T(1) - t / (x + eps));
+    else
+      return -dy * log(x + eps);
   }
 };
 struct PoissonNllLogElementwise : BinaryMap {
@@ -452,8 +475,10 @@ struct PoissonNllLogElementwise : BinaryMap {
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return exp(x) - t * x; }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
-    if constexpr (K == 0) return dy * (exp(x) - t);
-    else return -dy * x;
+    if constexpr (K == 0)
+      return dy * (exp(x) - t);
+    else
+      return -dy * x;
   }
 };
 struct GaussianNllElementwise : TernaryMap {
@@ -466,9 +491,12 @@ struct GaussianNllElementwise : TernaryMap {
     return T(0.5) * (log(var) + d * d / var);
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T t, T var) const {
-    if constexpr (K == 0) return dy * (x - t) / var;
-    else if constexpr (K == 1) return dy * (t - x) / var;
-    else return T(0.5) * dy * (T(1) - (x - t) * (x - t) / var) / var;
+    if constexpr (K == 0)
+      return dy * (x - t) / var;
+    else if constexpr (K == 1)
+      return dy * (t - x) / var;
+    else
+      return T(0.5) * dy * (T(1) - (x - t) * (x - t) / var) / var;
   }
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gradient functors: Grad<F, K>(dy, x...) = dy * dF/dx_K and GradGrad<F, K, J>(v, dy, x...) = v * dGrad/dx_J.
-// A hand-written F::grad is used where there is one, Dual numbers otherwise. Unary functors that keep their
-// output get it as x. MapOps is the list of all elementwise functors. Includes fn/ only.
+// Gradient functors: Grad<F, K>(dy, x...) = dy * dF/dx_K and GradGrad<F, K, J>(v, dy, x...) = v *
+// dGrad/dx_J. A hand-written F::grad is used where there is one, Dual numbers otherwise. Unary
+// functors that keep their output get it as x. MapOps is the list of all elementwise functors.
+// Includes fn/ only.
 #pragma once
 #include <utility>
 
@@ -49,8 +50,8 @@ struct GradGrad {
   }
 };
 
-using MapOps = decltype(UnaryOps{} + Predicates{} + BinaryOps{} + Comparisons{} + BitwiseOps{} + TernaryOps{} +
-                        Activations{} + Losses{});
+using MapOps = decltype(UnaryOps{} + Predicates{} + BinaryOps{} + Comparisons{} + BitwiseOps{} +
+                        TernaryOps{} + Activations{} + Losses{});
 
 }  // namespace GS_ISA
 }  // namespace gradstep

@@ -224,7 +224,7 @@ inline constexpr double kRound = kIsFloat<T> ? 0x1.8p23 : 0x1.8p52;
 
 template <Real T>
 GS_FN UBits<T> ubits(T x) {
-  return bit_cast<UBits<T> >(x);
+  return bit_cast<UBits<T>>(x);
 }
 template <Real T>
 GS_FN T abs(T x) {

@@ -2,9 +2,9 @@
 // The optimizers' update rules, one functor each, in PyTorch's order of operations.
 //   auto f = AdamUpdate<float>::make(h, &step, true);   // once for each step count
 //   f(p, g, exp_avg, exp_avg_sq);                       // for each element, T = Vec or scalar
-// make() gets the hyperparameters `h` (lr first) and the parameter's own counters, which it advances;
-// `single` says that they are stored as float. Bit i of kWrites is set if tensor i is written.
-// A branch on a hyperparameter takes all lanes the same way. Includes fn/math.h.
+// make() gets the hyperparameters `h` (lr first) and the parameter's own counters, which it
+// advances; `single` says that they are stored as float. Bit i of kWrites is set if tensor i is
+// written. A branch on a hyperparameter takes all lanes the same way. Includes fn/math.h.
 #pragma once
 #include "fn/math.h"
 

@@ -421,8 +421,10 @@ struct Sub : BinaryMap {
   static constexpr int pass(int k) { return k == 0 ? 1 : -1; }
   template <class T> GS_FN T operator()(T a, T b) const { return a - b; }
   template <int K, class T> GS_FN T grad(T dy, T, T) const {
-    if constexpr (K == 0) return dy;
-    else return -dy;
+    if constexpr (K == 0)
+      return dy;
+    else
+      return -dy;
   }
 };
 struct AddScaled : TernaryMap {
@@ -435,8 +437,10 @@ struct AddScaled : TernaryMap {
   static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b, T alpha) const { return a + alpha * b; }
   template <int K, class T> GS_FN T grad(T dy, T, T, T alpha) const {
-    if constexpr (K == 0) return dy;
-    else return alpha * dy;
+    if constexpr (K == 0)
+      return dy;
+    else
+      return alpha * dy;
   }
 };
 struct SubScaled : TernaryMap {
@@ -449,8 +453,10 @@ struct SubScaled : TernaryMap {
   static constexpr unsigned reads(int) { return 0; }
   template <class T> GS_FN T operator()(T a, T b, T alpha) const { return a - alpha * b; }
   template <int K, class T> GS_FN T grad(T dy, T, T, T alpha) const {
-    if constexpr (K == 0) return dy;
-    else return -(alpha * dy);
+    if constexpr (K == 0)
+      return dy;
+    else
+      return -(alpha * dy);
   }
 };
 struct Mul : BinaryMap {
@@ -462,8 +468,10 @@ struct Mul : BinaryMap {
   static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return a * b; }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * b;
-    else return dy * a;
+    if constexpr (K == 0)
+      return dy * b;
+    else
+      return dy * a;
   }
 };
 struct Div : BinaryMap {
@@ -473,8 +481,10 @@ struct Div : BinaryMap {
   static constexpr int multilinear = 1;
   template <class T> GS_FN T operator()(T a, T b) const { return a / b; }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy / b;
-    else return -dy * ((a / b) / b);
+    if constexpr (K == 0)
+      return dy / b;
+    else
+      return -dy * ((a / b) / b);
   }
 };
 struct FloorDivide : BinaryMap {
@@ -507,8 +517,10 @@ struct Remainder : BinaryMap {
   static constexpr bool divides_integers = true;
   template <class T> GS_FN T operator()(T a, T b) const { return remainder(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy;
-    else return -dy * floor(a / b);
+    if constexpr (K == 0)
+      return dy;
+    else
+      return -dy * floor(a / b);
   }
 };
 struct Fmod : BinaryMap {
@@ -520,8 +532,10 @@ struct Fmod : BinaryMap {
   static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return fmod(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy;
-    else return -dy * trunc(a / b);
+    if constexpr (K == 0)
+      return dy;
+    else
+      return -dy * trunc(a / b);
   }
 };
 struct Pow : BinaryMap {
@@ -531,8 +545,10 @@ struct Pow : BinaryMap {
   static constexpr const char* params = "Tensor exponent";
   template <class T> GS_FN T operator()(T a, T b) const { return pow(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * pow_grad_base(a, b);
-    else return dy * pow_grad_exponent(a, b, pow(a, b));
+    if constexpr (K == 0)
+      return dy * pow_grad_base(a, b);
+    else
+      return dy * pow_grad_exponent(a, b, pow(a, b));
   }
 };
 
@@ -547,8 +563,10 @@ struct Maximum : BinaryMap {
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const { return select((a > b) | (a != a), a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return select(a == b, dy * T(0.5), select(a < b, T(0), dy));
-    else return select(a == b, dy * T(0.5), select(b < a, T(0), dy));
+    if constexpr (K == 0)
+      return select(a == b, dy * T(0.5), select(a < b, T(0), dy));
+    else
+      return select(a == b, dy * T(0.5), select(b < a, T(0), dy));
   }
 };
 struct Minimum : BinaryMap {
@@ -559,8 +577,10 @@ struct Minimum : BinaryMap {
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const { return select((a < b) | (a != a), a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return select(a == b, dy * T(0.5), select(a > b, T(0), dy));
-    else return select(a == b, dy * T(0.5), select(b > a, T(0), dy));
+    if constexpr (K == 0)
+      return select(a == b, dy * T(0.5), select(a > b, T(0), dy));
+    else
+      return select(a == b, dy * T(0.5), select(b > a, T(0), dy));
   }
 };
 struct Fmax : BinaryMap {
@@ -573,8 +593,10 @@ struct Fmax : BinaryMap {
     return select((a >= b) | (b != b), a, b);
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return select((a >= b) | (b != b), dy, T(0));
-    else return select((a >= b) | (b != b), T(0), dy);
+    if constexpr (K == 0)
+      return select((a >= b) | (b != b), dy, T(0));
+    else
+      return select((a >= b) | (b != b), T(0), dy);
   }
 };
 struct Fmin : BinaryMap {
@@ -587,8 +609,10 @@ struct Fmin : BinaryMap {
     return select((a <= b) | (b != b), a, b);
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return select((a <= b) | (b != b), dy, T(0));
-    else return select((a <= b) | (b != b), T(0), dy);
+    if constexpr (K == 0)
+      return select((a <= b) | (b != b), dy, T(0));
+    else
+      return select((a <= b) | (b != b), T(0), dy);
   }
 };
 struct ClampMin : BinaryMap {
@@ -600,8 +624,10 @@ struct ClampMin : BinaryMap {
     return select((x < lo) | (lo != lo), lo, x);
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T lo) const {
-    if constexpr (K == 0) return select(x >= lo, dy, T(0));
-    else return select(x < lo, dy, T(0));
+    if constexpr (K == 0)
+      return select(x >= lo, dy, T(0));
+    else
+      return select(x < lo, dy, T(0));
   }
 };
 struct ClampMax : BinaryMap {
@@ -613,8 +639,10 @@ struct ClampMax : BinaryMap {
     return select((x > hi) | (hi != hi), hi, x);
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T hi) const {
-    if constexpr (K == 0) return select(x <= hi, dy, T(0));
-    else return select(x > hi, dy, T(0));
+    if constexpr (K == 0)
+      return select(x <= hi, dy, T(0));
+    else
+      return select(x > hi, dy, T(0));
   }
 };
 struct Clamp : TernaryMap {
@@ -628,9 +656,12 @@ struct Clamp : TernaryMap {
     return select((y > hi) | (hi != hi), hi, y);
   }
   template <int K, class T> GS_FN T grad(T dy, T x, T lo, T hi) const {
-    if constexpr (K == 0) return select((x >= lo) & (x <= hi), dy, T(0));
-    else if constexpr (K == 1) return select((x < lo) & (lo < hi), dy, T(0));
-    else return select((x > hi) | (hi < lo), dy, T(0));
+    if constexpr (K == 0)
+      return select((x >= lo) & (x <= hi), dy, T(0));
+    else if constexpr (K == 1)
+      return select((x < lo) & (lo < hi), dy, T(0));
+    else
+      return select((x > hi) | (hi < lo), dy, T(0));
   }
 };
 struct Heaviside : BinaryMap {
@@ -666,8 +697,10 @@ struct Copysign : BinaryMap {
   static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return copysign(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * sign(a) * copysign(T(1), b);
-    else return T(0);
+    if constexpr (K == 0)
+      return dy * sign(a) * copysign(T(1), b);
+    else
+      return T(0);
   }
 };
 // Equal operands (infinities too) have no difference to compute.
@@ -681,8 +714,10 @@ struct Logaddexp : BinaryMap {
     return select(a > b, a, b) + log1p(exp(-gap));
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * sigmoid(select(a == b, T(0), a - b));
-    else return dy * sigmoid(select(a == b, T(0), b - a));
+    if constexpr (K == 0)
+      return dy * sigmoid(select(a == b, T(0), a - b));
+    else
+      return dy * sigmoid(select(a == b, T(0), b - a));
   }
 };
 struct Logaddexp2 : BinaryMap {
@@ -695,8 +730,10 @@ struct Logaddexp2 : BinaryMap {
     return select(a > b, a, b) + log1p(exp2(-gap)) * T(kLog2e);
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * sigmoid(select(a == b, T(0), (a - b) * T(kLn2)));
-    else return dy * sigmoid(select(a == b, T(0), (b - a) * T(kLn2)));
+    if constexpr (K == 0)
+      return dy * sigmoid(select(a == b, T(0), (a - b) * T(kLn2)));
+    else
+      return dy * sigmoid(select(a == b, T(0), (b - a) * T(kLn2)));
   }
 };
 struct Xlogy : BinaryMap {
@@ -707,8 +744,10 @@ struct Xlogy : BinaryMap {
     return select((a == T(0)) & (b == b), T(0), a * log(b));
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return select((a == T(0)) & (b <= T(0)), T(0), dy * log(b));
-    else return dy * a / b;
+    if constexpr (K == 0)
+      return select((a == T(0)) & (b <= T(0)), T(0), dy * log(b));
+    else
+      return dy * a / b;
   }
 };
 struct Ldexp : BinaryMap {
@@ -716,8 +755,10 @@ struct Ldexp : BinaryMap {
   static constexpr auto doc = "ldexp(input, other) -> Tensor\n\ninput * 2^other.";
   template <class T> GS_FN T operator()(T a, T b) const { return a * exp2(b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
-    if constexpr (K == 0) return dy * exp2(b);
-    else return dy * a * exp2(b) * T(kLn2);
+    if constexpr (K == 0)
+      return dy * exp2(b);
+    else
+      return dy * a * exp2(b) * T(kLn2);
   }
 };
 
@@ -757,12 +798,14 @@ struct Ge : CompareMap {
 struct IsClose : QuaternaryMap {
   static constexpr auto name = "isclose";
   static constexpr auto doc =
-      "isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor\n\nTrue where |input "
+      "isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor\n\nTrue where "
+      "|input "
       "- other| <= atol + rtol * |other|.";
   static constexpr Types types = Comparison;
   static constexpr bool differentiable = false;
   static constexpr unsigned tensor_operands = 2;
-  static constexpr const char* params = "Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False";
+  static constexpr const char* params =
+      "Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False";
   template <class T> GS_FN T operator()(T a, T b, T rtol, T atol) const {
     T gap = abs(a - b);
     return select((a == b) | ((gap - gap == T(0)) & (gap <= atol + abs(rtol * b))), T(1), T(0));
@@ -838,9 +881,12 @@ struct Addcmul : QuaternaryMap {
   static constexpr unsigned reads(int k) { return k == 1 ? 4u : 2u; }
   template <class T> GS_FN T operator()(T a, T b, T c, T value) const { return a + value * b * c; }
   template <int K, class T> GS_FN T grad(T dy, T, T b, T c, T value) const {
-    if constexpr (K == 0) return dy;
-    else if constexpr (K == 1) return dy * value * c;
-    else return dy * value * b;
+    if constexpr (K == 0)
+      return dy;
+    else if constexpr (K == 1)
+      return dy * value * c;
+    else
+      return dy * value * b;
   }
 };
 struct Addcdiv : QuaternaryMap {
@@ -854,9 +900,12 @@ struct Addcdiv : QuaternaryMap {
   static constexpr unsigned reads(int k) { return k == 1 ? 4u : 6u; }
   template <class T> GS_FN T operator()(T a, T b, T c, T value) const { return a + value * b / c; }
   template <int K, class T> GS_FN T grad(T dy, T, T b, T c, T value) const {
-    if constexpr (K == 0) return dy;
-    else if constexpr (K == 1) return dy * value / c;
-    else return -dy * value * b / (c * c);
+    if constexpr (K == 0)
+      return dy;
+    else if constexpr (K == 1)
+      return dy * value / c;
+    else
+      return -dy * value * b / (c * c);
   }
 };
 /// Exact at both ends: from the start for |weight| < 1/2, from the end otherwise.
@@ -871,9 +920,12 @@ struct Lerp : TernaryMap {
     return select(abs(w) < T(0.5), a + w * d, b - d * (T(1) - w));
   }
   template <int K, class T> GS_FN T grad(T dy, T a, T b, T w) const {
-    if constexpr (K == 0) return dy * (T(1) - w);
-    else if constexpr (K == 1) return dy * w;
-    else return dy * (b - a);
+    if constexpr (K == 0)
+      return dy * (T(1) - w);
+    else if constexpr (K == 1)
+      return dy * w;
+    else
+      return dy * (b - a);
   }
 };
 
@@ -888,18 +940,22 @@ struct Where : TernaryMap {
     return select(condition != T(0), a, b);
   }
   template <int K, class T> GS_FN T grad(T dy, T condition, T, T) const {
-    if constexpr (K == 0) return T(0);
-    else if constexpr (K == 1) return select(condition != T(0), dy, T(0));
-    else return select(condition != T(0), T(0), dy);
+    if constexpr (K == 0)
+      return T(0);
+    else if constexpr (K == 1)
+      return select(condition != T(0), dy, T(0));
+    else
+      return select(condition != T(0), T(0), dy);
   }
 };
 
 // ---- lists ----
 
-using UnaryOps = Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, RoundScaled, Frac, Square, Sqrt, Rsqrt,
-                     Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin,
-                     Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf,
-                     Erfc, Erfinv, Lgamma, Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
+using UnaryOps =
+    Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, RoundScaled, Frac, Square, Sqrt, Rsqrt,
+        Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin, Acos, Atan,
+        Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf, Erfc, Erfinv, Lgamma,
+        Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
 using Predicates = Ops<IsNan, IsInf, IsFinite, IsPosInf, IsNegInf, Signbit, LogicalNot>;
 using BinaryOps = Ops<Add, Sub, AddScaled, SubScaled, Mul, Div, FloorDivide, TruncDivide, Remainder,
                       Fmod, Pow, Maximum, Minimum, Fmax, Fmin, ClampMin, ClampMax, Heaviside, Atan2,

@@ -5,10 +5,10 @@
 //   init<T>()       the identity of combine
 //   finish(a, n)    applied to the result of n elements
 //   kWide           floats are summed in blocks, the blocks in double
-// Below them (host only): what the CPU driver calls, a reducer = State + block() + tile() + merge() + emit():
-// Fold<F, C> makes one of a fold functor; ArgReduce, Moments and LogSumExp carry more than a value.
-// A block is up to kReduceBlock elements in a row, a tile is up to kReduceRows rows of columns, each column
-// reduced by itself. Includes fn/math.h.
+// Below them (host only): what the CPU driver calls, a reducer = State + block() + tile() + merge()
+// + emit(): Fold<F, C> makes one of a fold functor; ArgReduce, Moments and LogSumExp carry more
+// than a value. A block is up to kReduceBlock elements in a row, a tile is up to kReduceRows rows
+// of columns, each column reduced by itself. Includes fn/math.h.
 #pragma once
 #include "fn/math.h"
 #if !GS_CUDA
@@ -96,13 +96,17 @@ struct RootSumSquares : FoldBase {
 /// The lowest and the highest value of a scalar type.
 template <class T>
 GS_FN T lowest() {
-  if constexpr (kSame<T, int64_t>) return int64_t(uint64_t(1) << 63);
-  else return T(-kInf);
+  if constexpr (kSame<T, int64_t>)
+    return int64_t(uint64_t(1) << 63);
+  else
+    return T(-kInf);
 }
 template <class T>
 GS_FN T highest() {
-  if constexpr (kSame<T, int64_t>) return ~lowest<int64_t>();
-  else return T(kInf);
+  if constexpr (kSame<T, int64_t>)
+    return ~lowest<int64_t>();
+  else
+    return T(kInf);
 }
 
 /// The largest element, NaN if there is one.
@@ -226,9 +230,9 @@ GS_FN C fold_row(const C* x, int n, C identity, MapOp map, CombineOp combine) {
   return reduce(a, combine);
 }
 
-/// Calls f(column, lanes, rows, load) for groups of columns of a tile, where load(row) gives a vector V of
-/// that row from `column` on, of which the first `lanes` columns exist. f is called with V = Native<C>; the
-/// rows whose vector would reach beyond the tile are loaded lane by lane.
+/// Calls f(column, lanes, rows, load) for groups of columns of a tile, where load(row) gives a
+/// vector V of that row from `column` on, of which the first `lanes` columns exist. f is called
+/// with V = Native<C>; the rows whose vector would reach beyond the tile are loaded lane by lane.
 template <class C, class F>
 GS_FN void for_columns(const C* x, int64_t row_stride, int rows, int columns, F f) {
   using V = Native<C>;
@@ -252,8 +256,10 @@ template <class F, class C_>
 struct Fold {
   using C = C_;
   using State = ScalarT<decltype([] {
-    if constexpr (F::kWide && kSame<C_, float>) return 0.0;
-    else return C_(0);
+    if constexpr (F::kWide && kSame<C_, float>)
+      return 0.0;
+    else
+      return C_(0);
   }())>;
   static constexpr F f{};
 
@@ -370,8 +376,8 @@ struct ArgReduce {
   }
 };
 
-/// Count, mean and sum of squared deviations, merged as Chan does. Outputs: the variance or its root, with
-/// the divisor max(0, n - correction); and the mean where there is a second output.
+/// Count, mean and sum of squared deviations, merged as Chan does. Outputs: the variance or its
+/// root, with the divisor max(0, n - correction); and the mean where there is a second output.
 template <class C_, bool kRoot>
 struct Moments {
   using C = C_;
@@ -380,7 +386,8 @@ struct Moments {
   };
   GS_FN static State init() { return {0, 0, 0}; }
 
-  /// The moments of n values from their rough mean, the sum of deviations from it and of their squares.
+  /// The moments of n values from their rough mean, the sum of deviations from it and of their
+  /// squares.
   GS_FN static State moments(double n, double rough, double s1, double s2) {
     const double shift = s1 / n;
     const double m2 = s2 - s1 * shift;
@@ -454,7 +461,8 @@ struct LogSumExp {
 
   static void block(State& s, const C* x, int n, int64_t) {
     C m = fold_row(
-        x, n, C(-kInf), [](auto v) { return v; }, [](auto a, auto b) { return Max().combine(a, b); });
+        x, n, C(-kInf), [](auto v) { return v; },
+        [](auto a, auto b) { return Max().combine(a, b); });
     if (m == C(-kInf)) return;
     if (m == C(kInf) || m != m) m = C(0);
     const C sum = fold_row(

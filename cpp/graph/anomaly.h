@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Anomaly detection: with it on, every new node notes where it was made, the engine looks for NaN in every
-// gradient that a node returns, and tells for a node that fails where it was made. The switch is for the
-// whole process, as in PyTorch. May include core.
+// Anomaly detection: with it on, every new node notes where it was made, the engine looks for NaN
+// in every gradient that a node returns, and tells for a node that fails where it was made. The
+// switch is for the whole process, as in PyTorch. May include core.
 #pragma once
 #include "core/tensor.h"
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The call record and the narrow waist. Every kernel, forward, backward, optimizer and random, is run as
+// The call record and the narrow waist. Every kernel, forward, backward, optimizer and random, is
+// run as
 //   TensorImpl* operands[] = {out, a, b};
 //   launch({&op, compute, 1, 2, operands, params});
 // An operand that is null is a Python number: its value is the next slot of `params`, in order.
-// An Op is found by name and shared by all layers: shape rules and derivatives fill it from cpp/ops,
-// each device fills in its kernel. May include core and fn.
+// An Op is found by name and shared by all layers: shape rules and derivatives fill it from
+// cpp/ops, each device fills in its kernel. May include core and fn.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -41,10 +42,10 @@ struct Op {
   uint8_t tensor_operands = 0;  // leading operands that may be tensors with gradients
   bool saves_output = false;    // the gradient functor reads the result in place of operand 0
   // See Note [Derivatives of map ops] in ops/op.cpp.
-  uint8_t multilinear = 0;                    // linear in each of the first so many operands
-  int8_t pass[kMaxMapOperands] = {};          // +1, -1: d/d(operand k) is that number
-  uint8_t reads[kMaxMapOperands] = {};        // bit j: the gradient of operand k reads operand j
-  Op* grad[kMaxMapOperands] = {};             // grad[k](dy, operands...) = dy * d/d(operand k)
+  uint8_t multilinear = 0;              // linear in each of the first so many operands
+  int8_t pass[kMaxMapOperands] = {};    // +1, -1: d/d(operand k) is that number
+  uint8_t reads[kMaxMapOperands] = {};  // bit j: the gradient of operand k reads operand j
+  Op* grad[kMaxMapOperands] = {};       // grad[k](dy, operands...) = dy * d/d(operand k)
 
   /// The op of that name, made at first use.
   static Op& get(std::string_view name);
@@ -99,17 +100,20 @@ struct Call {
 inline void launch(const Call& call) {
   const DeviceType device = call.operands[0]->device.type;
   const Kernel kernel = call.op->kernel[static_cast<int>(device)];
-  if (!kernel) [[unlikely]] fail_no_kernel(call, device);
+  if (!kernel) [[unlikely]]
+    fail_no_kernel(call, device);
   kernel(call);
 }
 
-/// For static initialisers in kernels/ and cuda/: `const KernelRegistration r("gather", DeviceType::CPU, &gather);`
+/// For static initialisers in kernels/ and cuda/: `const KernelRegistration r("gather",
+/// DeviceType::CPU, &gather);`
 struct KernelRegistration {
   KernelRegistration(const char* op, DeviceType device, Kernel kernel) {
     Op::get(op).kernel[static_cast<int>(device)] = kernel;
   }
 };
-#define GS_CPU_KERNEL(op, function) \
-  static const ::gradstep::KernelRegistration register_##function(op, ::gradstep::DeviceType::CPU, &function)
+#define GS_CPU_KERNEL(op, function)                                                                \
+  static const ::gradstep::KernelRegistration register_##function(op, ::gradstep::DeviceType::CPU, \
+                                                                  &function)
 
 }  // namespace gradstep

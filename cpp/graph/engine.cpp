@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward. Nodes run in descending order of creation: whatever uses a node's output was made after it, so
-// all of its gradients have arrived by then, and no dependency has to be counted. Everything happens in
-// the caller's thread. Gradients wait in the nodes themselves.
+// Backward. Nodes run in descending order of creation: whatever uses a node's output was made after
+// it, so all of its gradients have arrived by then, and no dependency has to be counted. Everything
+// happens in the caller's thread. Gradients wait in the nodes themselves.
 #include <algorithm>
 #include <atomic>
 #include <unordered_map>
@@ -47,8 +47,8 @@ class Run {
   }
 
   // Note [Gradient donation]
-  // The first gradient that arrives is moved in. A second one is added in place if nobody else owns the
-  // first and no graph is being made of the backward pass itself; else the sum is a new tensor.
+  // The first gradient that arrives is moved in. A second one is added in place if nobody else owns
+  // the first and no graph is being made of the backward pass itself; else the sum is a new tensor.
   void deliver(const Edge& edge, Tensor g) {
     if (!edge.node || !g.defined()) return;
     if (edge.node->queued != id_) enqueue(edge.node);
@@ -67,10 +67,12 @@ class Run {
     }
   }
 
-  /// Only custom functions, hooks and a leaf whose data was replaced can bring a gradient of another shape.
+  /// Only custom functions, hooks and a leaf whose data was replaced can bring a gradient of
+  /// another shape.
   static void check_shape(const Node& node, const Tensor& g, const Dims& expected) {
     GS_CHECK(g.sizes() == expected,
-             "Function {} returned an invalid gradient at index 0 - got {} but expected shape compatible with {}",
+             "Function {} returned an invalid gradient at index 0 - got {} but expected shape "
+             "compatible with {}",
              node.display_name(), g.sizes(), expected);
   }
 
@@ -89,7 +91,8 @@ class Run {
         if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
       }
     }
-    std::sort(order.begin(), order.end(), [](Node* a, Node* b) { return a->sequence < b->sequence; });
+    std::sort(order.begin(), order.end(),
+              [](Node* a, Node* b) { return a->sequence < b->sequence; });
     for (Node* n : order) {
       for (const Edge& e : n->all_edges()) {
         if (e.node && needed_.count(e.node.get())) {
@@ -117,7 +120,8 @@ class Run {
  private:
   static bool earlier(const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; }
 
-  /// A node of an outer run, in which this one was started by a hook: what waits there is put back at the end.
+  /// A node of an outer run, in which this one was started by a hook: what waits there is put back
+  /// at the end.
   struct Waiting {
     Ref<Node> node;
     uint32_t queued;
@@ -183,7 +187,8 @@ class Run {
       for (size_t i = 0; i < hooks.size(); ++i) {
         if (hooks[i]->id == 0) hooks[i]->run({}, out_grads);
       }
-      any = std::any_of(out_grads.begin(), out_grads.end(), [](const Tensor& g) { return g.defined(); });
+      any = std::any_of(out_grads.begin(), out_grads.end(),
+                        [](const Tensor& g) { return g.defined(); });
       if (!any) return;
     }
     if (!captures_.empty()) capture(node, out_grads, captured);
@@ -203,7 +208,8 @@ class Run {
       throw;
     }
     if (node.extra) {
-      for (size_t i = 0; i < node.extra->post.size(); ++i) node.extra->post[i]->run(in_grads, out_grads);
+      for (size_t i = 0; i < node.extra->post.size(); ++i)
+        node.extra->post[i]->run(in_grads, out_grads);
     }
     if (!retain_graph_) node.release_saved();
     for (Tensor& g : out_grads) g = Tensor();
@@ -216,11 +222,12 @@ class Run {
     if (node.extra && node.extra->custom) {
       node.extra->custom->run(b);
     } else {
-      GS_CHECK_KIND(NotImplemented, node.op->backward, "the derivative for '{}' is not implemented.",
-                    node.op->name);
+      GS_CHECK_KIND(NotImplemented, node.op->backward,
+                    "the derivative for '{}' is not implemented.", node.op->name);
       node.op->backward(b);
     }
-    if (g_anomaly.on && g_anomaly.check_nan) [[unlikely]] look_for_nan(node, b.in_grads);
+    if (g_anomaly.on && g_anomaly.check_nan) [[unlikely]]
+      look_for_nan(node, b.in_grads);
   }
 
   static void look_for_nan(const Node& node, std::span<const Tensor> grads) {
@@ -231,13 +238,16 @@ class Run {
     }
   }
 
-  /// A gradient of the leaf's own: the arriving one if nobody else has it and its layout is the leaf's.
+  /// A gradient of the leaf's own: the arriving one if nobody else has it and its layout is the
+  /// leaf's.
   Tensor own_gradient(Tensor g, const Tensor& leaf) const {
-    const bool same_layout = is_dense(leaf.sizes(), leaf.strides()) ? strides_match(g, leaf) : g.contiguous();
+    const bool same_layout =
+        is_dense(leaf.sizes(), leaf.strides()) ? strides_match(g, leaf) : g.contiguous();
     if (sole_owner(g) && same_layout) return g;
     if (create_graph_) return engine_ops().clone(g);
-    const Tensor own = is_dense(leaf.sizes(), leaf.strides()) ? empty_strided(leaf.sizes(), leaf.strides(), g.dtype(), g.device())
-                                   : empty_like(g);
+    const Tensor own = is_dense(leaf.sizes(), leaf.strides())
+                           ? empty_strided(leaf.sizes(), leaf.strides(), g.dtype(), g.device())
+                           : empty_like(g);
     engine_ops().copy_inplace(own, g);
     return own;
   }
@@ -288,17 +298,18 @@ class Run {
 
 /// The gradient to start from: the given one, or 1 for a scalar.
 Tensor root_gradient(const Tensor& root, const Tensor& given, size_t index) {
-  GS_CHECK(root.wants_grad(), "element {} of tensors does not require grad and does not have a grad_fn",
-           index);
+  GS_CHECK(root.wants_grad(),
+           "element {} of tensors does not require grad and does not have a grad_fn", index);
   if (!given.defined()) {
     GS_CHECK(root.numel() == 1, "grad can be implicitly created only for scalar outputs");
     const GradMode off(false);
     return engine_ops().ones_like(root);
   }
-  GS_CHECK(given.sizes() == root.sizes(),
-           "Mismatch in shape: grad_output[{}] has a shape of torch.Size({}) and output[{}] has a shape "
-           "of torch.Size({}).",
-           index, given.sizes(), index, root.sizes());
+  GS_CHECK(
+      given.sizes() == root.sizes(),
+      "Mismatch in shape: grad_output[{}] has a shape of torch.Size({}) and output[{}] has a shape "
+      "of torch.Size({}).",
+      index, given.sizes(), index, root.sizes());
   return given;
 }
 
@@ -313,7 +324,8 @@ std::vector<Capture> capture_points(std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     GS_CHECK(inputs[i].wants_grad(), "One of the differentiated Tensors does not require grad");
     const Edge e = gradient_edge(inputs[i]);
-    // The edge is dropped here: a node with no other owner is not in the graph, so it cannot be reached.
+    // The edge is dropped here: a node with no other owner is not in the graph, so it cannot be
+    // reached.
     captures.push_back({e.node->ref_count > 1 ? e.node.get() : nullptr, e.slot, i});
   }
   return captures;
@@ -355,10 +367,11 @@ std::vector<Tensor> gradients(std::span<const Tensor> roots, std::span<const Ten
   run.work(captured);
   if (!allow_unused) {
     for (size_t i = 0; i < captured.size(); ++i) {
-      GS_CHECK(captured[i].defined(),
-               "The differentiated Tensor at index {} appears to not have been used in the graph. Set "
-               "allow_unused=True if this is the desired behavior.",
-               i);
+      GS_CHECK(
+          captured[i].defined(),
+          "The differentiated Tensor at index {} appears to not have been used in the graph. Set "
+          "allow_unused=True if this is the desired behavior.",
+          i);
     }
   }
   return captured;

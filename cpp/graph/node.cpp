@@ -37,7 +37,8 @@ size_t node_bytes(int n_edges, int n_saved, int n_outputs) {
 
 Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
   GS_CHECK(std::max({n_edges, n_saved, n_outputs}) <= UINT16_MAX,
-           "{}: functions of more than {} tensors are not supported by autograd", op.name, UINT16_MAX);
+           "{}: functions of more than {} tensors are not supported by autograd", op.name,
+           UINT16_MAX);
   auto* memory = static_cast<char*>(allocate(node_bytes(n_edges, n_saved, n_outputs)));
   Node* n = new (memory) Node;
   memory += sizeof(Node);
@@ -52,13 +53,14 @@ Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
   std::uninitialized_default_construct_n(n->edges, n_edges);
   std::uninitialized_default_construct_n(n->saved, n_saved);
   std::uninitialized_default_construct_n(n->grads, n_outputs);
-  if (g_anomaly.on) [[unlikely]] g_anomaly.note_origin(*n);
+  if (g_anomaly.on) [[unlikely]]
+    g_anomaly.note_origin(*n);
   return n;
 }
 
 // Note [Iterative release]
-// A long graph is a chain of nodes that own each other, so releasing its end recursively would overflow
-// the stack. destroy() therefore puts nodes on a list that the outermost call works off.
+// A long graph is a chain of nodes that own each other, so releasing its end recursively would
+// overflow the stack. destroy() therefore puts nodes on a list that the outermost call works off.
 void Node::destroy(Node* node) {
   thread_local std::vector<Node*> pending;
   thread_local bool active = false;
@@ -83,7 +85,8 @@ void Node::destroy(Node* node) {
 }
 
 void Node::release_saved() {
-  // A node that kept no values can run again. Below -1, what is kept is only a geometry (ops/op.cpp).
+  // A node that kept no values can run again. Below -1, what is kept is only a geometry
+  // (ops/op.cpp).
   for (int i = 0; i < n_saved; ++i) {
     if (saved[i].output < -1) continue;
     released |= static_cast<bool>(saved[i].tensor);
@@ -120,16 +123,20 @@ namespace {
   if (maker) {
     // Names as PyTorch has them here: "Exp", not "ExpBackward0".
     std::string name = maker->display_name();
-    name = name == "CopySlices" ? "torch::autograd::" + name : name.substr(0, name.find("Backward"));
+    name =
+        name == "CopySlices" ? "torch::autograd::" + name : name.substr(0, name.find("Backward"));
     origin = ", which is output " + std::to_string(t.output_nr) + " of " + name + ",";
   }
   fail(ErrorKind::Runtime,
-       "one of the variables needed for gradient computation has been modified by an inplace operation: "
+       "one of the variables needed for gradient computation has been modified by an inplace "
+       "operation: "
        "[torch.{}Tensor {}]{} is at version {}; expected version {} instead. Hint: {}",
        scalar_name(t.dtype), t.sizes, origin, t.version(), expected,
-       g_anomaly.on ? "the backtrace further above shows the operation that failed to compute its gradient. The "
+       g_anomaly.on ? "the backtrace further above shows the operation that failed to compute its "
+                      "gradient. The "
                       "variable in question was changed in there or anywhere later. Good luck!"
-                    : "enable anomaly detection to find the operation that failed to compute its gradient, with "
+                    : "enable anomaly detection to find the operation that failed to compute its "
+                      "gradient, with "
                       "torch.autograd.set_detect_anomaly(True, check_nan=False).");
 }
 }  // namespace
@@ -137,12 +144,13 @@ namespace {
 Tensor Backward::saved(int i) const {
   const Saved& s = node.saved[i];
   if (!s.tensor) {
-    GS_CHECK(!node.released,
-             "Trying to backward through the graph a second time (or directly access saved tensors "
-             "after they have already been freed). Saved intermediate values of the graph are freed "
-             "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
-             "backward through the graph a second time or if you need to access saved tensors after "
-             "calling backward.");
+    GS_CHECK(
+        !node.released,
+        "Trying to backward through the graph a second time (or directly access saved tensors "
+        "after they have already been freed). Saved intermediate values of the graph are freed "
+        "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+        "backward through the graph a second time or if you need to access saved tensors after "
+        "calling backward.");
     return Tensor();
   }
   const uint32_t now = s.tensor->version();
@@ -243,8 +251,8 @@ bool needs_grad(std::span<const Tensor> tensors) {
 
 Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* const> inputs,
                     std::span<const Save> saves, int n_outputs) {
-  Ref<Node> node(Node::create(op, static_cast<int>(inputs.size()), static_cast<int>(saves.size()),
-                              n_outputs));
+  Ref<Node> node(
+      Node::create(op, static_cast<int>(inputs.size()), static_cast<int>(saves.size()), n_outputs));
   node->params.count = params.count;
   std::copy(params.s, params.s + params.count, node->params.s);
   for (size_t k = 0; k < inputs.size(); ++k) {
@@ -259,17 +267,21 @@ Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* 
     s.output = saves[k].output;
     s.tensor = s.output >= 0 ? alias(t).ref() : t.ref();
     s.version = t->version();
-    GS_CHECK(!t->inference,
-             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
-             "in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor "
-             "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
+    GS_CHECK(
+        !t->inference,
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
+        "inference mode "
+        "in computation tracked by autograd. To work around this, you can make a clone to get a "
+        "normal tensor "
+        "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
   return node;
 }
 
 // Note [Saved results of writes into views]
-// The node of a write into a view is not part of the graph: CopySlices runs it (see there). A kept result of
-// that write, when a double backward gives it its history back, is therefore the view of what CopySlices made.
+// The node of a write into a view is not part of the graph: CopySlices runs it (see there). A kept
+// result of that write, when a double backward gives it its history back, is therefore the view of
+// what CopySlices made.
 namespace {
 struct SliceWrite {
   const Node* inner = nullptr;  // the write
@@ -285,7 +297,8 @@ struct SliceWriteScope {
   SliceWrite before;
 };
 
-/// Each thread numbers its nodes itself: one that uses what another thread made comes after it all the same.
+/// Each thread numbers its nodes itself: one that uses what another thread made comes after it all
+/// the same.
 void follow_inputs(Node& node) {
   for (const Edge& e : node.all_edges()) {
     if (e.node && e.node->sequence >= node.sequence) [[unlikely]] {
@@ -294,8 +307,8 @@ void follow_inputs(Node& node) {
   }
 }
 
-/// Takes the history of `view` from its base's. What uses the view comes after it in the order of nodes, even
-/// where it was made before this.
+/// Takes the history of `view` from its base's. What uses the view comes after it in the order of
+/// nodes, even where it was made before this.
 void take_history(const Tensor& view, const Tensor& base, const Dims& sizes, const Dims& strides,
                   int64_t offset) {
   const GradMode on(true);
@@ -353,8 +366,9 @@ void set_base(const Tensor& view, const Tensor& of) {
 
 Node* grad_fn(const Tensor& t) {
   TensorImpl* v = t.get();
-  // A view's own history is stale once the storage was written through another view: the version tells, or a
-  // node of the base that is newer (the source of a write is looked at between the two).
+  // A view's own history is stale once the storage was written through another view: the version
+  // tells, or a node of the base that is newer (the source of a write is looked at between the
+  // two).
   if (v->base && v->base->wants_grad() && is_floating(v->dtype) &&
       (v->view_version != v->version() ||
        (v->grad_fn && v->base->grad_fn && v->grad_fn->sequence < v->base->grad_fn->sequence))) {
@@ -370,23 +384,26 @@ void check_inplace(const Tensor& t) {
            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
            "clone to get a normal tensor before doing inplace update.");
   for (int d = 0; d < t.ndim(); ++d) {
-    GS_CHECK(t.strides()[d] != 0 || t.sizes()[d] <= 1 || t.numel() == 0,
-             "unsupported operation: more than one element of the written-to tensor refers to a single "
-             "memory location. Please clone() the tensor before performing the operation.");
+    GS_CHECK(
+        t.strides()[d] != 0 || t.sizes()[d] <= 1 || t.numel() == 0,
+        "unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory location. Please clone() the tensor before performing the operation.");
   }
   if (!grad_enabled()) return;
   const bool leaf = !t->grad_fn;
   GS_CHECK(!(leaf && t->requires_grad),
            "a leaf Variable that requires grad is being used in an in-place operation.");
   if (t->base) {
-    GS_CHECK(!(t->base->requires_grad && !t->base->grad_fn),
-             "a view of a leaf Variable that requires grad is being used in an in-place operation.");
-    GS_CHECK(!(t->view_no_grad && t->base->wants_grad()),
-             "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
-             "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-             "your code by moving both the view and the inplace either both inside the no_grad block "
-             "(if you don't want the inplace to be tracked) or both outside (if you want the inplace "
-             "to be tracked).");
+    GS_CHECK(
+        !(t->base->requires_grad && !t->base->grad_fn),
+        "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+    GS_CHECK(
+        !(t->view_no_grad && t->base->wants_grad()),
+        "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+        "your code by moving both the view and the inplace either both inside the no_grad block "
+        "(if you don't want the inplace to be tracked) or both outside (if you want the inplace "
+        "to be tracked).");
   }
 }
 
@@ -400,13 +417,15 @@ struct CopySlices : CustomBackward {
   void run(Backward& b) override {
     const EngineOps& ops = engine_ops();
     // The gradient in the base's geometry; the slice's part of it goes through the write.
-    const Tensor result = empty_strided(base_sizes, base_strides, b.grad().dtype(), b.grad().device());
+    const Tensor result =
+        empty_strided(base_sizes, base_strides, b.grad().dtype(), b.grad().device());
     ops.copy_inplace(result, b.grad());
     const Tensor slice = ops.as_view(result, sizes, strides, offset);
     Tensor slice_grad = ops.clone(slice);
     std::vector<Tensor> inner_grads(inner->n_edges);
     Backward inside{*inner, {&slice_grad, 1}, inner_grads};
-    const SliceWriteScope scope({inner.get(), &b.node, &base_sizes, &base_strides, &sizes, &strides, offset});
+    const SliceWriteScope scope(
+        {inner.get(), &b.node, &base_sizes, &base_strides, &sizes, &strides, offset});
     if (inner->extra && inner->extra->custom) {
       inner->extra->custom->run(inside);
     } else {

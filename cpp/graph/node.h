@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The autograd graph. A Node is a call that can be differentiated: its op, its params, the tensors it keeps,
-// and an Edge for each input that tells where that input's gradient goes. engine.cpp walks it.
+// The autograd graph. A Node is a call that can be differentiated: its op, its params, the tensors
+// it keeps, and an Edge for each input that tells where that input's gradient goes. engine.cpp
+// walks it.
 //   if (needs_grad({a, b})) record(op, params, {out}, {a, b}, {Save::in(0), Save::in(1)});
-// A derivative is a function `void(Backward& b)`: it reads b.grad(), b.saved(i), b.params() and calls
-// b.set(k, gradient of input k) for each k with b.needs(k). It is written in ops, so it can be
-// differentiated again. May include core and fn.
+// A derivative is a function `void(Backward& b)`: it reads b.grad(), b.saved(i), b.params() and
+// calls b.set(k, gradient of input k) for each k with b.needs(k). It is written in ops, so it can
+// be differentiated again. May include core and fn.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -49,7 +50,8 @@ struct Saved {
 struct Hook {
   uint64_t id = 0;
   virtual ~Hook() = default;
-  /// Before the derivative (`in` empty) it may replace gradients of the outputs, after it of the inputs.
+  /// Before the derivative (`in` empty) it may replace gradients of the outputs, after it of the
+  /// inputs.
   virtual void run(std::span<Tensor> grad_inputs, std::span<Tensor> grad_outputs) = 0;
 };
 
@@ -78,9 +80,9 @@ class Node : public RefCounted {
   uint16_t n_outputs = 0;
   bool released = false;
   Compute compute = Compute::F32;
-  uint32_t queued = 0;          // the last engine run that put it into its heap
-  NodeExtra* extra = nullptr;   // owned, mostly null
-  Ref<TensorImpl> leaf;         // accumulators: the tensor
+  uint32_t queued = 0;         // the last engine run that put it into its heap
+  NodeExtra* extra = nullptr;  // owned, mostly null
+  Ref<TensorImpl> leaf;        // accumulators: the tensor
   Edge* edges = nullptr;
   Saved* saved = nullptr;
   Ref<TensorImpl>* grads = nullptr;  // arriving gradients, one for each output
@@ -105,9 +107,7 @@ struct Backward {
   const Tensor& grad(int i = 0) const { return out_grads[static_cast<size_t>(i)]; }
   uint64_t mask = ~uint64_t{0};  // bit k: the gradient of input k is wanted (k < 64)
 
-  bool needs(int k) const {
-    return node.edges[k].node && (k >= 64 || (mask >> k & 1));
-  }
+  bool needs(int k) const { return node.edges[k].node && (k >= 64 || (mask >> k & 1)); }
   void set(int k, Tensor g) { in_grads[static_cast<size_t>(k)] = std::move(g); }
   /// The i-th kept tensor; raises PyTorch's error if it was modified in place or freed.
   Tensor saved(int i) const;
@@ -128,12 +128,11 @@ struct AutogradMeta {
 AutogradMeta& autograd_meta(TensorImpl* t);
 
 /// The gradient of a leaf or of a tensor that retains it; undefined before the first backward.
-inline Tensor grad_of(const Tensor& t) {
-  return t->meta ? Tensor(t->meta->grad) : Tensor();
-}
+inline Tensor grad_of(const Tensor& t) { return t->meta ? Tensor(t->meta->grad) : Tensor(); }
 void set_grad(const Tensor& t, Tensor grad);
 
-/// Where the gradient of t goes. Makes the accumulator of a leaf and refreshes a stale view's history.
+/// Where the gradient of t goes. Makes the accumulator of a leaf and refreshes a stale view's
+/// history.
 Edge gradient_edge(const Tensor& t);
 /// The node that made t (null for a leaf); of a view whose base was written in place, a fresh one.
 Node* grad_fn(const Tensor& t);
@@ -154,7 +153,8 @@ struct Save {
 inline Save keep(const Tensor& t) { return {&t, -1}; }
 inline Save keep_output(const Tensor& t, int index = 0) { return {&t, static_cast<int8_t>(index)}; }
 
-/// Makes the node of a differentiable call; record() also hangs it on the outputs (floating ones only).
+/// Makes the node of a differentiable call; record() also hangs it on the outputs (floating ones
+/// only).
 Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* const> inputs,
                     std::span<const Save> saves, int n_outputs);
 Node* record(const Op& op, const Params& params, std::initializer_list<const Tensor*> outputs,
@@ -166,11 +166,12 @@ void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index);
 /// Keeps the gradient of a non-leaf in its `.grad`.
 void retain_grad(const Tensor& t);
 
-/// Before an in-place write to `t`: raises where PyTorch does (leaf that requires grad, view of one, ..).
+/// Before an in-place write to `t`: raises where PyTorch does (leaf that requires grad, view of
+/// one, ..).
 void check_inplace(const Tensor& t);
-/// After an in-place write that `node` describes (with t among its inputs if it read it): t's history is
-/// now that node; for a view, the base's history becomes a copy-into-slice of it. Edge 0 of the node must be
-/// that of t itself.
+/// After an in-place write that `node` describes (with t among its inputs if it read it): t's
+/// history is now that node; for a view, the base's history becomes a copy-into-slice of it. Edge 0
+/// of the node must be that of t itself.
 void rebase_history(const Tensor& t, const Ref<Node>& node);
 /// An in-place write of a value without gradient: raises the version, nothing more.
 inline void mark_written(const Tensor& t) { bump_version(t); }
@@ -180,7 +181,8 @@ void set_base(const Tensor& view, const Tensor& of);
 
 // ---- engine ----
 
-/// Accumulates d(roots)/d(leaf) into the leaves' `.grad`. Undefined root gradients mean 1 for scalars.
+/// Accumulates d(roots)/d(leaf) into the leaves' `.grad`. Undefined root gradients mean 1 for
+/// scalars.
 void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, bool retain_graph,
               bool create_graph, std::span<const Tensor> inputs = {});
 /// The gradients of the roots with respect to `inputs`, without touching `.grad`.
@@ -197,7 +199,8 @@ struct EngineOps {
   void (*zero_inplace)(const Tensor& t) = nullptr;
   Tensor (*ones_like)(const Tensor& t) = nullptr;
   /// The view of `base` that has `view`'s geometry, differentiable.
-  Tensor (*as_view)(const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) = nullptr;
+  Tensor (*as_view)(const Tensor& base, const Dims& sizes, const Dims& strides,
+                    int64_t offset) = nullptr;
 };
 EngineOps& engine_ops();
 

@@ -7,7 +7,8 @@ namespace gradstep {
 
 namespace {
 
-/// out[i] = start + i * step, rounded once; the second half counts down from `end` when asked, as linspace does.
+/// out[i] = start + i * step, rounded once; the second half counts down from `end` when asked, as
+/// linspace does.
 void sequence(const Call& call) {
   const TensorImpl& out = call.out(0);
   dispatch(out.dtype, [&](auto tag) {
@@ -27,7 +28,8 @@ void sequence(const Call& call) {
     T* p = reinterpret_cast<T*>(out.data);
     parallel_for(out.numel, kGrain, [&](int64_t begin, int64_t stop) {
       for (int64_t i = begin; i < stop; ++i) {
-        const C v = i < half ? start + step * static_cast<C>(i) : end - step * static_cast<C>(out.numel - 1 - i);
+        const C v = i < half ? start + step * static_cast<C>(i)
+                             : end - step * static_cast<C>(out.numel - 1 - i);
         p[i] = convert<T>(v);
       }
     });

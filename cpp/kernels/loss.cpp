@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The negative log-likelihood of classes on the CPU. Input is [N, C, inner], target int64 [N, inner], both
-// contiguous; weight, one number for each class, may be absent. params: ignore_index, C.
-//   nll_rows(loss, row weight; x, target, weight)      loss = -weight[target] * x[target], 0 if ignored
-//   nll_rows_backward(dx; dy, target, weight)          the transposed map of dy [N, inner]
+// The negative log-likelihood of classes on the CPU. Input is [N, C, inner], target int64 [N,
+// inner], both contiguous; weight, one number for each class, may be absent. params: ignore_index,
+// C.
+//   nll_rows(loss, row weight; x, target, weight)      loss = -weight[target] * x[target], 0 if
+//   ignored nll_rows_backward(dx; dy, target, weight)          the transposed map of dy [N, inner]
 // May include core, graph/call.h.
 #include <algorithm>
 
@@ -44,8 +45,9 @@ void nll_rows(const Call& c) {
     for_targets<T>(c, target, c.maybe_in(2), [&](int64_t i, int64_t k, T w) {
       row_weight[i] = w;
       const A wide = convert<A>(w);
-      loss[i] = k < 0 ? convert<T>(A(0))
-                      : convert<T>(-wide * convert<A>(x[(i / inner * classes + k) * inner + i % inner]));
+      loss[i] =
+          k < 0 ? convert<T>(A(0))
+                : convert<T>(-wide * convert<A>(x[(i / inner * classes + k) * inner + i % inner]));
     });
   });
 }
@@ -59,10 +61,12 @@ void nll_rows_backward(const Call& c) {
     using A = compute_t<T>;
     const T* dy = reinterpret_cast<const T*>(c.in(0).data);
     T* dx = reinterpret_cast<T*>(out.data);
-    parallel_for(out.numel, kGrain, [&](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, T()); });
+    parallel_for(out.numel, kGrain,
+                 [&](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, T()); });
     for_targets<T>(c, target, c.maybe_in(2), [&](int64_t i, int64_t k, T w) {
       if (k < 0) return;
-      dx[(i / inner * classes + k) * inner + i % inner] = convert<T>(-convert<A>(w) * convert<A>(dy[i]));
+      dx[(i / inner * classes + k) * inner + i % inner] =
+          convert<T>(-convert<A>(w) * convert<A>(dy[i]));
     });
   });
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The map skeleton on the CPU: one driver for all elementwise ops, plus copy and fill.
-// Operands that are contiguous and of the compute type go to the op's loop as they are, over the whole range.
-// Anything else (strides, broadcast, another dtype, a Python number) is brought to it 512 elements at a time.
-// Compiled once for each instruction set.
+// Operands that are contiguous and of the compute type go to the op's loop as they are, over the
+// whole range. Anything else (strides, broadcast, another dtype, a Python number) is brought to it
+// 512 elements at a time. Compiled once for each instruction set.
 #include "kernels/map.h"
 
 #include <algorithm>
@@ -149,12 +149,13 @@ void fill_number(void* dst, Compute c, Params::Slot value, int64_t n) {
 /// How one operand reaches the loop.
 struct Source {
   enum Kind : uint8_t { Direct, Constant, Gathered } kind = Direct;
-  const char* data = nullptr;    // Direct: the first element
+  const char* data = nullptr;     // Direct: the first element
   ConvertLoop convert = nullptr;  // Gathered: to the compute type, null if it is that already
   Walker walker;
 };
 
-constexpr int64_t kMapGrain = 16384;  // elements for each chunk of work: 2-10 us of typical arithmetic
+constexpr int64_t kMapGrain =
+    16384;  // elements for each chunk of work: 2-10 us of typical arithmetic
 
 // Everything is contiguous, of one shape and of the compute type: one pass over memory.
 bool all_direct(const Call& call, DType type) {
@@ -221,7 +222,8 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
       }
       // Doubles the first element up to the whole chunk.
       for (int64_t have = item; have < kChunk * item; have *= 2) {
-        std::memcpy(constants[k] + have, constants[k], static_cast<size_t>(std::min(have, kChunk * item - have)));
+        std::memcpy(constants[k] + have, constants[k],
+                    static_cast<size_t>(std::min(have, kChunk * item - have)));
       }
     } else if (s.walker.is_flat() && !s.convert) {
       s.kind = Source::Direct;
@@ -278,9 +280,11 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
 
 void map_kernel(const Call& call) {
   if (call.out(0).numel == 0) return;
-  const auto loop = reinterpret_cast<MapLoop>(const_cast<void*>(call.op->loops[static_cast<int>(call.compute)]));
+  const auto loop =
+      reinterpret_cast<MapLoop>(const_cast<void*>(call.op->loops[static_cast<int>(call.compute)]));
   const DType type = storage_type(call.compute);
-  GS_CHECK_KIND(NotImplemented, loop, "\"{}\" not implemented for '{}'", call.op->name, scalar_name(type));
+  GS_CHECK_KIND(NotImplemented, loop, "\"{}\" not implemented for '{}'", call.op->name,
+                scalar_name(type));
   if (all_direct(call, type)) {
     map_direct(call, loop, static_cast<int64_t>(element_size(type)));
   } else {
@@ -374,7 +378,8 @@ void fill_kernel(const Call& call) {
   alignas(64) char value[kChunk * 8];
   const int64_t item = static_cast<int64_t>(element_size(out.dtype));
   fill_number(wide, call.compute, call.params.s[0], std::min<int64_t>(kChunk, out.numel));
-  convert_loop(out.dtype, storage_type(call.compute))(value, wide, std::min<int64_t>(kChunk, out.numel));
+  convert_loop(out.dtype, storage_type(call.compute))(value, wide,
+                                                      std::min<int64_t>(kChunk, out.numel));
   int order[kMaxDims];
   order_by_stride(out.strides, order);
   const Walker to(out, out.sizes, order);
@@ -399,7 +404,9 @@ void fill_kernel(const Call& call) {
 
 void register_map_driver(Op& op) { op.kernel[static_cast<int>(DeviceType::CPU)] = &map_kernel; }
 
-void register_division_driver(Op& op) { op.kernel[static_cast<int>(DeviceType::CPU)] = &division_kernel; }
+void register_division_driver(Op& op) {
+  op.kernel[static_cast<int>(DeviceType::CPU)] = &division_kernel;
+}
 
 void register_copy_kernels() {
   const auto cpu = static_cast<int>(DeviceType::CPU);

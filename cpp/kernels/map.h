@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CPU's map loops look like, and how strided operands reach them. A loop is contiguous and in the
-// compute type; convert_chunk and Walker bring 512 elements of anything else to it. See map.cpp.
+// What the CPU's map loops look like, and how strided operands reach them. A loop is contiguous and
+// in the compute type; convert_chunk and Walker bring 512 elements of anything else to it. See
+// map.cpp.
 #pragma once
 #include <cstdint>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns functors into the contiguous loops of the map skeleton and puts them into their Op:
 //   register_loops(UnaryOps{});
-// Each functor gets a forward loop per compute type, and for the float types its gradients to second order.
+// Each functor gets a forward loop per compute type, and for the float types its gradients to
+// second order.
 #pragma once
 #include <string>
 
@@ -78,7 +79,8 @@ void set_loops() {
   Op& op = Op::get(F::name);
   if constexpr (F::types != Bitwise) set_float_loops<F>(op);
   if constexpr (F::types != Floating) set_loop<F, int64_t>(op, Compute::I64);
-  if constexpr (F::differentiable) set_grads<F>(std::make_integer_sequence<int, int(F::tensor_operands)>{});
+  if constexpr (F::differentiable)
+    set_grads<F>(std::make_integer_sequence<int, int(F::tensor_operands)>{});
 }
 
 }  // namespace detail

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instantiates the loops of the functor lists below; nothing else. Compiled once for each instruction set.
+// Instantiates the loops of the functor lists below; nothing else. Compiled once for each
+// instruction set.
 #include "kernels/map_loops.h"
 
 namespace gradstep {

@@ -28,7 +28,8 @@ Matrix layout(const TensorImpl& t) {
 }
 
 template <class T>
-void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix lb, int64_t c_stride) {
+void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix lb,
+             int64_t c_stride) {
   const TensorImpl& out = call.out(0);
   const TensorImpl& left = call.in(0);
   const int n = out.ndim();
@@ -38,8 +39,8 @@ void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix l
   if (n == 2) {
     gemm(la.transposed, lb.transposed, rows, cols, k, alpha, a, la.ld, b, lb.ld, beta, c, cols);
   } else {
-    gemm_batched(out.sizes[0], la.transposed, lb.transposed, rows, cols, k, alpha, a, la.ld, la.batch_stride, b, lb.ld,
-                 lb.batch_stride, beta, c, cols, c_stride);
+    gemm_batched(out.sizes[0], la.transposed, lb.transposed, rows, cols, k, alpha, a, la.ld,
+                 la.batch_stride, b, lb.ld, lb.batch_stride, beta, c, cols, c_stride);
   }
 }
 
@@ -59,15 +60,16 @@ void matmul_native(const Call& call) {
   const int64_t rows = out.sizes[0], cols = out.sizes[1];
   const auto* bias = reinterpret_cast<const T*>(call.in(2).data);
   const int64_t step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
-  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(cols, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (step == 1) {
-        std::memcpy(c + i * cols, bias, static_cast<size_t>(cols) * sizeof(T));
-      } else {
-        for (int64_t j = 0; j < cols; ++j) c[i * cols + j] = bias[j * step];
-      }
-    }
-  });
+  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(cols, 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   if (step == 1) {
+                     std::memcpy(c + i * cols, bias, static_cast<size_t>(cols) * sizeof(T));
+                   } else {
+                     for (int64_t j = 0; j < cols; ++j) c[i * cols + j] = bias[j * step];
+                   }
+                 }
+               });
   Call add = call;
   add.params.s[1].f = 1;
   product(add, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
@@ -75,7 +77,8 @@ void matmul_native(const Call& call) {
 
 template <class T>
 float* as_float(const TensorImpl& t, int64_t n) {
-  auto* out = static_cast<float*>(allocate(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)));
+  auto* out =
+      static_cast<float*>(allocate(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)));
   const auto* p = reinterpret_cast<const T*>(t.data);
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(p[i]);
   return out;
@@ -107,7 +110,8 @@ void matmul_half(const Call& call) {
     for (int64_t i = 0; i < nc; ++i) c[i] = static_cast<float>(bias[i % cols * step]);
     inner.params.s[1].f = 1;
   }
-  product(inner, a, b, c, layout(call.in(0)), layout(call.in(1)), out.sizes[n - 2] * out.sizes[n - 1]);
+  product(inner, a, b, c, layout(call.in(0)), layout(call.in(1)),
+          out.sizes[n - 2] * out.sizes[n - 1]);
   auto* p = reinterpret_cast<T*>(out.data);
   for (int64_t i = 0; i < nc; ++i) p[i] = T(c[i]);
   deallocate(a, static_cast<size_t>(std::max<int64_t>(na, 1)) * sizeof(float));

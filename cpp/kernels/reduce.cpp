@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reduce skeleton on the CPU: one driver for all reductions, any strides and any set of axes.
-// A reducer of fn/reduce.h gives four functions (table Reducer); the driver brings elements to them in the
-// compute type, either as blocks (the reduction runs along the memory) or as tiles of rows whose columns are
-// reduced side by side. Long reductions are cut in pieces that depend on the shape only; the pieces' states
-// are merged pairwise, so results do not depend on the number of threads.
-// Compiled once for each instruction set; register_reduce_kernels() is called by register.cpp.
+// A reducer of fn/reduce.h gives four functions (table Reducer); the driver brings elements to them
+// in the compute type, either as blocks (the reduction runs along the memory) or as tiles of rows
+// whose columns are reduced side by side. Long reductions are cut in pieces that depend on the
+// shape only; the pieces' states are merged pairwise, so results do not depend on the number of
+// threads. Compiled once for each instruction set; register_reduce_kernels() is called by
+// register.cpp.
 #include "fn/reduce.h"
 
 #include <algorithm>
@@ -19,11 +20,11 @@ namespace gradstep {
 inline namespace GS_ISA {
 namespace {
 
-constexpr int kMaxState = 24;             // bytes of a reducer's state
-constexpr int64_t kPiece = 32768;         // elements of one output that a task takes
-constexpr int64_t kRowPiece = 512;        // rows of a column reduction that a task takes
-constexpr int kShortReduction = 16;       // below this, outputs lie side by side in lanes
-constexpr int64_t kReduceGrain = 32768;   // elements of a task
+constexpr int kMaxState = 24;            // bytes of a reducer's state
+constexpr int64_t kPiece = 32768;        // elements of one output that a task takes
+constexpr int64_t kRowPiece = 512;       // rows of a column reduction that a task takes
+constexpr int kShortReduction = 16;      // below this, outputs lie side by side in lanes
+constexpr int64_t kReduceGrain = 32768;  // elements of a task
 
 // ---- reducers behind pointers ----
 
@@ -36,11 +37,12 @@ struct Reducer {
   int state_size;
   void (*init)(void* states, int n);
   void (*block)(void* state, const void* x, int n, int64_t index);
-  void (*tile)(void* states, const void* x, int64_t row_stride, int rows, int columns, int64_t index);
+  void (*tile)(void* states, const void* x, int64_t row_stride, int rows, int columns,
+               int64_t index);
   void (*merge)(void* state, const void* other);
   /// Writes n results, at elements index, index + step, ..
-  void (*emit)(const void* states, int n, int64_t count, double param, const Outputs& out, int64_t index,
-               int64_t step);
+  void (*emit)(const void* states, int n, int64_t count, double param, const Outputs& out,
+               int64_t index, int64_t step);
 };
 
 template <class V>
@@ -67,8 +69,10 @@ struct Erased {
   static void block(void* state, const void* x, int n, int64_t index) {
     R::block(*static_cast<State*>(state), static_cast<const C*>(x), n, index);
   }
-  static void tile(void* states, const void* x, int64_t row_stride, int rows, int columns, int64_t index) {
-    R::tile(static_cast<State*>(states), static_cast<const C*>(x), row_stride, rows, columns, index);
+  static void tile(void* states, const void* x, int64_t row_stride, int rows, int columns,
+                   int64_t index) {
+    R::tile(static_cast<State*>(states), static_cast<const C*>(x), row_stride, rows, columns,
+            index);
   }
   static void merge(void* state, const void* other) {
     R::merge(*static_cast<State*>(state), *static_cast<const State*>(other));
@@ -193,7 +197,7 @@ struct Plan {
   Outputs out;
   double param = 0;
   bool columns = false;
-  Axis lane = {1, 0, 0};   // the kept axis whose elements lie side by side; not in `kept`
+  Axis lane = {1, 0, 0};  // the kept axis whose elements lie side by side; not in `kept`
 };
 
 // Reduces elements [begin, end) of one output's reduction.
@@ -227,7 +231,8 @@ void reduce_blocks(const Plan& p, void* state, const char* base, int64_t begin, 
 }
 
 // Reduces rows [begin, end) of `columns` outputs side by side.
-void reduce_tiles(const Plan& p, void* states, const char* base, int columns, int64_t begin, int64_t end) {
+void reduce_tiles(const Plan& p, void* states, const char* base, int columns, int64_t begin,
+                  int64_t end) {
   alignas(64) char buffer[kReduceRows * kReduceColumns * 8];
   Cursor at(p.reduced, begin);
   const Axis run = p.reduced.count ? p.reduced.axis[p.reduced.count - 1] : Axis{1, 0, 0};
@@ -240,7 +245,8 @@ void reduce_tiles(const Plan& p, void* states, const char* base, int columns, in
       p.r.tile(states, base + at.in, run.in / p.loader.item, rows, columns, begin);
     } else {
       for (int r = 0; r < rows; ++r) {
-        p.loader.load(base + at.in + r * run.in, p.lane.in, buffer + r * columns * p.loader.wide, columns);
+        p.loader.load(base + at.in + r * run.in, p.lane.in, buffer + r * columns * p.loader.wide,
+                      columns);
       }
       p.r.tile(states, buffer, columns, rows, columns, begin);
     }
@@ -265,11 +271,13 @@ void run_plan(const Plan& p) {
   const int64_t count = p.reduced.numel;
   const int64_t piece = p.columns ? kRowPiece : kPiece;
   const int64_t pieces = count > 2 * piece ? (count + piece - 1) / piece : 1;
-  const int64_t task_cost = std::max<int64_t>(1, std::min(count, pieces > 1 ? piece : count) * width);
+  const int64_t task_cost =
+      std::max<int64_t>(1, std::min(count, pieces > 1 ? piece : count) * width);
   const int64_t grain = std::max<int64_t>(1, kReduceGrain / task_cost);
 
   // Reduces one piece of one unit into states.
-  const auto reduce_unit = [&](void* states, int64_t unit_in, int64_t group, int64_t begin, int64_t end) {
+  const auto reduce_unit = [&](void* states, int64_t unit_in, int64_t group, int64_t begin,
+                               int64_t end) {
     if (p.columns) {
       const int n = static_cast<int>(std::min(width, p.lane.n - group * width));
       p.r.init(states, n);
@@ -307,20 +315,22 @@ void run_plan(const Plan& p) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t unit = task / pieces, first = task % pieces * piece;
       const Cursor at(p.kept, unit / groups);
-      reduce_unit(partials.data() + task * step, at.in, unit % groups, first, std::min(count, first + piece));
+      reduce_unit(partials.data() + task * step, at.in, unit % groups, first,
+                  std::min(count, first + piece));
     }
   });
-  parallel_for(units, std::max<int64_t>(1, kReduceGrain / (pieces * width)), [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      char* states = partials.data() + unit * pieces * step;
-      const int64_t group = unit % groups;
-      const int64_t n = std::min(width, p.lane.n - group * width);
-      for (int64_t k = 0; k < n; ++k) {
-        merge_pieces(p.r, states + k * p.r.state_size, pieces, step);
-      }
-      emit_unit(states, Cursor(p.kept, unit / groups).out, group);
-    }
-  });
+  parallel_for(units, std::max<int64_t>(1, kReduceGrain / (pieces * width)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t unit = begin; unit < end; ++unit) {
+                   char* states = partials.data() + unit * pieces * step;
+                   const int64_t group = unit % groups;
+                   const int64_t n = std::min(width, p.lane.n - group * width);
+                   for (int64_t k = 0; k < n; ++k) {
+                     merge_pieces(p.r, states + k * p.r.state_size, pieces, step);
+                   }
+                   emit_unit(states, Cursor(p.kept, unit / groups).out, group);
+                 }
+               });
 }
 
 // ---- the kernel ----
@@ -374,7 +384,8 @@ void run_reducer(const Call& call, const Reducer& r) {
   if (p.kept.count > 0) {
     const Axis& inner = p.kept.axis[p.kept.count - 1];
     const bool along = p.reduced.count == 0 || inner.in < p.reduced.axis[p.reduced.count - 1].in;
-    if ((along && inner.n >= 4 && inner.in > 0) || (p.reduced.numel <= kShortReduction && inner.n >= 16)) {
+    if ((along && inner.n >= 4 && inner.in > 0) ||
+        (p.reduced.numel <= kShortReduction && inner.n >= 16)) {
       p.columns = true;
       p.lane = inner;
       --p.kept.count;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The row skeleton on the CPU: softmax, normalisations and cross entropy, forward and backward one pass each
-// over rows that stay in L1. Tensors are contiguous, of type float or double. Sums over many rows are formed in
-// pieces that depend on the shape only, so results do not depend on the number of threads.
-// Compiled once for each instruction set; register_row_kernels() is called by register.cpp.
+// The row skeleton on the CPU: softmax, normalisations and cross entropy, forward and backward one
+// pass each over rows that stay in L1. Tensors are contiguous, of type float or double. Sums over
+// many rows are formed in pieces that depend on the shape only, so results do not depend on the
+// number of threads. Compiled once for each instruction set; register_row_kernels() is called by
+// register.cpp.
 #include <algorithm>
 
 #include "core/threads.h"
@@ -59,8 +60,8 @@ GS_FN C max_row(const C* x, int64_t n) {
   C m = C(-kInf);
   for (int64_t i = 0; i < n; i += kReduceBlock) {
     const C b = fold_row(
-        x + i, static_cast<int>(std::min<int64_t>(n - i, kReduceBlock)), C(-kInf), [](auto v) { return v; },
-        [](auto a, auto c) { return Max().combine(a, c); });
+        x + i, static_cast<int>(std::min<int64_t>(n - i, kReduceBlock)), C(-kInf),
+        [](auto v) { return v; }, [](auto a, auto c) { return Max().combine(a, c); });
     m = Max().combine(m, b);
   }
   return m;
@@ -68,9 +69,10 @@ GS_FN C max_row(const C* x, int64_t n) {
 
 template <class F>
 void for_rows(int64_t rows, int64_t n, F f) {
-  parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
+  parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) f(r);
+               });
 }
 
 /// Calls f(float) or f(double).
@@ -102,7 +104,8 @@ struct Lines {
   }
 };
 
-/// Calls f(first element, columns) for blocks of neighbouring lines; elements of a line lie inner apart.
+/// Calls f(first element, columns) for blocks of neighbouring lines; elements of a line lie inner
+/// apart.
 constexpr int64_t kLineBlock = 128;
 template <class F>
 void for_line_blocks(const Lines& l, F f) {
@@ -159,8 +162,10 @@ void softmax(const Call& c) {
       for (int64_t i = 0; i < l.n; ++i) {
         const C* x = px + start + i * l.inner;
         map_row(py + start + i * l.inner, w, [&](auto load) {
-          if constexpr (kLog) return load(x) - load(m) - load(s);
-          else return exp(load(x) - load(m)) * load(s);
+          if constexpr (kLog)
+            return load(x) - load(m) - load(s);
+          else
+            return exp(load(x) - load(m)) * load(s);
         });
       }
     });
@@ -300,8 +305,8 @@ void cross_entropy_backward(const Call& c) {
 // ---- layer and rms norm ----
 // params: eps, .., elements of a row
 
-/// Sums over rows of two numbers for each column: f(row, first, second) adds to them. Rows are summed in
-/// pieces, the pieces in double.
+/// Sums over rows of two numbers for each column: f(row, first, second) adds to them. Rows are
+/// summed in pieces, the pieces in double.
 constexpr int64_t kPieceRows = 64;
 template <class C, class F>
 void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
@@ -313,7 +318,8 @@ void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
     for (int64_t k = begin; k < end; ++k) {
       C* a = partial.data() + k * 2 * n;
       std::fill_n(a, 2 * n, C(0));
-      for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r) f(r, a, a + n);
+      for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r)
+        f(r, a, a + n);
     }
   });
   parallel_for(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
@@ -392,7 +398,9 @@ void layer_norm_backward(const Call& c) {
       const C* dy = pdy + r * n;
       const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
       const auto gradient = [&](auto load) { return w ? load(dy) * load(w) : load(dy); };
-      const V s2 = V(C(sum_row<C>(n, [&](auto load) { return gradient(load) * (load(x) - m) * k; }) / double(n)));
+      const V s2 =
+          V(C(sum_row<C>(n, [&](auto load) { return gradient(load) * (load(x) - m) * k; }) /
+              double(n)));
       const V s1 = V(kCentered ? C(sum_row<C>(n, gradient) / double(n)) : C(0));
       map_row(pdx + r * n, n,
               [&](auto load) { return k * (gradient(load) - s1 - (load(x) - m) * k * s2); });
@@ -442,7 +450,8 @@ void group_norm(const Call& c) {
         const V k = V(w ? scale * w[channel] : scale), shift = V(b ? b[channel] : C(0));
         const V centre = V(C(moments.mean));
         const C* from = x + j * s.inner;
-        map_row(y + j * s.inner, s.inner, [&](auto load) { return (load(from) - centre) * k + shift; });
+        map_row(y + j * s.inner, s.inner,
+                [&](auto load) { return (load(from) - centre) * k + shift; });
       }
     });
   });
@@ -472,7 +481,8 @@ void group_norm_backward(const Call& c) {
         const int64_t at = r * per_group + j, channel = at % s.channels;
         const C* xs = x + j * s.inner;
         const C* dys = dy + j * s.inner;
-        const double a = scale * sum_row<C>(s.inner, [&](auto load) { return load(dys) * (load(xs) - centre); });
+        const double a =
+            scale * sum_row<C>(s.inner, [&](auto load) { return load(dys) * (load(xs) - centre); });
         const double b = sum_row<C>(s.inner, [&](auto load) { return load(dys); });
         sums[2 * at] = a;
         sums[2 * at + 1] = b;
@@ -575,7 +585,8 @@ void batch_norm(const Call& c) {
     for_rows(s.n * s.channels, s.inner, [&](int64_t r) {
       const int64_t k = r % s.channels;
       const C* x = px + r * s.inner;
-      const V m = V(mean[k]), factor = V(w ? scale[k] * w[k] : scale[k]), shift = V(b ? b[k] : C(0));
+      const V m = V(mean[k]), factor = V(w ? scale[k] * w[k] : scale[k]),
+              shift = V(b ? b[k] : C(0));
       map_row(py + r * s.inner, s.inner, [&](auto load) { return (load(x) - m) * factor + shift; });
     });
   });
@@ -603,8 +614,9 @@ void batch_norm_backward(const Call& c) {
       sum_columns(s.n, s.channels, dw, db, [&](int64_t r, C* a, C* b) {
         const C* x = px + r * s.channels;
         const C* dy = pdy + r * s.channels;
-        map_row(a, s.channels,
-                [&](auto load) { return load(a) + load(dy) * ((load(x) - load(mean)) * load(scale)); });
+        map_row(a, s.channels, [&](auto load) {
+          return load(a) + load(dy) * ((load(x) - load(mean)) * load(scale));
+        });
         map_row(b, s.channels, [&](auto load) { return load(b) + load(dy); });
       });
     } else {
@@ -624,7 +636,8 @@ void batch_norm_backward(const Call& c) {
     if (c.operands[1]) std::copy_n(dw, s.channels, data_of<C>(c.out(1)));
     if (c.operands[2]) std::copy_n(db, s.channels, data_of<C>(c.out(2)));
     if (c.out(0).numel == 0) return;
-    // dx = factor * (dy - mean(dy) - normalized x * mean(dy * normalized x)); constants in eval mode.
+    // dx = factor * (dy - mean(dy) - normalized x * mean(dy * normalized x)); constants in eval
+    // mode.
     const C share = training ? C(1 / double(s.n * s.inner)) : C(0);
     for (int64_t k = 0; k < s.channels; ++k) {
       dw[k] *= share * scale[k];
@@ -644,7 +657,8 @@ void batch_norm_backward(const Call& c) {
       const int64_t k = r % s.channels;
       const C* x = px + r * s.inner;
       const C* dy = pdy + r * s.inner;
-      const V factor = V(w ? scale[k] * w[k] : scale[k]), m = V(mean[k]), a = V(dw[k]), b = V(db[k]);
+      const V factor = V(w ? scale[k] * w[k] : scale[k]), m = V(mean[k]), a = V(dw[k]),
+              b = V(db[k]);
       map_row(pdx + r * s.inner, s.inner,
               [&](auto load) { return factor * (load(dy) - b - (load(x) - m) * a); });
     });

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running sums and the like along one axis, and order statistics that need no full sort, on the CPU.
+// Running sums and the like along one axis, and order statistics that need no full sort, on the
+// CPU.
 //   cumsum(out; x)   cumprod   logcumsumexp            params: axis, 1 to run from the end
 //   cumprod_backward(dx; x, dy)                        exact where x has zeros
 //   cummax(values, indices; x)   cummin                params: axis
-//   median(values, indices; x)   mode                  params: axis, 1 to ignore NaN; outputs lack the axis
+//   median(values, indices; x)   mode                  params: axis, 1 to ignore NaN; outputs lack
+//   the axis
 // All tensors are contiguous, values of one dtype. May include core, graph/call.h.
 #include <algorithm>
 #include <cmath>
@@ -191,7 +193,8 @@ void cummin(const Call& c) { running_extreme<false>(c); }
 
 // ---- order statistics ----
 
-/// Calls pick(pairs of (value, place), n) -> the chosen pair for each line, with place < 0 for none.
+/// Calls pick(pairs of (value, place), n) -> the chosen pair for each line, with place < 0 for
+/// none.
 template <class Pick>
 void select_pair(const Call& c, Pick pick) {
   const TensorImpl& x = c.in(0);

@@ -17,7 +17,8 @@ void fill_new(const Tensor& t, Scalar value) {
 
 void check_finite_step(double start, double end, double step, const char* name) {
   GS_CHECK(step != 0, "step must be nonzero");
-  GS_CHECK(std::isfinite(start) && std::isfinite(end), "unsupported range: {} -> {} ({})", start, end, name);
+  GS_CHECK(std::isfinite(start) && std::isfinite(end), "unsupported range: {} -> {} ({})", start,
+           end, name);
   GS_CHECK((step > 0 && end >= start) || (step < 0 && end <= start),
            "upper bound and lower bound inconsistent with step sign");
 }
@@ -47,9 +48,12 @@ Tensor arange(Scalar start, Scalar end, Scalar step, Options options) {
   if (options.dtype != DType::Int64 && (start.is_float() || end.is_float() || step.is_float())) {
     n = static_cast<int64_t>(std::ceil((end.to_double() - start.to_double()) / step.to_double()));
   } else {
-    const int64_t d = end.to_int() - start.to_int();
+    const __int128 d = static_cast<__int128>(end.to_int()) - start.to_int();
     const int64_t s = step.to_int();
-    n = (d + s - (s > 0 ? 1 : -1)) / s;
+    GS_CHECK(s != 0, "step must be nonzero");
+    const __int128 count = (d + s - (s > 0 ? 1 : -1)) / s;
+    GS_CHECK(count < (int64_t{1} << 60), "arange: more elements than memory can hold");
+    n = static_cast<int64_t>(count);
   }
   const Tensor out = empty({n}, options);
   sequence(out, start, step, false, end);
@@ -66,23 +70,26 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, Options options) {
   }
   if (compute_type(options.dtype) == Compute::I64) {
     // PyTorch takes whole ends and steps in double, rounding each value towards zero.
-    const auto first = static_cast<double>(start.to_int()), last = static_cast<double>(end.to_int());
+    const auto first = static_cast<double>(start.to_int()),
+               last = static_cast<double>(end.to_int());
     const Tensor wide = linspace(first, last, steps, {DType::Float64, options.device});
     static const Op& copy = Op::get("copy");
     run(copy, params(), {&out}, {&wide});
     return out;
   }
   const double step = (end.to_double() - start.to_double()) / static_cast<double>(steps - 1);
-  const Scalar exact = options.dtype == DType::Float64
-                           ? Scalar(step)
-                           : Scalar((static_cast<float>(end.to_double()) - static_cast<float>(start.to_double())) /
-                                    static_cast<float>(steps - 1));
+  const Scalar exact =
+      options.dtype == DType::Float64
+          ? Scalar(step)
+          : Scalar((static_cast<float>(end.to_double()) - static_cast<float>(start.to_double())) /
+                   static_cast<float>(steps - 1));
   sequence(out, start.to_double(), exact, true, end.to_double());
   return out;
 }
 
 Tensor logspace(Scalar start, Scalar end, int64_t steps, double base, Options options) {
-  const Tensor exponents = linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
+  const Tensor exponents =
+      linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
   static const Op& pow = Op::get("pow");
   const Tensor wide = map(pow, {Scalar(base), exponents});
   const Tensor out = empty({steps}, options);

@@ -8,7 +8,9 @@ namespace gradstep {
 Tensor full(const Dims& sizes, Scalar value, Options options);
 inline Tensor zeros(const Dims& sizes, Options options) { return full(sizes, 0, options); }
 inline Tensor ones(const Dims& sizes, Options options) { return full(sizes, 1, options); }
-inline Tensor full_like(const Tensor& t, Scalar value) { return full(t.sizes(), value, options_of(t)); }
+inline Tensor full_like(const Tensor& t, Scalar value) {
+  return full(t.sizes(), value, options_of(t));
+}
 inline Tensor zeros_like(const Tensor& t) { return full_like(t, 0); }
 inline Tensor ones_like(const Tensor& t) { return full_like(t, 1); }
 /// A 0-d tensor.

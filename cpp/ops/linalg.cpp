@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products. One kernel, "matmul": out[b] = a[b] @ b[b] over row-major matrices that may be transposed;
-// every other product is a view of its operands.
+// Matrix products. One kernel, "matmul": out[b] = a[b] @ b[b] over row-major matrices that may be
+// transposed; every other product is a view of its operands.
 #include "ops/linalg.h"
 
 #include "ops/create.h"
@@ -60,7 +60,9 @@ void linear_backward(Backward& b) {
   const Tensor w = b.saved(1);
   if (b.needs(0)) b.set(0, matmul(dy, w));
   const bool vector = dy.ndim() == 1;
-  const Tensor rows = vector ? unsqueeze(dy, 0) : dy.ndim() == 2 ? dy : reshape(dy, {-1, dy.sizes().back()});
+  const Tensor rows = vector           ? unsqueeze(dy, 0)
+                      : dy.ndim() == 2 ? dy
+                                       : reshape(dy, {-1, dy.sizes().back()});
   if (b.needs(1)) {
     const Tensor x = b.saved(0);
     const Tensor flat = x.ndim() == 2 ? x : reshape(x, {-1, x.sizes().back()});
@@ -89,7 +91,8 @@ Tensor recorded_product(const Tensor& a, const Tensor& b, const Op& op) {
   if (needs_grad(a, b)) {
     // Only what a wanted gradient reads is kept.
     const Tensor none;
-    record(op, params(), {&out}, {&a, &b}, {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
+    record(op, params(), {&out}, {&a, &b},
+           {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
   }
   return out;
 }
@@ -100,7 +103,8 @@ Tensor mm(const Tensor& a, const Tensor& b) {
   static const Op& op = define("mm", &mm_backward);
   GS_CHECK(a.ndim() == 2, "self must be a matrix");
   GS_CHECK(b.ndim() == 2, "mat2 must be a matrix");
-  GS_CHECK(a.sizes()[1] == b.sizes()[0], "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.sizes()[0],
+  GS_CHECK(a.sizes()[1] == b.sizes()[0],
+           "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.sizes()[0],
            a.sizes()[1], b.sizes()[0], b.sizes()[1]);
   check_product("mm", a, b);
   return recorded_product(a, b, op);
@@ -110,29 +114,33 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
   static const Op& op = define("bmm", &mm_backward);
   GS_CHECK(a.ndim() == 3, "batch1 must be a 3D tensor");
   GS_CHECK(b.ndim() == 3, "batch2 must be a 3D tensor");
-  GS_CHECK(a.sizes()[0] == b.sizes()[0] && a.sizes()[2] == b.sizes()[1],
-           "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].", a.sizes()[0],
-           a.sizes()[2], b.sizes()[0], b.sizes()[1]);
+  GS_CHECK(
+      a.sizes()[0] == b.sizes()[0] && a.sizes()[2] == b.sizes()[1],
+      "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+      a.sizes()[0], a.sizes()[2], b.sizes()[0], b.sizes()[1]);
   check_product("bmm", a, b);
   return recorded_product(a, b, op);
 }
 
 Tensor dot(const Tensor& a, const Tensor& b) {
-  GS_CHECK(a.ndim() == 1 && b.ndim() == 1,
-           "1D tensors expected, but got {}D and {}D tensors", a.ndim(), b.ndim());
-  GS_CHECK(a.dtype() == b.dtype(), "dot : expected both vectors to have same dtype, but found {} and {}",
+  GS_CHECK(a.ndim() == 1 && b.ndim() == 1, "1D tensors expected, but got {}D and {}D tensors",
+           a.ndim(), b.ndim());
+  GS_CHECK(a.dtype() == b.dtype(),
+           "dot : expected both vectors to have same dtype, but found {} and {}",
            scalar_name(a.dtype()), scalar_name(b.dtype()));
   GS_CHECK(a.numel() == b.numel(),
-           "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of elements, but got "
+           "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of "
+           "elements, but got "
            "{} and {} elements respectively",
            a.numel(), b.numel(), a.numel(), b.numel());
   return reshape(mm(unsqueeze(a, 0), unsqueeze(b, 1)), {});
 }
 
 Tensor mv(const Tensor& a, const Tensor& x) {
-  GS_CHECK(a.ndim() == 2 && x.ndim() == 1, "vector + matrix @ vector expected, got {}, {}, {}", 1, a.ndim(), x.ndim());
-  GS_CHECK(a.sizes()[1] == x.sizes()[0], "size mismatch, got input ({}), mat ({}x{}), vec ({})", a.sizes()[0],
-           a.sizes()[0], a.sizes()[1], x.sizes()[0]);
+  GS_CHECK(a.ndim() == 2 && x.ndim() == 1, "vector + matrix @ vector expected, got {}, {}, {}", 1,
+           a.ndim(), x.ndim());
+  GS_CHECK(a.sizes()[1] == x.sizes()[0], "size mismatch, got input ({}), mat ({}x{}), vec ({})",
+           a.sizes()[0], a.sizes()[0], a.sizes()[1], x.sizes()[0]);
   return squeeze(mm(a, unsqueeze(x, 1)), {1});
 }
 
@@ -143,8 +151,9 @@ Tensor outer(const Tensor& a, const Tensor& b) {
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
-  GS_CHECK(a.ndim() > 0 && b.ndim() > 0, "both arguments to matmul need to be at least 1D, but they are {}D and {}D",
-           a.ndim(), b.ndim());
+  GS_CHECK(a.ndim() > 0 && b.ndim() > 0,
+           "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a.ndim(),
+           b.ndim());
   if (a.ndim() == 2 && b.ndim() == 2) return mm(a, b);
   if (a.ndim() == 1 && b.ndim() == 1) return dot(a, b);
   if (a.ndim() == 2 && b.ndim() == 1) return mv(a, b);
@@ -152,7 +161,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (b.ndim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), {-1});
   if (a.ndim() == 3 && b.ndim() == 3 && a.sizes()[0] == b.sizes()[0]) {
     GS_CHECK(a.sizes()[2] == b.sizes()[1],
-             "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+             "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: "
+             "[{}, {}].",
              a.sizes()[0], a.sizes()[2], b.sizes()[0], b.sizes()[1]);
     return bmm(a, b);
   }
@@ -163,7 +173,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
              k == 0 ? 0 : a.numel() / k, k, b.sizes()[0], b.sizes()[1]);
     Dims sizes = a.sizes();
     sizes[a.ndim() - 1] = b.sizes()[1];
-    return view(mm(reshape(a, {k == 0 ? count_elements(Dims(a.sizes().begin(), a.ndim() - 1)) : -1, k}), b), sizes);
+    return view(
+        mm(reshape(a, {k == 0 ? count_elements(Dims(a.sizes().begin(), a.ndim() - 1)) : -1, k}), b),
+        sizes);
   }
   // Batches broadcast against each other.
   const Dims batch_a(a.sizes().begin(), a.ndim() - 2);
@@ -173,7 +185,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     Dims sizes = batch;
     sizes.push_back(x.sizes()[x.ndim() - 2]);
     sizes.push_back(x.sizes().back());
-    return reshape(expand(x, sizes), {count_elements(batch), sizes[batch.size()], sizes[batch.size() + 1]});
+    return reshape(expand(x, sizes),
+                   {count_elements(batch), sizes[batch.size()], sizes[batch.size() + 1]});
   };
   Dims sizes = batch;
   sizes.push_back(a.sizes()[a.ndim() - 2]);
@@ -182,13 +195,15 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 namespace {
-Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, const Tensor& a, const Tensor& b,
-                   Scalar beta, Scalar alpha, const Dims& sizes) {
+Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, const Tensor& a,
+                   const Tensor& b, Scalar beta, Scalar alpha, const Dims& sizes) {
   const Op& op = define(name, backward);
   GS_CHECK(expandable_to(input.sizes(), sizes),
-           "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}.  "
+           "The expanded size of the tensor ({}) must match the existing size ({}) at "
+           "non-singleton dimension {}.  "
            "Target sizes: {}.  Tensor sizes: {}",
-           sizes.back(), input.ndim() ? input.sizes().back() : 1, sizes.size() - 1, sizes, input.sizes());
+           sizes.back(), input.ndim() ? input.sizes().back() : 1, sizes.size() - 1, sizes,
+           input.sizes());
   GS_CHECK(input.dtype() == a.dtype(), "self and mat2 must have the same dtype, but got {} and {}",
            scalar_name(input.dtype()), scalar_name(b.dtype()));
   const Tensor out = empty(sizes, options_of(a));
@@ -198,7 +213,8 @@ Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, c
   }
   product_into(out, a, b, alpha.to_double(), beta.to_double());
   if (needs_grad(input, a, b)) {
-    Params p = params(beta.to_double(), alpha.to_double(), static_cast<int64_t>(input.ndim()), input.sizes());
+    Params p = params(beta.to_double(), alpha.to_double(), static_cast<int64_t>(input.ndim()),
+                      input.sizes());
     record(op, p, {&out}, {&input, &a, &b}, {keep(a), keep(b)});
   }
   return out;
@@ -208,18 +224,21 @@ Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, c
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   GS_CHECK(a.ndim() == 2, "mat1 must be a matrix, got {}-D tensor", a.ndim());
   GS_CHECK(b.ndim() == 2, "mat2 must be a matrix, got {}-D tensor", b.ndim());
-  GS_CHECK(a.sizes()[1] == b.sizes()[0], "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.sizes()[0],
+  GS_CHECK(a.sizes()[1] == b.sizes()[0],
+           "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.sizes()[0],
            a.sizes()[1], b.sizes()[0], b.sizes()[1]);
   check_product("addmm", a, b);
-  return add_product("addmm", &addmm_backward, input, a, b, beta, alpha, {a.sizes()[0], b.sizes()[1]});
+  return add_product("addmm", &addmm_backward, input, a, b, beta, alpha,
+                     {a.sizes()[0], b.sizes()[1]});
 }
 
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   GS_CHECK(a.ndim() == 3, "batch1 must be a 3D tensor");
   GS_CHECK(b.ndim() == 3, "batch2 must be a 3D tensor");
-  GS_CHECK(a.sizes()[0] == b.sizes()[0] && a.sizes()[2] == b.sizes()[1],
-           "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].", a.sizes()[0],
-           a.sizes()[2], b.sizes()[0], b.sizes()[1]);
+  GS_CHECK(
+      a.sizes()[0] == b.sizes()[0] && a.sizes()[2] == b.sizes()[1],
+      "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+      a.sizes()[0], a.sizes()[2], b.sizes()[0], b.sizes()[1]);
   check_product("baddbmm", a, b);
   return add_product("baddbmm", &addmm_backward, input, a, b, beta, alpha,
                      {a.sizes()[0], a.sizes()[1], b.sizes()[2]});
@@ -227,26 +246,32 @@ Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar bet
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   static const Op& op = define("linear", &linear_backward);
-  GS_CHECK(weight.ndim() <= 2 && weight.ndim() > 0, "linear: weight must be 1-D or 2-D, got {}-D", weight.ndim());
+  GS_CHECK(weight.ndim() <= 2 && weight.ndim() > 0, "linear: weight must be 1-D or 2-D, got {}-D",
+           weight.ndim());
   if (weight.ndim() == 1) {
     const Tensor y = matmul(input, weight);
     return bias.defined() ? add(y, bias) : y;
   }
-  GS_CHECK(input.ndim() > 0, "both arguments to linear need to be at least 1D, but they are 0D and {}D",
+  GS_CHECK(input.ndim() > 0,
+           "both arguments to linear need to be at least 1D, but they are 0D and {}D",
            weight.ndim());
   const int64_t k = weight.sizes()[1];
   const int64_t n = weight.sizes()[0];
-  const int64_t m = input.sizes().back() == 0 ? count_elements(Dims(input.sizes().begin(), input.ndim() - 1))
-                                              : input.numel() / input.sizes().back();
-  GS_CHECK(input.sizes().back() == k, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", m,
-           input.sizes().back(), k, n);
-  GS_CHECK(input.dtype() == weight.dtype(), "mat1 and mat2 must have the same dtype, but got {} and {}",
-           scalar_name(input.dtype()), scalar_name(weight.dtype()));
+  const int64_t m = input.sizes().back() == 0
+                        ? count_elements(Dims(input.sizes().begin(), input.ndim() - 1))
+                        : input.numel() / input.sizes().back();
+  GS_CHECK(input.sizes().back() == k, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
+           m, input.sizes().back(), k, n);
+  GS_CHECK(input.dtype() == weight.dtype(),
+           "mat1 and mat2 must have the same dtype, but got {} and {}", scalar_name(input.dtype()),
+           scalar_name(weight.dtype()));
   if (bias.defined()) {
-    GS_CHECK(bias.dtype() == weight.dtype(), "self and mat2 must have the same dtype, but got {} and {}",
-             scalar_name(bias.dtype()), scalar_name(weight.dtype()));
+    GS_CHECK(bias.dtype() == weight.dtype(),
+             "self and mat2 must have the same dtype, but got {} and {}", scalar_name(bias.dtype()),
+             scalar_name(weight.dtype()));
     GS_CHECK(bias.ndim() <= 1 && (bias.numel() == n || bias.numel() == 1),
-             "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension 1.  "
+             "The expanded size of the tensor ({}) must match the existing size ({}) at "
+             "non-singleton dimension 1.  "
              "Target sizes: [{}, {}].  Tensor sizes: {}",
              n, bias.ndim() ? bias.sizes()[0] : 1, m, n, bias.sizes());
     if (bias.numel() != n) return add(linear(input, weight, {}), bias);
@@ -256,8 +281,10 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   sizes[input.ndim() - 1] = n;
   const Tensor out = empty(sizes, options_of(input));
   const Tensor dense = input.ndim() == 2 ? input : contiguous(input);
-  const Tensor x = readable(input.ndim() == 2 ? input : alias(dense, {m, k}, {k, 1}, dense.offset()));
-  const Tensor w = readable(alias(weight, {k, n}, {weight.strides()[1], weight.strides()[0]}, weight.offset()));
+  const Tensor x =
+      readable(input.ndim() == 2 ? input : alias(dense, {m, k}, {k, 1}, dense.offset()));
+  const Tensor w =
+      readable(alias(weight, {k, n}, {weight.strides()[1], weight.strides()[0]}, weight.offset()));
   const Tensor y = alias(out, {m, n}, {n, 1}, 0);
   static const Op& product_op = Op::get("matmul");
   if (bias.defined()) {
@@ -267,10 +294,12 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   }
   if (needs_grad(input, weight, bias)) {
     const Tensor none;
-    const Save saves[] = {keep(weight.wants_grad() ? input : none), keep(input.wants_grad() ? weight : none)};
+    const Save saves[] = {keep(weight.wants_grad() ? input : none),
+                          keep(input.wants_grad() ? weight : none)};
     const Tensor* outputs[] = {&out};
     const Tensor* inputs[] = {&input, &weight, &bias};
-    record(op, params(), outputs, std::span<const Tensor* const>(inputs, bias.defined() ? 3u : 2u), saves);
+    record(op, params(), outputs, std::span<const Tensor* const>(inputs, bias.defined() ? 3u : 2u),
+           saves);
   }
   return out;
 }

@@ -269,7 +269,8 @@ Tensor einsum(const std::string& equation, std::span<const Tensor> operands) {
 
 // ---- products of axes ----
 
-Tensor tensordot(const Tensor& first, const Tensor& second, const Dims& dims_a, const Dims& dims_b) {
+Tensor tensordot(const Tensor& first, const Tensor& second, const Dims& dims_a,
+                 const Dims& dims_b) {
   Tensor a = first, b = second;
   GS_CHECK(dims_a.size() == dims_b.size(), "both dimension lists should have same length");
   GS_CHECK(a.dtype() == b.dtype(), "both inputs should have same dtype");

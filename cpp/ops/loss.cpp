@@ -50,10 +50,12 @@ ClassShape class_shape(const Tensor& x, const Tensor& target, const Tensor& weig
     GS_CHECK_VALUE(target.ndim() > 0 && x.size(0) == target.size(0),
                    "Expected input batch_size ({}) to match target batch_size ({}).", x.size(0),
                    target.ndim() > 0 ? target.size(0) : 0);
-    GS_CHECK(x.ndim() != 2 || target.ndim() == 1, "0D or 1D target tensor expected, multi-target not supported");
+    GS_CHECK(x.ndim() != 2 || target.ndim() == 1,
+             "0D or 1D target tensor expected, multi-target not supported");
     Dims expected = x.sizes();
     expected.erase(1);
-    GS_CHECK(target.sizes() == expected, "Expected target size {}, got {}", expected, target.sizes());
+    GS_CHECK(target.sizes() == expected, "Expected target size {}, got {}", expected,
+             target.sizes());
     s = {x.size(0), x.size(1), 1, expected};
     for (int d = 2; d < x.ndim(); ++d) s.inner *= x.sizes()[d];
   }
@@ -61,11 +63,12 @@ ClassShape class_shape(const Tensor& x, const Tensor& target, const Tensor& weig
            "expected target dtype to be Long or Byte, but got {}", scalar_name(target.dtype()));
   if (weight.defined()) {
     GS_CHECK(weight.ndim() == 1 && weight.numel() == s.classes,
-             "weight tensor should be defined either for all {} classes or no classes but got weight tensor of "
+             "weight tensor should be defined either for all {} classes or no classes but got "
+             "weight tensor of "
              "shape: {}",
              s.classes, weight.sizes());
-    GS_CHECK(weight.dtype() == x.dtype(), "expected scalar type {} but found {}", scalar_name(x.dtype()),
-             scalar_name(weight.dtype()));
+    GS_CHECK(weight.dtype() == x.dtype(), "expected scalar type {} but found {}",
+             scalar_name(x.dtype()), scalar_name(weight.dtype()));
   }
   return s;
 }
@@ -75,7 +78,8 @@ Tensor target_rows(const Tensor& target, const ClassShape& s) {
 }
 
 // The gradient of nll_rows with respect to its input, itself linear in the incoming gradient.
-Tensor nll_rows_gradient(const Tensor& dy, const Tensor& target, const Tensor& weight, const Params& p);
+Tensor nll_rows_gradient(const Tensor& dy, const Tensor& target, const Tensor& weight,
+                         const Params& p);
 
 // params: ignore_index, classes. Kept: target, weight.
 void nll_rows_backward(Backward& b) {
@@ -101,7 +105,8 @@ void nll_rows_gradient_backward(Backward& b) {
   b.set(0, nll_rows(b.grad(), b.saved(0), b.saved(1), b.node.params).loss);
 }
 
-Tensor nll_rows_gradient(const Tensor& dy, const Tensor& target, const Tensor& weight, const Params& p) {
+Tensor nll_rows_gradient(const Tensor& dy, const Tensor& target, const Tensor& weight,
+                         const Params& p) {
   static const Op& op = define("nll_rows_backward", &nll_rows_gradient_backward);
   const Tensor dx = empty({target.size(0), p.s[1].i, target.size(1)}, options_of(dy));
   const Tensor source = contiguous(detach(dy));
@@ -118,11 +123,12 @@ Tensor reduce_nll(const NllRows& rows, const ClassShape& s, Reduction reduction)
 
 }  // namespace
 
-Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight, int64_t ignore_index,
-                Reduction reduction) {
+Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight,
+                int64_t ignore_index, Reduction reduction) {
   const ClassShape s = class_shape(input, target, weight);
   const Tensor x = reshape(input, {s.n, s.classes, s.inner});
-  return reduce_nll(nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes)), s, reduction);
+  return reduce_nll(nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes)), s,
+                    reduction);
 }
 
 // ---- cross entropy ----
@@ -137,8 +143,8 @@ Tensor along_classes(const Tensor& weight, const Tensor& x) {
   return reshape(weight, sizes);
 }
 
-Tensor probability_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore_index,
-                                 Reduction reduction, double smoothing) {
+Tensor probability_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight,
+                                 int64_t ignore_index, Reduction reduction, double smoothing) {
   GS_CHECK(is_floating(target.dtype()),
            "Expected floating point type for target with class probabilities, got {}",
            scalar_name(target.dtype()));
@@ -146,7 +152,8 @@ Tensor probability_cross_entropy(const Tensor& x, const Tensor& target, const Te
   const int64_t dim = x.ndim() == 1 ? 0 : 1;
   const int64_t classes = x.size(dim);
   GS_CHECK(!weight.defined() || (weight.ndim() == 1 && weight.numel() == classes),
-           "cross_entropy: weight tensor should be defined either for all {} classes or no classes but got weight "
+           "cross_entropy: weight tensor should be defined either for all {} classes or no classes "
+           "but got weight "
            "tensor of shape: {}",
            classes, weight.sizes());
   const Tensor goal =
@@ -162,8 +169,9 @@ Tensor probability_cross_entropy(const Tensor& x, const Tensor& target, const Te
   return neg(sum(terms)) / rows;
 }
 
-// Rows [N, C] with class indices [N, 1]: the loss and its gradient without log-probabilities in between.
-// params: ignore_index, classes, reduction. Kept: x, target, weight, log of the sums of rows, total weight.
+// Rows [N, C] with class indices [N, 1]: the loss and its gradient without log-probabilities in
+// between. params: ignore_index, classes, reduction. Kept: x, target, weight, log of the sums of
+// rows, total weight.
 void cross_entropy_backward(Backward& b) {
   static const Op& kernel = Op::get("cross_entropy_backward");
   const Tensor x = b.saved(0), target = b.saved(1), weight = b.saved(2), total = b.saved(4);
@@ -181,8 +189,8 @@ void cross_entropy_backward(Backward& b) {
   b.set(0, softmax(x, 1) * (row_weight * dy) + at_target);
 }
 
-Tensor fused_cross_entropy(const Tensor& rows, const Tensor& target, const Tensor& weight, int64_t ignore_index,
-                           Reduction reduction, const Dims& loss_sizes) {
+Tensor fused_cross_entropy(const Tensor& rows, const Tensor& target, const Tensor& weight,
+                           int64_t ignore_index, Reduction reduction, const Dims& loss_sizes) {
   static const Op& op = define("cross_entropy", &cross_entropy_backward);
   const Tensor x = contiguous(rows);
   const Tensor loss = empty(reduction == Reduction::None ? loss_sizes : Dims{}, options_of(x));
@@ -191,14 +199,16 @@ Tensor fused_cross_entropy(const Tensor& rows, const Tensor& target, const Tenso
   const Params p = params(ignore_index, x.size(1), static_cast<int64_t>(reduction));
   run(op, p, {&loss, &total, &sums}, {&x, &target, &class_weight});
   if (needs_grad(x)) {
-    record(op, p, {&loss}, {&x}, {keep(x), keep(target), keep(class_weight), keep(sums), keep(total)});
+    record(op, p, {&loss}, {&x},
+           {keep(x), keep(target), keep(class_weight), keep(sums), keep(total)});
   }
   return loss;
 }
 
 /// The part of label smoothing: -sum of the log-probabilities of all classes.
-Tensor smooth_part(const Tensor& log_probability, const Tensor& target, const Tensor& weight, const NllRows& rows,
-                   const ClassShape& s, int64_t ignore_index, Reduction reduction) {
+Tensor smooth_part(const Tensor& log_probability, const Tensor& target, const Tensor& weight,
+                   const NllRows& rows, const ClassShape& s, int64_t ignore_index,
+                   Reduction reduction) {
   const int64_t dim = log_probability.ndim() == 1 ? 0 : 1;
   const Tensor weighted =
       weight.defined() ? log_probability * along_classes(weight, log_probability) : log_probability;
@@ -212,29 +222,35 @@ Tensor smooth_part(const Tensor& log_probability, const Tensor& target, const Te
 
 namespace {
 /// True if the row kernels take this type as it is.
-bool compute_only(const Tensor& x) { return x.dtype() == DType::Float32 || x.dtype() == DType::Float64; }
+bool compute_only(const Tensor& x) {
+  return x.dtype() == DType::Float32 || x.dtype() == DType::Float64;
+}
 }  // namespace
 
-Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, int64_t ignore_index,
-                     Reduction reduction, double label_smoothing) {
+Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight,
+                     int64_t ignore_index, Reduction reduction, double label_smoothing) {
   GS_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
            "label_smoothing must be between 0.0 and 1.0. Got: {}",
-           std::trunc(label_smoothing) == label_smoothing ? Scalar(static_cast<int64_t>(label_smoothing))
-                                                          : Scalar(label_smoothing));
+           std::trunc(label_smoothing) == label_smoothing
+               ? Scalar(static_cast<int64_t>(label_smoothing))
+               : Scalar(label_smoothing));
   if (input.sizes() == target.sizes()) {
-    return probability_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing);
+    return probability_cross_entropy(input, target, weight, ignore_index, reduction,
+                                     label_smoothing);
   }
   const ClassShape s = class_shape(input, target, weight);
   if (label_smoothing == 0 && s.inner == 1 && s.n > 0 && s.classes > 0 && compute_only(input)) {
     const Tensor rows = reshape(input, {s.n, s.classes});
-    return fused_cross_entropy(rows, target_rows(target, s), weight, ignore_index, reduction, s.loss_sizes);
+    return fused_cross_entropy(rows, target_rows(target, s), weight, ignore_index, reduction,
+                               s.loss_sizes);
   }
   const Tensor log_probability = log_softmax(input, input.ndim() == 1 ? 0 : 1);
   const Tensor x = reshape(log_probability, {s.n, s.classes, s.inner});
   const NllRows rows = nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes));
   const Tensor loss = reduce_nll(rows, s, reduction);
   if (label_smoothing == 0) return loss;
-  const Tensor smooth = smooth_part(log_probability, target, weight, rows, s, ignore_index, reduction);
+  const Tensor smooth =
+      smooth_part(log_probability, target, weight, rows, s, ignore_index, reduction);
   return loss * (1 - label_smoothing) + smooth * (label_smoothing / static_cast<double>(s.classes));
 }
 
@@ -251,7 +267,8 @@ Tensor weighted(const Tensor& values, const Tensor& weight, const Tensor& x) {
 }
 
 /// The mean is over the weights.
-Tensor reduce_weighted(const Tensor& values, const Tensor& weight, const Tensor& x, Reduction reduction) {
+Tensor reduce_weighted(const Tensor& values, const Tensor& weight, const Tensor& x,
+                       Reduction reduction) {
   if (!weight.defined()) return reduced(values, reduction);
   const Tensor w = weighted(values, weight, x);
   return reduction == Reduction::Mean ? sum(w) / sum(weight) : reduced(w, reduction);
@@ -275,7 +292,8 @@ Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, Reduction reduction
   return beta == 0 ? l1_loss(x, target, reduction) : reduced(map(op, {x, target, beta}), reduction);
 }
 
-Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, double delta, const Tensor& weight) {
+Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, double delta,
+                  const Tensor& weight) {
   static const Op& op = Op::get("huber_elementwise");
   GS_CHECK(delta > 0, "huber_loss does not support non-positive values for delta.");
   const Tensor values = map(op, {x, target, delta});
@@ -283,8 +301,8 @@ Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, do
   return reduced(weight.defined() ? weighted(values, weight, x) : values, reduction);
 }
 
-Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full, double eps,
-                        Reduction reduction) {
+Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full,
+                        double eps, Reduction reduction) {
   static const Op& plain = Op::get("poisson_nll_elementwise");
   static const Op& logarithmic = Op::get("poisson_nll_log_elementwise");
   Tensor values = log_input ? map(logarithmic, {x, target}) : map(plain, {x, target, eps});
@@ -295,8 +313,8 @@ Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, b
   return reduced(values, reduction);
 }
 
-Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Operand& variance, bool full, double eps,
-                         Reduction reduction) {
+Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Operand& variance, bool full,
+                         double eps, Reduction reduction) {
   static const Op& op = Op::get("gaussian_nll_elementwise");
   Tensor var = variance.tensor ? *variance.tensor : full_like(x, variance.number);
   if (!(var.sizes() == x.sizes())) {
@@ -321,10 +339,12 @@ Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Operand& v
 
 // ---- probabilities ----
 
-Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction) {
+Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight,
+                            Reduction reduction) {
   static const Op& op = Op::get("bce_elementwise");
   GS_CHECK_VALUE(target.sizes() == x.sizes(),
-                 "Using a target size ({}) that is different to the input size ({}) is deprecated. Please ensure "
+                 "Using a target size ({}) that is different to the input size ({}) is deprecated. "
+                 "Please ensure "
                  "they have the same size.",
                  torch_size(target.sizes()), torch_size(x.sizes()));
   Tensor values = map(op, {x, target});
@@ -344,14 +364,17 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, c
                                         const Tensor& pos_weight, Reduction reduction) {
   static const Op& plain = Op::get("bce_with_logits_elementwise");
   static const Op& weighted = Op::get("bce_with_logits_pos_weight_elementwise");
-  GS_CHECK_VALUE(target.sizes() == x.sizes(), "Target size ({}) must be the same as input size ({})",
-                 torch_size(target.sizes()), torch_size(x.sizes()));
-  Tensor values = pos_weight.defined() ? map(weighted, {x, target, pos_weight}) : map(plain, {x, target});
+  GS_CHECK_VALUE(target.sizes() == x.sizes(),
+                 "Target size ({}) must be the same as input size ({})", torch_size(target.sizes()),
+                 torch_size(x.sizes()));
+  Tensor values =
+      pos_weight.defined() ? map(weighted, {x, target, pos_weight}) : map(plain, {x, target});
   if (weight.defined()) values = values * weight;
   return reduced(values, reduction);
 }
 
-Tensor kl_div(const Tensor& x, const Tensor& target, Reduction reduction, bool batch_mean, bool log_target) {
+Tensor kl_div(const Tensor& x, const Tensor& target, Reduction reduction, bool batch_mean,
+              bool log_target) {
   static const Op& plain = Op::get("kl_div_elementwise");
   static const Op& logarithmic = Op::get("kl_div_log_elementwise");
   const Tensor values = map(log_target ? logarithmic : plain, {x, target});
@@ -371,7 +394,8 @@ Tensor soft_margin_loss(const Tensor& x, const Tensor& target, Reduction reducti
   return reduced(map(op, {x, target}), reduction);
 }
 
-Tensor hinge_embedding_loss(const Tensor& x, const Tensor& target, double margin, Reduction reduction) {
+Tensor hinge_embedding_loss(const Tensor& x, const Tensor& target, double margin,
+                            Reduction reduction) {
   const Tensor apart = where(eq(target, 1), 0, positive_part(sub(margin, x)));
   const Tensor together = where(eq(target, -1), 0, x);
   return reduced(apart + together, reduction);
@@ -380,7 +404,8 @@ Tensor hinge_embedding_loss(const Tensor& x, const Tensor& target, double margin
 Tensor margin_ranking_loss(const Tensor& a, const Tensor& b, const Tensor& target, double margin,
                            Reduction reduction) {
   GS_CHECK(a.ndim() == b.ndim() && a.ndim() == target.ndim(),
-           "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {}, input2: "
+           "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+           "input1: {}, input2: "
            "{}, target: {} ",
            a.sizes(), b.sizes(), target.sizes());
   return reduced(positive_part(neg(target) * (a - b) + margin), reduction);
@@ -388,26 +413,29 @@ Tensor margin_ranking_loss(const Tensor& a, const Tensor& b, const Tensor& targe
 
 Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& target, double margin,
                              Reduction reduction) {
-  GS_CHECK(target.ndim() == 0 || target.ndim() == 1, "0D or 1D target tensor expected, multi-target not supported");
+  GS_CHECK(target.ndim() == 0 || target.ndim() == 1,
+           "0D or 1D target tensor expected, multi-target not supported");
   constexpr double kEpsilon = 1e-12;
   const int64_t dim = target.ndim();
   const Tensor product = sum(a * b, {dim});
-  const Tensor cosine = product / sqrt((sum(a * a, {dim}) + kEpsilon) * (sum(b * b, {dim}) + kEpsilon));
+  const Tensor cosine =
+      product / sqrt((sum(a * a, {dim}) + kEpsilon) * (sum(b * b, {dim}) + kEpsilon));
   const Tensor together = where(eq(target, 1), sub(1, cosine), 0);
   const Tensor apart = where(eq(target, -1), positive_part(cosine - margin), 0);
   return reduced(together + apart, reduction);
 }
 
-Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double margin, const Tensor& weight,
-                         Reduction reduction) {
+Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double margin,
+                         const Tensor& weight, Reduction reduction) {
   GS_CHECK(p == 1 || p == 2, "only p == 1 and p == 2 supported");
   const Tensor rows = x.ndim() == 1 ? unsqueeze(x, 0) : x;
   const Tensor goal = reshape(target, {-1, 1});
-  GS_CHECK(rows.ndim() == 2 && goal.numel() == rows.size(0), "inconsistent target size, expected {} but got {}",
-           Dims{rows.size(0)}, target.sizes());
+  GS_CHECK(rows.ndim() == 2 && goal.numel() == rows.size(0),
+           "inconsistent target size, expected {} but got {}", Dims{rows.size(0)}, target.sizes());
   Tensor values = positive_part(rows - gather(rows, 1, goal) + margin);
   if (p == 2) values = values * values;
-  if (weight.defined()) values = values * reshape(index_select(weight, 0, reshape(target, {-1})), {-1, 1});
+  if (weight.defined())
+    values = values * reshape(index_select(weight, 0, reshape(target, {-1})), {-1, 1});
   const Tensor own = scatter(zeros(rows.sizes(), {DType::Bool, x.device()}), 1, goal, true);
   const Tensor losses = sum(where(own, 0, values), {1}) / static_cast<double>(rows.size(1));
   return reduced(x.ndim() == 1 ? reshape(losses, target.sizes()) : losses, reduction);
@@ -425,8 +453,8 @@ Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p, double eps,
   return vector_norm(a - b + eps, p, {-1}, keepdim);
 }
 
-Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative, double margin,
-                           double p, double eps, bool swap, Reduction reduction) {
+Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
+                           double margin, double p, double eps, bool swap, Reduction reduction) {
   GS_CHECK_VALUE(margin > 0, "Expected margin to be greater than 0, but got {}.", margin);
   const Tensor near = pairwise_distance(anchor, positive, p, eps, false);
   Tensor far = pairwise_distance(anchor, negative, p, eps, false);

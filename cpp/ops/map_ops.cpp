@@ -21,7 +21,8 @@ constexpr TypeRule rule_of(Types t) {
 
 constexpr uint8_t all_but(int k) { return static_cast<uint8_t>(~(1u << k)); }
 
-/// grad = "name_gradK" takes (dy, operands...); grad_grad = "name_gradK_gradJ" takes (v, dy, operands...).
+/// grad = "name_gradK" takes (dy, operands...); grad_grad = "name_gradK_gradJ" takes (v, dy,
+/// operands...).
 template <class F>
 void define_gradients(Op& op) {
   for (int k = 0; k < op.tensor_operands; ++k) {

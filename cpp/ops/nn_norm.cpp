@@ -15,7 +15,9 @@ namespace gradstep {
 
 namespace {
 
-bool is_half(const Tensor& x) { return x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16; }
+bool is_half(const Tensor& x) {
+  return x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16;
+}
 
 Tensor as_float(const Tensor& t) { return t.defined() && is_half(t) ? to(t, DType::Float32) : t; }
 
@@ -54,8 +56,9 @@ void log_softmax_backward(Backward& b) {
 Tensor along_axis(const Op& op, const Tensor& input, int64_t dim, std::optional<DType> dtype) {
   const Tensor x = dtype ? to(input, *dtype) : input;
   const int64_t axis = wrap_dim(dim, x.ndim());
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"{}_lastdim_kernel_impl\" not implemented for '{}'",
-                op.name, scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
+                "\"{}_lastdim_kernel_impl\" not implemented for '{}'", op.name,
+                scalar_name(x.dtype()));
   if (is_half(x)) return to(along_axis(op, to(x, DType::Float32), dim, {}), x.dtype());
   const Tensor source = contiguous(x);
   const Tensor out = empty(x.sizes(), options_of(x));
@@ -77,9 +80,10 @@ Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
 }
 
 // ---- normalisation, in general ----
-// All of them are y = weight * (x - mean) * scale + bias over groups of elements. The kernels give mean and
-// scale of each group beside y; the backward kernels give dx, dweight, dbias. When the backward itself must be
-// differentiable, the same gradients are composed here from the statistics as functions of x.
+// All of them are y = weight * (x - mean) * scale + bias over groups of elements. The kernels give
+// mean and scale of each group beside y; the backward kernels give dx, dweight, dbias. When the
+// backward itself must be differentiable, the same gradients are composed here from the statistics
+// as functions of x.
 
 namespace {
 
@@ -133,8 +137,9 @@ void check_affine(const char* name, const Tensor& x, const Tensor& weight, const
 }
 
 /// Runs a backward kernel: dx, and dweight, dbias where they are wanted.
-void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Tensor& x, const Tensor& weight,
-                       int64_t affine, std::initializer_list<const Tensor*> statistics) {
+void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Tensor& x,
+                       const Tensor& weight, int64_t affine,
+                       std::initializer_list<const Tensor*> statistics) {
   const Tensor dy = contiguous(b.grad());
   const Tensor dx = empty(x.sizes(), options_of(x));
   const Tensor dweight = b.needs(1) ? empty({affine}, options_of(x)) : Tensor();
@@ -155,7 +160,8 @@ void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Ten
 
 namespace {
 
-// params: eps, number of axes, elements of a row. Kept: x, weight, mean, scale; rms norm has no mean.
+// params: eps, number of axes, elements of a row. Kept: x, weight, mean, scale; rms norm has no
+// mean.
 void layer_norm_backward_of(Backward& b, bool centered) {
   const Tensor x = b.saved(0), weight = b.saved(1);
   if (!grad_enabled()) {
@@ -185,27 +191,31 @@ void layer_norm_backward_of(Backward& b, bool centered) {
 void layer_norm_backward(Backward& b) { layer_norm_backward_of(b, true); }
 void rms_norm_backward(Backward& b) { layer_norm_backward_of(b, false); }
 
-Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor& x, const Dims& shape,
-                    const Tensor& weight, const Tensor& bias, double eps) {
+Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor& x,
+                    const Dims& shape, const Tensor& weight, const Tensor& bias, double eps) {
   GS_CHECK(!shape.empty(),
-           "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+           "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+           "element, but got "
            "normalized_shape = {}",
            shape);
   bool fits = x.ndim() >= shape.size();
-  for (int d = 0; fits && d < shape.size(); ++d) fits = x.sizes()[x.ndim() - shape.size() + d] == shape[d];
+  for (int d = 0; fits && d < shape.size(); ++d)
+    fits = x.sizes()[x.ndim() - shape.size() + d] == shape[d];
   if (!fits) {
     std::string list;
     for (const int64_t n : shape) list += format(", {}", n);
     fail(ErrorKind::Runtime,
-         "Given normalized_shape={}, expected input with shape [*{}], but got input of size{}", shape, list,
-         x.sizes());
+         "Given normalized_shape={}, expected input with shape [*{}], but got input of size{}",
+         shape, list, x.sizes());
   }
-  GS_CHECK(!weight.defined() || weight.sizes() == shape,
-           "Expected weight to be of same shape as normalized_shape, but got weight of shape {} and "
-           "normalized_shape = {}",
-           weight.defined() ? weight.sizes() : shape, shape);
+  GS_CHECK(
+      !weight.defined() || weight.sizes() == shape,
+      "Expected weight to be of same shape as normalized_shape, but got weight of shape {} and "
+      "normalized_shape = {}",
+      weight.defined() ? weight.sizes() : shape, shape);
   GS_CHECK(!bias.defined() || bias.sizes() == shape,
-           "Expected bias to be of same shape as normalized_shape, but got bias of shape {} and normalized_shape = "
+           "Expected bias to be of same shape as normalized_shape, but got bias of shape {} and "
+           "normalized_shape = "
            "{}",
            bias.defined() ? bias.sizes() : shape, shape);
   check_affine(name, x, weight, bias);
@@ -224,23 +234,26 @@ Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor&
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight, const Tensor& bias,
-                  double eps) {
+Tensor layer_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight,
+                  const Tensor& bias, double eps) {
   static const Op& op = define("layer_norm", &layer_norm_backward);
   if (is_half(x)) {
-    return to(layer_norm(as_float(x), normalized_shape, as_float(weight), as_float(bias), eps), x.dtype());
+    return to(layer_norm(as_float(x), normalized_shape, as_float(weight), as_float(bias), eps),
+              x.dtype());
   }
   return norm_of_rows(op, "LayerNormKernelImpl", true, x, normalized_shape, weight, bias, eps);
 }
 
-Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight, std::optional<double> eps) {
+Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight,
+                std::optional<double> eps) {
   static const Op& op = define("rms_norm", &rms_norm_backward);
-  const double e = eps                              ? *eps
-                   : x.dtype() == DType::Float64    ? std::numeric_limits<double>::epsilon()
-                   : x.dtype() == DType::Float16    ? 0x1p-10
-                   : x.dtype() == DType::BFloat16   ? 0x1p-7
-                                                    : std::numeric_limits<float>::epsilon();
-  if (is_half(x)) return to(rms_norm(as_float(x), normalized_shape, as_float(weight), e), x.dtype());
+  const double e = eps                            ? *eps
+                   : x.dtype() == DType::Float64  ? std::numeric_limits<double>::epsilon()
+                   : x.dtype() == DType::Float16  ? 0x1p-10
+                   : x.dtype() == DType::BFloat16 ? 0x1p-7
+                                                  : std::numeric_limits<float>::epsilon();
+  if (is_half(x))
+    return to(rms_norm(as_float(x), normalized_shape, as_float(weight), e), x.dtype());
   return norm_of_rows(op, "rms_norm", false, x, normalized_shape, weight, {}, e);
 }
 
@@ -271,22 +284,27 @@ void group_norm_backward(Backward& b) {
 
 }  // namespace
 
-Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias,
+                  double eps) {
   static const Op& op = define("group_norm", &group_norm_backward);
-  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}", x.ndim());
+  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
+           x.ndim());
   GS_CHECK(groups > 0, "num_groups must be positive, got {}", groups);
   GS_CHECK(x.size(1) % groups == 0,
-           "Expected number of channels in input to be divisible by num_groups, but got input of shape {} and "
+           "Expected number of channels in input to be divisible by num_groups, but got input of "
+           "shape {} and "
            "num_groups={}",
            x.sizes(), groups);
   for (const Tensor* t : {&weight, &bias}) {
     GS_CHECK(!t->defined() || (t->ndim() == 1 && t->numel() == x.size(1)),
-             "Expected {} to be a vector of size equal to the number of channels in input, but got {} of shape {} "
+             "Expected {} to be a vector of size equal to the number of channels in input, but got "
+             "{} of shape {} "
              "and input of shape {}",
              t == &weight ? "weight" : "bias", t == &weight ? "weight" : "bias",
              t->defined() ? t->sizes() : Dims{}, x.sizes());
   }
-  if (is_half(x)) return to(group_norm(as_float(x), groups, as_float(weight), as_float(bias), eps), x.dtype());
+  if (is_half(x))
+    return to(group_norm(as_float(x), groups, as_float(weight), as_float(bias), eps), x.dtype());
   check_affine("GroupNormKernelImpl", x, weight, bias);
   const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
   const Dims statistics = {x.size(0) * groups};
@@ -326,8 +344,8 @@ void batch_norm_backward(Backward& b) {
 }
 
 void check_channels(const char* what, const Tensor& t, int64_t channels) {
-  GS_CHECK(!t.defined() || t.numel() == channels, "{} should contain {} elements not {}", what, channels,
-           t.defined() ? t.numel() : 0);
+  GS_CHECK(!t.defined() || t.numel() == channels, "{} should contain {} elements not {}", what,
+           channels, t.defined() ? t.numel() : 0);
 }
 
 /// Copies statistics that were computed in another tensor; undefined: nothing to do.
@@ -339,10 +357,12 @@ void write_statistics(const Tensor& running, const Tensor& value) {
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, bool training, double momentum, double eps) {
+Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  const Tensor& running_mean, const Tensor& running_var, bool training,
+                  double momentum, double eps) {
   static const Op& op = define("batch_norm", &batch_norm_backward);
-  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}", x.ndim());
+  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
+           x.ndim());
   const int64_t channels = x.size(1);
   check_channels("running_mean", running_mean, channels);
   check_channels("running_var", running_var, channels);
@@ -351,14 +371,16 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
   GS_CHECK(training || (running_mean.defined() && running_var.defined()),
            "running_mean and running_var must be defined in evaluation mode");
   if (training) {
-    GS_CHECK_VALUE(channels == 0 || x.numel() / channels != 1,
-                   "Expected more than 1 value per channel when training, got input size torch.Size({})",
-                   x.sizes());
+    GS_CHECK_VALUE(
+        channels == 0 || x.numel() / channels != 1,
+        "Expected more than 1 value per channel when training, got input size torch.Size({})",
+        x.sizes());
   }
   if (is_half(x)) {
     // Running statistics may be halves too: they are updated through float copies.
     const Tensor mean = as_float(running_mean), var = as_float(running_var);
-    const Tensor y = batch_norm(as_float(x), as_float(weight), as_float(bias), mean, var, training, momentum, eps);
+    const Tensor y = batch_norm(as_float(x), as_float(weight), as_float(bias), mean, var, training,
+                                momentum, eps);
     write_statistics(running_mean, training ? mean : Tensor());
     write_statistics(running_var, training ? var : Tensor());
     return to(y, x.dtype());
@@ -380,24 +402,28 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
 
 // ---- instance norm: each sample's channels as channels of one batch ----
 
-Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                     const Tensor& bias, bool use_input_stats, double momentum, double eps) {
-  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}", x.ndim());
+Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
+                     const Tensor& weight, const Tensor& bias, bool use_input_stats,
+                     double momentum, double eps) {
+  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
+           x.ndim());
   GS_CHECK(use_input_stats || (running_mean.defined() && running_var.defined()),
            "Expected running_mean and running_var to be defined when use_input_stats is false");
   const int64_t n = x.size(0), channels = x.size(1);
   Dims sizes = x.sizes();
   sizes[0] = 1;
   sizes[1] = n * channels;
-  GS_CHECK_VALUE(!use_input_stats || n * channels == 0 || x.numel() / (n * channels) != 1,
-                 "Expected more than 1 spatial element when training, got input size torch.Size({})", x.sizes());
+  GS_CHECK_VALUE(
+      !use_input_stats || n * channels == 0 || x.numel() / (n * channels) != 1,
+      "Expected more than 1 spatial element when training, got input size torch.Size({})",
+      x.sizes());
   const auto each_sample = [&](const Tensor& t) { return t.defined() ? repeat(t, {n}) : t; };
   const auto over_samples = [&](const Tensor& t) {
     return t.defined() && use_input_stats ? mean(reshape(t, {n, channels}), {0}) : Tensor();
   };
   const Tensor all_means = each_sample(running_mean), all_vars = each_sample(running_var);
-  const Tensor out = batch_norm(reshape(x, sizes), each_sample(weight), each_sample(bias), all_means, all_vars,
-                                use_input_stats, momentum, eps);
+  const Tensor out = batch_norm(reshape(x, sizes), each_sample(weight), each_sample(bias),
+                                all_means, all_vars, use_input_stats, momentum, eps);
   write_statistics(running_mean, over_samples(all_means));
   write_statistics(running_var, over_samples(all_vars));
   return reshape(out, x.sizes());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Type promotion and the one path of all elementwise ops: dtype rule, broadcasting, output, launch, node.
+// Type promotion and the one path of all elementwise ops: dtype rule, broadcasting, output, launch,
+// node.
 #include "ops/op.h"
 
 #include <algorithm>
@@ -16,8 +17,8 @@ namespace gradstep {
 
 namespace {
 
-/// Three ranks of operands: tensors, 0-d tensors, numbers. A lower rank changes the result only if its
-/// category (bool, int, float) is higher.
+/// Three ranks of operands: tensors, 0-d tensors, numbers. A lower rank changes the result only if
+/// its category (bool, int, float) is higher.
 struct Promotion {
   std::optional<DType> dim, zero, number;
 
@@ -59,10 +60,11 @@ Device common_device(std::initializer_list<const Tensor*> tensors, const char* o
   for (const Tensor* t : tensors) {
     if (!t->defined()) continue;
     if (!first) first = t;
-    GS_CHECK(t->device() == first->device(),
-             "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
-             "(in {})",
-             first->device(), t->device(), op);
+    GS_CHECK(
+        t->device() == first->device(),
+        "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
+        "(in {})",
+        first->device(), t->device(), op);
   }
   return first ? first->device() : Device{};
 }
@@ -82,8 +84,9 @@ void check_same_dtype(const char* op, std::initializer_list<const Tensor*> tenso
 void run(const Op& op, const Params& params, std::span<const Tensor* const> outputs,
          std::span<const Tensor* const> inputs, Compute compute) {
   constexpr size_t kInline = 16;
-  GS_CHECK(inputs.size() <= UINT16_MAX, "{}: more than {} tensors at once are not supported, got {}", op.name,
-           UINT16_MAX, inputs.size());
+  GS_CHECK(inputs.size() <= UINT16_MAX,
+           "{}: more than {} tensors at once are not supported, got {}", op.name, UINT16_MAX,
+           inputs.size());
   TensorImpl* fixed[kInline];
   std::vector<TensorImpl*> many;
   TensorImpl** operands = fixed;
@@ -94,8 +97,8 @@ void run(const Op& op, const Params& params, std::span<const Tensor* const> outp
   size_t n = 0;
   for (const Tensor* t : outputs) operands[n++] = t->get();
   for (const Tensor* t : inputs) operands[n++] = t->get();
-  launch({&op, compute, static_cast<uint8_t>(outputs.size()), static_cast<uint16_t>(inputs.size()), operands,
-          params});
+  launch({&op, compute, static_cast<uint8_t>(outputs.size()), static_cast<uint16_t>(inputs.size()),
+          operands, params});
 }
 
 void run(const Op& op, const Params& params, std::initializer_list<const Tensor*> outputs,
@@ -165,8 +168,8 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
       break;
     case TypeRule::Comparison: plan.result = DType::Bool; break;
     case TypeRule::Bitwise:
-      GS_CHECK_KIND(NotImplemented, !is_floating(plan.common), "\"{}\" not implemented for '{}'", op.name,
-                    scalar_name(plan.common));
+      GS_CHECK_KIND(NotImplemented, !is_floating(plan.common), "\"{}\" not implemented for '{}'",
+                    op.name, scalar_name(plan.common));
       break;
     default: break;
   }
@@ -174,7 +177,8 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
 }
 
 /// The operands and numbers of a call; numbers are null operands with their value in params.
-void launch_map(const Op& op, const Tensor& out, std::span<const Operand> operands, Compute compute) {
+void launch_map(const Op& op, const Tensor& out, std::span<const Operand> operands,
+                Compute compute) {
   TensorImpl* list[1 + kMaxMapOperands];
   list[0] = out.get();
   Call call{&op, compute, 1, static_cast<uint16_t>(operands.size()), list, {}};
@@ -208,18 +212,23 @@ Tensor make_output(const Plan& plan, std::span<const Operand> operands) {
       return empty(plan.sizes, plan.result, plan.device);
     }
   }
-  return dense_permuted(*like) ? empty_strided(plan.sizes, like->strides(), plan.result, plan.device)
-                               : empty(plan.sizes, plan.result, plan.device);
+  return dense_permuted(*like)
+             ? empty_strided(plan.sizes, like->strides(), plan.result, plan.device)
+             : empty(plan.sizes, plan.result, plan.device);
 }
 
 // Note [Derivatives of map ops]
 // The gradient of operand k comes from one of three places, first match:
 //   pass[k] = +1 or -1        dx_k = +dy or -dy, no kernel (add, sub, neg)
-//   k < multilinear           the op itself with operand k replaced by dy (mul; every gradient functor is
-//                             linear in dy, so that its own derivative with respect to dy needs no functor)
-//   grad[k]                   a functor grad(dy, operands...), made from the op by cpp/fn/dual.h or written by hand
-// Gradient functors are map ops themselves, with gradients one level further down. The kept operands are those
-// that a wanted gradient reads; numbers live in params; a shape is kept where broadcasting must be undone.
+//   k < multilinear           the op itself with operand k replaced by dy (mul; every gradient
+//   functor is
+//                             linear in dy, so that its own derivative with respect to dy needs no
+//                             functor)
+//   grad[k]                   a functor grad(dy, operands...), made from the op by cpp/fn/dual.h or
+//   written by hand
+// Gradient functors are map ops themselves, with gradients one level further down. The kept
+// operands are those that a wanted gradient reads; numbers live in params; a shape is kept where
+// broadcasting must be undone.
 
 /// Which operands the wanted gradients read.
 unsigned operands_to_keep(const Op& op, std::span<const Operand> operands) {
@@ -240,7 +249,8 @@ Tensor geometry_of(const Tensor& t) {
   return g;
 }
 
-Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand> operands, Compute compute) {
+Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand> operands,
+                        Compute compute) {
   const auto n = static_cast<size_t>(op.arity);
   const unsigned keep = operands_to_keep(op, operands);
   Ref<Node> node(Node::create(op, op.tensor_operands, static_cast<int>(n), 1));
@@ -268,10 +278,13 @@ Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand
       continue;
     }
     s.version = s.tensor->version();
-    GS_CHECK(!(*t)->inference,
-             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
-             "in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor "
-             "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
+    GS_CHECK(
+        !(*t)->inference,
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
+        "inference mode "
+        "in computation tracked by autograd. To work around this, you can make a clone to get a "
+        "normal tensor "
+        "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
   return node;
 }
@@ -319,8 +332,8 @@ void map_into(const Op& op, const Tensor& out, std::span<const Operand> operands
 Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
   const Tensor& self = *operands[0].tensor;
   const Plan plan = make_plan(op, operands);
-  GS_CHECK(plan.sizes == self.sizes(),
-           "output with shape {} doesn't match the broadcast shape {}", self.sizes(), plan.sizes);
+  GS_CHECK(plan.sizes == self.sizes(), "output with shape {} doesn't match the broadcast shape {}",
+           self.sizes(), plan.sizes);
   GS_CHECK(category(plan.result) <= category(self.dtype()) || plan.result == DType::Bool,
            "result type {} can't be cast to the desired output type {}", scalar_name(plan.result),
            scalar_name(self.dtype()));
@@ -343,7 +356,8 @@ Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
     return self;
   }
   // A gradient that reads the value which is overwritten keeps a copy of it.
-  std::array<Operand, kMaxMapOperands> kept{Scalar(0), Scalar(0), Scalar(0), Scalar(0), Scalar(0), Scalar(0)};
+  std::array<Operand, kMaxMapOperands> kept{Scalar(0), Scalar(0), Scalar(0),
+                                            Scalar(0), Scalar(0), Scalar(0)};
   std::copy(operands.begin(), operands.end(), kept.begin());
   Tensor original;
   if (operands_to_keep(op, operands) & 1) {
@@ -368,24 +382,30 @@ Tensor to_shape_of(const Saved& saved, Tensor g) {
 }
 
 // Note [Any order]
-// Gradient functors exist to second order. Where the gradient is being differentiated itself, functions whose
-// derivative is made of other ops use those instead, so that every order exists (a third derivative of tanh in
-// a physics-informed net, say). `y` is an output that
-// the op keeps in place of operand 0.
+// Gradient functors exist to second order. Where the gradient is being differentiated itself,
+// functions whose derivative is made of other ops use those instead, so that every order exists (a
+// third derivative of tanh in a physics-informed net, say). `y` is an output that the op keeps in
+// place of operand 0.
 /// The gradient of operand k, x[] being the kept operands; undefined where this form has none.
 using ComposedGradient = Tensor (*)(int k, const Tensor& dy, const Operand* x);
 
 ComposedGradient composed_gradient(const Op& op) {
   static const auto* table = new std::unordered_map<const Op*, ComposedGradient>{
-      {&Op::get("tanh"), [](int, const Tensor& dy, const Operand* y) { return dy * sub(1, mul(*y, *y)); }},
-      {&Op::get("sigmoid"), [](int, const Tensor& dy, const Operand* y) { return dy * mul(*y, sub(1, *y)); }},
+      {&Op::get("tanh"),
+       [](int, const Tensor& dy, const Operand* y) { return dy * sub(1, mul(*y, *y)); }},
+      {&Op::get("sigmoid"),
+       [](int, const Tensor& dy, const Operand* y) { return dy * mul(*y, sub(1, *y)); }},
       {&Op::get("exp"), [](int, const Tensor& dy, const Operand* y) { return dy * *y; }},
       {&Op::get("log"), [](int, const Tensor& dy, const Operand* x) { return div(dy, *x); }},
-      {&Op::get("sin"), [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("cos"), {*x}); }},
-      {&Op::get("cos"), [](int, const Tensor& dy, const Operand* x) { return neg(dy * map(Op::get("sin"), {*x})); }},
+      {&Op::get("sin"),
+       [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("cos"), {*x}); }},
+      {&Op::get("cos"),
+       [](int, const Tensor& dy, const Operand* x) { return neg(dy * map(Op::get("sin"), {*x})); }},
       {&Op::get("square"), [](int, const Tensor& dy, const Operand* x) { return dy * mul(*x, 2); }},
-      {&Op::get("sqrt"), [](int, const Tensor& dy, const Operand* y) { return div(dy, mul(*y, 2)); }},
-      {&Op::get("reciprocal"), [](int, const Tensor& dy, const Operand* y) { return neg(dy * mul(*y, *y)); }},
+      {&Op::get("sqrt"),
+       [](int, const Tensor& dy, const Operand* y) { return div(dy, mul(*y, 2)); }},
+      {&Op::get("reciprocal"),
+       [](int, const Tensor& dy, const Operand* y) { return neg(dy * mul(*y, *y)); }},
       {&Op::get("silu"),
        [](int, const Tensor& dy, const Operand* x) {
          const Tensor s = map(Op::get("sigmoid"), {*x});
@@ -438,7 +458,8 @@ void map_backward(Backward& b) {
     if (op.pass[k] != 0) {
       g = op.pass[k] > 0 ? dy : neg(dy);
     } else if (k < op.multilinear) {
-      std::array<Operand, kMaxMapOperands> with_dy{Scalar(0), Scalar(0), Scalar(0), Scalar(0), Scalar(0), Scalar(0)};
+      std::array<Operand, kMaxMapOperands> with_dy{Scalar(0), Scalar(0), Scalar(0),
+                                                   Scalar(0), Scalar(0), Scalar(0)};
       std::copy(operands.begin() + 1, operands.begin() + 1 + op.arity, with_dy.begin());
       with_dy[at] = dy;
       g = map(op, std::span<const Operand>(with_dy.data(), op.arity));
@@ -447,8 +468,10 @@ void map_backward(Backward& b) {
         g = composed(k, dy, &operands[1]);
       }
       if (!g.defined()) {
-        GS_CHECK_KIND(NotImplemented, op.grad[k], "the derivative for '{}' is not implemented.", op.name);
-        g = map(*op.grad[k], std::span<const Operand>(operands.data(), static_cast<size_t>(op.arity) + 1));
+        GS_CHECK_KIND(NotImplemented, op.grad[k], "the derivative for '{}' is not implemented.",
+                      op.name);
+        g = map(*op.grad[k],
+                std::span<const Operand>(operands.data(), static_cast<size_t>(op.arity) + 1));
       }
     }
     b.set(k, to_shape_of(b.node.saved[k], std::move(g)));
@@ -457,9 +480,7 @@ void map_backward(Backward& b) {
 
 }  // namespace
 
-void make_map_op(Op& op) {
-  op.backward = &map_backward;
-}
+void make_map_op(Op& op) { op.backward = &map_backward; }
 
 // ---- assign ----
 
@@ -476,11 +497,12 @@ Tensor assign(const Tensor& self, const Tensor& value) {
 
 Tensor write_out(const Tensor& out, const Tensor& result) {
   GS_CHECK(!needs_grad(out) && !(grad_enabled() && result.wants_grad()),
-           "out=... arguments don't support automatic differentiation, but one of the arguments requires "
+           "out=... arguments don't support automatic differentiation, but one of the arguments "
+           "requires "
            "grad.");
   GS_CHECK(category(result.dtype()) <= category(out.dtype()),
-           "result type {} can't be cast to the desired output type {}", scalar_name(result.dtype()),
-           scalar_name(out.dtype()));
+           "result type {} can't be cast to the desired output type {}",
+           scalar_name(result.dtype()), scalar_name(out.dtype()));
   if (!(out.sizes() == result.sizes())) {
     const Tensor fresh = empty(result.sizes(), out.dtype(), out.device());
     TensorImpl* t = out.get();

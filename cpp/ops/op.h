@@ -4,8 +4,8 @@
 //   result_type({x, y, 2.0})        PyTorch's promotion over tensors, 0-d tensors and numbers
 //   run(op, params, {out}, {a, b})  launches a call
 //   static const Op& op = define("gather", &gather_backward);   an op with its derivative
-// An op with a derivative of its own is: checks, output, run(), and `if (needs_grad(a)) record(..)`.
-// An op composed of differentiable ones needs neither. May include core, fn, graph.
+// An op with a derivative of its own is: checks, output, run(), and `if (needs_grad(a))
+// record(..)`. An op composed of differentiable ones needs neither. May include core, fn, graph.
 #pragma once
 #include <initializer_list>
 #include <optional>
@@ -48,7 +48,8 @@ Tensor map(const Op& op, std::span<const Operand> operands);
 inline Tensor map(const Op& op, std::initializer_list<Operand> operands) {
   return map(op, std::span<const Operand>(operands.begin(), operands.size()));
 }
-/// With the type of the arithmetic given, for ops one of whose operands does not take part in promotion.
+/// With the type of the arithmetic given, for ops one of whose operands does not take part in
+/// promotion.
 Tensor map(const Op& op, std::span<const Operand> operands, DType common);
 /// An empty tensor of x's shape that keeps x's layout if that is dense.
 Tensor map_output_like(const Tensor& x, DType dtype);
@@ -59,7 +60,8 @@ inline Tensor map_inplace(const Op& op, std::initializer_list<Operand> operands)
 }
 /// Gives a map op its derivative (see Note [Derivatives of map ops]).
 void make_map_op(Op& op);
-/// Writes into `out`, elementwise over broadcast operands, without any history (kernels' raw material).
+/// Writes into `out`, elementwise over broadcast operands, without any history (kernels' raw
+/// material).
 void map_into(const Op& op, const Tensor& out, std::span<const Operand> operands);
 
 // ---- other ops ----
@@ -81,8 +83,8 @@ Params params(const Slots&... slots) {
 }
 inline Params params() { return Params(); }
 
-/// Replaces `self`'s values by those of `value` (same shape after broadcasting, any dtype) and makes the
-/// history of self that of `value`: the way to an in-place form of a composed op.
+/// Replaces `self`'s values by those of `value` (same shape after broadcasting, any dtype) and
+/// makes the history of self that of `value`: the way to an in-place form of a composed op.
 Tensor assign(const Tensor& self, const Tensor& value);
 
 /// For `out=`: resizes out when needed, copies the result into it and returns it.

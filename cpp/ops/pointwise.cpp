@@ -8,10 +8,10 @@
 
 namespace gradstep {
 
-#define GS_UNARY(name)                      \
-  Tensor name(const Tensor& x) {            \
-    static const Op& op = Op::get(#name);   \
-    return map(op, {x});                    \
+#define GS_UNARY(name)                    \
+  Tensor name(const Tensor& x) {          \
+    static const Op& op = Op::get(#name); \
+    return map(op, {x});                  \
   }
 GS_UNARY(abs)
 GS_UNARY(exp)
@@ -31,15 +31,16 @@ GS_UNARY(logical_not)
 Tensor neg(const Tensor& x) {
   static const Op& op = Op::get("neg");
   GS_CHECK(x.dtype() != DType::Bool,
-           "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` "
+           "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+           "invert a mask, use the `~` "
            "or `logical_not()` operator instead.");
   return map(op, {x});
 }
 
-#define GS_BINARY(name)                               \
-  Tensor name(const Operand& a, const Operand& b) {   \
-    static const Op& op = Op::get(#name);             \
-    return map(op, {a, b});                           \
+#define GS_BINARY(name)                             \
+  Tensor name(const Operand& a, const Operand& b) { \
+    static const Op& op = Op::get(#name);           \
+    return map(op, {a, b});                         \
   }
 GS_BINARY(mul)
 GS_BINARY(div)
@@ -62,7 +63,8 @@ bool is_one(const Scalar& s) { return s.to_double() == 1.0; }
 /// a + alpha * b or a - alpha * b, by op.
 Tensor scaled(const Op& op, const Operand& a, const Operand& b, const Scalar& alpha) {
   const DType common = result_type({a, b});
-  GS_CHECK(alpha.category() != Category::Bool || common == DType::Bool, "Boolean alpha only supported for Boolean results.");
+  GS_CHECK(alpha.category() != Category::Bool || common == DType::Bool,
+           "Boolean alpha only supported for Boolean results.");
   GS_CHECK(is_floating(common) || !alpha.is_float(),
            "For integral input tensors, argument alpha must not be a floating point number.");
   const Operand operands[] = {a, b, alpha};
@@ -154,19 +156,25 @@ Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : copy_as(x, empt
 Tensor copy_(const Tensor& self, const Tensor& src) {
   static const Op& op = define("copy_inplace", &copy_backward);
   check_inplace(self);
-  GS_CHECK(expandable_to(src.sizes(), self.sizes()),
-           "The size of tensor a ({}) must match the size of tensor b ({}) at non-singleton dimension 0",
-           self.sizes(), src.sizes());
+  GS_CHECK(
+      expandable_to(src.sizes(), self.sizes()),
+      "The size of tensor a ({}) must match the size of tensor b ({}) at non-singleton dimension 0",
+      self.sizes(), src.sizes());
   // An overlapping source (another view of the same storage) is copied first.
   const bool same_view = self.get() == src.get();
   if (same_view) return self;
-  const Tensor source = self->storage == src->storage && !(self->data == src->data && self.strides() == src.strides())
-                            ? [&] { const GradMode off(false); return clone(src); }()
-                            : src;
+  const Tensor source =
+      self->storage == src->storage && !(self->data == src->data && self.strides() == src.strides())
+          ? [&] {
+              const GradMode off(false);
+              return clone(src);
+            }()
+          : src;
   copy_into(self, source);
   bump_version(self);
   if (needs_grad(self, src) && is_floating(self.dtype())) {
-    Params p = params(static_cast<int64_t>(src.dtype()), static_cast<int64_t>(src.ndim()), src.sizes());
+    Params p =
+        params(static_cast<int64_t>(src.dtype()), static_cast<int64_t>(src.ndim()), src.sizes());
     const Tensor* inputs[] = {&self, &src};
     rebase_history(self, make_node(op, p, inputs, {}, 1));
   }
@@ -219,18 +227,20 @@ namespace {
 const bool kEngineOps = [] {
   engine_ops() = {
       .add = [](const Tensor& a, const Tensor& b) { return add(a, b); },
-      .add_inplace = [](const Tensor& a, const Tensor& b) {
-        static const Op& op = Op::get("add");
-        map_into(op, a, std::array<Operand, 2>{a, b});
-        bump_version(a);
-      },
+      .add_inplace =
+          [](const Tensor& a, const Tensor& b) {
+            static const Op& op = Op::get("add");
+            map_into(op, a, std::array<Operand, 2>{a, b});
+            bump_version(a);
+          },
       .clone = [](const Tensor& t) { return copy_as(t, empty_like(t)); },
       .copy_inplace = [](const Tensor& dst, const Tensor& src) { copy_(dst, src); },
       .zero_inplace = [](const Tensor& t) { zero_(t); },
       .ones_like = [](const Tensor& t) { return ones_like(t); },
-      .as_view = [](const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) {
-        return as_strided(base, sizes, strides, base.offset() + offset);
-      },
+      .as_view =
+          [](const Tensor& base, const Dims& sizes, const Dims& strides, int64_t offset) {
+            return as_strided(base, sizes, strides, base.offset() + offset);
+          },
   };
   return true;
 }();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise ops under their C++ names, for derivatives and composed ops. Any op of the lists in cpp/fn
-// can also be called as map(Op::get("name"), {..}).
+// Elementwise ops under their C++ names, for derivatives and composed ops. Any op of the lists in
+// cpp/fn can also be called as map(Op::get("name"), {..}).
 #pragma once
 #include "ops/op.h"
 
@@ -63,8 +63,8 @@ Tensor fill_(const Tensor& self, const Operand& value);
 Tensor zero_(const Tensor& self);
 Tensor detach(const Tensor& x);
 
-/// self = fn(self): the in-place form of a composed op. The old value is kept apart where the gradient of
-/// fn may read it.
+/// self = fn(self): the in-place form of a composed op. The old value is kept apart where the
+/// gradient of fn may read it.
 template <class F>
 Tensor assign_by(const Tensor& self, F&& fn) {
   return assign(self, fn(needs_grad(self) ? clone(self) : self));

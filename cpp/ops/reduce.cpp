@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes, dtypes and derivatives of reductions. See ops/reduce.h; scans and order statistics are in scan.cpp.
+// Shapes, dtypes and derivatives of reductions. See ops/reduce.h; scans and order statistics are in
+// scan.cpp.
 #include "ops/reduce.h"
 
 #include <cmath>
@@ -46,8 +47,8 @@ int64_t reduced_count(const Dims& sizes, uint32_t mask) {
 }
 
 /// Runs the kernel `op` over the axes of mask.
-Tensor reduce(const Op& op, const Tensor& x, uint32_t mask, bool keepdim, DType out_type, Compute compute,
-              double parameter = 0) {
+Tensor reduce(const Op& op, const Tensor& x, uint32_t mask, bool keepdim, DType out_type,
+              Compute compute, double parameter = 0) {
   const Tensor out = empty(reduced_sizes(x.sizes(), mask, keepdim), out_type, x.device());
   run(op, params(static_cast<int64_t>(mask), parameter), {&out}, {&x}, compute);
   return out;
@@ -72,8 +73,8 @@ Tensor zero_where(const Tensor& condition, const Tensor& x) { return where(condi
 
 // params: mask, keepdim, dtype of the input, its sizes
 Params sum_params(const Tensor& x, uint32_t mask, bool keepdim) {
-  return params(static_cast<int64_t>(mask), static_cast<int64_t>(keepdim), static_cast<int64_t>(x.dtype()),
-                x.sizes());
+  return params(static_cast<int64_t>(mask), static_cast<int64_t>(keepdim),
+                static_cast<int64_t>(x.dtype()), x.sizes());
 }
 
 Dims sizes_of(const Backward& b) { return Dims(&b.node.params.s[3].i, b.node.params.count - 3); }
@@ -112,7 +113,8 @@ Tensor mean(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType
   static const Op& op = define("mean", &mean_backward);
   const DType out_type = dtype ? *dtype : x.dtype();
   GS_CHECK(is_floating(out_type),
-           "mean(): could not infer output dtype. {} dtype must be either a floating point or complex dtype. "
+           "mean(): could not infer output dtype. {} dtype must be either a floating point or "
+           "complex dtype. "
            "Got: {}",
            dtype ? "Optional" : "Input", scalar_name(out_type));
   const uint32_t mask = dim_mask(dims, x.ndim());
@@ -156,7 +158,8 @@ namespace {
 
 Tensor prod_over(const Tensor& x, uint32_t mask, bool keepdim, std::optional<DType> dtype = {});
 
-// For each element along the last axis the product of all the others: differentiable, quadratic in memory.
+// For each element along the last axis the product of all the others: differentiable, quadratic in
+// memory.
 Tensor product_of_others(const Tensor& x) {
   if (x.ndim() == 0) return ones_like(x);
   const Tensor own = eye(x.size(-1), x.size(-1), {DType::Bool, x.device()});
@@ -195,7 +198,8 @@ Tensor prod_over(const Tensor& x, uint32_t mask, bool keepdim, std::optional<DTy
   static const Op& op = define("prod", &prod_backward);
   const DType out_type = dtype ? *dtype : is_floating(x.dtype()) ? x.dtype() : DType::Int64;
   const Tensor out = reduce(op, x, mask, keepdim, out_type, compute_type(out_type));
-  if (needs_grad(x)) record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
+  if (needs_grad(x))
+    record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
   return out;
 }
 
@@ -220,7 +224,8 @@ Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim) {
   if (!is_floating(x.dtype())) return logsumexp(to(x, default_dtype()), dims, keepdim);
   const uint32_t mask = dim_mask(dims, x.ndim());
   const Tensor out = reduce(op, x, mask, keepdim, x.dtype(), compute_type(x.dtype()));
-  if (needs_grad(x)) record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
+  if (needs_grad(x))
+    record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
   return out;
 }
 
@@ -231,7 +236,8 @@ namespace {
 void check_not_empty(const char* name, const Tensor& x, uint32_t mask, bool dims_given) {
   if (x.numel() != 0) return;
   GS_CHECK(dims_given,
-           "{}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+           "{}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+           "reduction dim with the "
            "'dim' argument.",
            name);
   for (int d = 0; d < x.ndim(); ++d) {
@@ -258,7 +264,8 @@ Tensor extreme(const Op& op, const Tensor& x, const Dims& dims, bool keepdim) {
   const uint32_t mask = dim_mask(dims, x.ndim());
   check_not_empty(op.name, x, mask, !dims.empty());
   const Tensor out = reduce(op, x, mask, keepdim, x.dtype(), compute_type(x.dtype()));
-  if (needs_grad(x)) record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
+  if (needs_grad(x))
+    record(op, node_params(mask, keepdim), {&out}, {&x}, {keep(x), keep_output(out)});
   return out;
 }
 
@@ -268,26 +275,30 @@ void extreme_all_backward(Backward& b) {
 
 Tensor extreme_all(const Op& kernel, const Op& op, const Tensor& x) {
   check_not_empty(op.name, x, 0, false);
-  const Tensor out = reduce(kernel, x, dim_mask({}, x.ndim()), false, x.dtype(), compute_type(x.dtype()));
+  const Tensor out =
+      reduce(kernel, x, dim_mask({}, x.ndim()), false, x.dtype(), compute_type(x.dtype()));
   if (needs_grad(x)) record(op, params(), {&out}, {&x}, {keep(x), keep_output(out)});
   return out;
 }
 
-ValuesIndices extreme_along(const Op& op, const char* name, const Tensor& x, int64_t dim, bool keepdim) {
+ValuesIndices extreme_along(const Op& op, const char* name, const Tensor& x, int64_t dim,
+                            bool keepdim) {
   const uint32_t mask = dim_mask({dim}, x.ndim());
   check_not_empty(name, x, mask, true);
   const Dims sizes = reduced_sizes(x.sizes(), mask, keepdim);
   const ValuesIndices out = {empty(sizes, options_of(x)), empty(sizes, DType::Int64, x.device())};
-  run(op, params(static_cast<int64_t>(mask)), {&out.values, &out.indices}, {&x}, compute_type(x.dtype()));
+  run(op, params(static_cast<int64_t>(mask)), {&out.values, &out.indices}, {&x},
+      compute_type(x.dtype()));
   record_selection(op.name, x, out.values, out.indices, wrap_dim(dim, x.ndim()), keepdim);
   return out;
 }
 
 Tensor place(const Op& op, const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
-  GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool, "\"{}_cpu\" not implemented for 'Bool'", op.name);
+  GS_CHECK_KIND(NotImplemented, x.dtype() != DType::Bool, "\"{}_cpu\" not implemented for 'Bool'",
+                op.name);
   const uint32_t mask = dim_mask(one_dim(dim), x.ndim());
-  GS_CHECK_INDEX(dim || x.numel() != 0, "{}(): Expected reduction dim to be specified for input.numel() == 0.",
-                 op.name);
+  GS_CHECK_INDEX(dim || x.numel() != 0,
+                 "{}(): Expected reduction dim to be specified for input.numel() == 0.", op.name);
   check_not_empty(op.name, x, mask, true);
   if (dim) return reduce(op, x, mask, keepdim, DType::Int64, compute_type(x.dtype()));
   const Tensor flat = reshape(detach(x), {x.numel()});
@@ -418,7 +429,8 @@ Tensor moment(const Op& op, const Tensor& x, const Dims& dims, double correction
   return out;
 }
 
-Moment two_moments(const Op& op, const Tensor& x, const Dims& dims, double correction, bool keepdim) {
+Moment two_moments(const Op& op, const Tensor& x, const Dims& dims, double correction,
+                   bool keepdim) {
   check_moments(op.name, x);
   const uint32_t mask = dim_mask(dims, x.ndim());
   const Dims sizes = reduced_sizes(x.sizes(), mask, keepdim);
@@ -468,7 +480,8 @@ void norm_backward(Backward& b) {
   } else if (std::isinf(p)) {
     const Tensor size = abs(detach(x));
     const Tensor places = logical_or(eq(size, y), isnan(size));
-    const Tensor count = reduce(Op::get("sum"), places, mask_of(b), true, DType::Int64, Compute::I64);
+    const Tensor count =
+        reduce(Op::get("sum"), places, mask_of(b), true, DType::Int64, Compute::I64);
     dx = sign(x) * (dy / count * places);
   } else if (p < 1) {
     dx = sign(x) * zero_where(eq(x, 0), pow(abs(x), p - 1)) * dy * pow(y, 1 - p);
@@ -480,21 +493,23 @@ void norm_backward(Backward& b) {
 }
 
 Tensor norm_value(const Tensor& x, double p, uint32_t mask, bool keepdim, DType out_type) {
-  const char* name = p == 2                 ? "norm_2"
-                     : p == 1               ? "norm_1"
-                     : p == 0               ? "count_nonzero"
-                     : !std::isinf(p)       ? nullptr
-                     : p > 0                ? "norm_inf"
-                                            : "norm_neg_inf";
+  const char* name = p == 2           ? "norm_2"
+                     : p == 1         ? "norm_1"
+                     : p == 0         ? "count_nonzero"
+                     : !std::isinf(p) ? nullptr
+                     : p > 0          ? "norm_inf"
+                                      : "norm_neg_inf";
   if (name) return reduce(Op::get(name), x, mask, keepdim, out_type, compute_type(out_type));
   const GradMode off(false);
   const Tensor powers = pow(abs(to(x, out_type)), p);
-  return pow(reduce(Op::get("sum"), powers, mask, keepdim, out_type, compute_type(out_type)), 1 / p);
+  return pow(reduce(Op::get("sum"), powers, mask, keepdim, out_type, compute_type(out_type)),
+             1 / p);
 }
 
 }  // namespace
 
-Tensor vector_norm(const Tensor& x, double p, const Dims& dims, bool keepdim, std::optional<DType> dtype) {
+Tensor vector_norm(const Tensor& x, double p, const Dims& dims, bool keepdim,
+                   std::optional<DType> dtype) {
   static const Op& op = define("vector_norm", &norm_backward);
   GS_CHECK(is_floating(x.dtype()),
            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
@@ -502,7 +517,8 @@ Tensor vector_norm(const Tensor& x, double p, const Dims& dims, bool keepdim, st
   const uint32_t mask = dim_mask(dims, x.ndim());
   if ((p < 0 || std::isinf(p)) && x.numel() == 0) {
     GS_CHECK(reduced_count(x.sizes(), mask) != 0,
-             "linalg.vector_norm cannot compute the {} norm on an empty tensor because the operation does not "
+             "linalg.vector_norm cannot compute the {} norm on an empty tensor because the "
+             "operation does not "
              "have an identity",
              p);
   }

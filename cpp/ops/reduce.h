@@ -18,10 +18,14 @@ Tensor restore_dims(const Tensor& reduced, int ndim, uint32_t mask, bool keepdim
 
 // ---- sums ----
 
-Tensor sum(const Tensor& x, const Dims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
-Tensor mean(const Tensor& x, const Dims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
-Tensor nansum(const Tensor& x, const Dims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
-Tensor nanmean(const Tensor& x, const Dims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
+Tensor sum(const Tensor& x, const Dims& dims = {}, bool keepdim = false,
+           std::optional<DType> dtype = {});
+Tensor mean(const Tensor& x, const Dims& dims = {}, bool keepdim = false,
+            std::optional<DType> dtype = {});
+Tensor nansum(const Tensor& x, const Dims& dims = {}, bool keepdim = false,
+              std::optional<DType> dtype = {});
+Tensor nanmean(const Tensor& x, const Dims& dims = {}, bool keepdim = false,
+               std::optional<DType> dtype = {});
 Tensor prod(const Tensor& x, std::optional<int64_t> dim = {}, bool keepdim = false,
             std::optional<DType> dtype = {});
 Tensor count_nonzero(const Tensor& x, const Dims& dims = {});
@@ -44,13 +48,16 @@ Tensor all(const Tensor& x, const Dims& dims = {}, bool keepdim = false);
 
 // ---- moments and norms ----
 
-Tensor variance(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
+Tensor variance(const Tensor& x, const Dims& dims = {}, double correction = 1,
+                bool keepdim = false);
 Tensor std_dev(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
 struct Moment {
   Tensor spread, mean;
 };
-Moment var_mean(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
-Moment std_mean(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
+Moment var_mean(const Tensor& x, const Dims& dims = {}, double correction = 1,
+                bool keepdim = false);
+Moment std_mean(const Tensor& x, const Dims& dims = {}, double correction = 1,
+                bool keepdim = false);
 Tensor vector_norm(const Tensor& x, double p = 2, const Dims& dims = {}, bool keepdim = false,
                    std::optional<DType> dtype = {});
 Tensor dist(const Tensor& a, const Tensor& b, double p = 2);

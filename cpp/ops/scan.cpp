@@ -74,8 +74,8 @@ void cumprod_backward(Backward& b) {
   b.set(0, transpose(sum(terms, {-1}), axis, -1));
 }
 
-// The gradient is split by sign, so that both halves stay in logarithms. Where a half has nothing, it has the
-// lowest number rather than -inf, whose differences would be NaN.
+// The gradient is split by sign, so that both halves stay in logarithms. Where a half has nothing,
+// it has the lowest number rather than -inf, whose differences would be NaN.
 void logcumsumexp_backward(Backward& b) {
   const Tensor x = b.saved(0), y = b.saved(1), dy = b.grad();
   const int64_t axis = b.i(0);
@@ -115,8 +115,8 @@ Tensor cumprod(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
 }
 
 Tensor logcumsumexp(const Tensor& x, int64_t dim) {
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"logcumsumexp_out_cpu\" not implemented for '{}'",
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
+                "\"logcumsumexp_out_cpu\" not implemented for '{}'", scalar_name(x.dtype()));
   return running_log_sum(x, wrap_dim(dim, x.ndim()), false);
 }
 
@@ -133,7 +133,8 @@ void running_extreme_backward(Backward& b) {
 
 ValuesIndices running_extreme(const Op& op, const Tensor& x, int64_t dim) {
   const int64_t axis = wrap_dim(dim, x.ndim());
-  const ValuesIndices out = {empty(x.sizes(), options_of(x)), empty(x.sizes(), DType::Int64, x.device())};
+  const ValuesIndices out = {empty(x.sizes(), options_of(x)),
+                             empty(x.sizes(), DType::Int64, x.device())};
   const Tensor source = contiguous(detach(x));
   run(op, params(axis), {&out.values, &out.indices}, {&source});
   if (needs_grad(x)) {
@@ -172,11 +173,11 @@ Tensor diff(const Tensor& x, int64_t n, int64_t dim) {
 
 namespace {
 
-ValuesIndices select_along(const Op& op, const char* name, const Tensor& x, int64_t dim, bool keepdim,
-                           bool ignore_nan) {
+ValuesIndices select_along(const Op& op, const char* name, const Tensor& x, int64_t dim,
+                           bool keepdim, bool ignore_nan) {
   const int64_t axis = wrap_dim(dim, x.ndim());
-  GS_CHECK_INDEX(x.ndim() == 0 || x.size(axis) > 0, "{}(): Expected reduction dim {} to have non-zero size.", name,
-                 axis);
+  GS_CHECK_INDEX(x.ndim() == 0 || x.size(axis) > 0,
+                 "{}(): Expected reduction dim {} to have non-zero size.", name, axis);
   const Dims sizes = reduced_sizes(x.sizes(), 1u << axis, keepdim);
   const ValuesIndices out = {empty(sizes, options_of(x)), empty(sizes, DType::Int64, x.device())};
   const Tensor source = contiguous(detach(x));
@@ -236,7 +237,8 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim, bo
   const std::optional<int64_t> axis = dim ? std::optional(wrap_dim(*dim, x.ndim())) : std::nullopt;
   const Tensor sorted = sort(lines_last(x, axis), -1).values;
   const double last = static_cast<double>(sorted.size(-1) - 1);
-  // The place in each line, [lines.., q]; NaN is sorted to the end, where a line that holds one takes it.
+  // The place in each line, [lines.., q]; NaN is sorted to the end, where a line that holds one
+  // takes it.
   const Tensor missing = isnan(detach(sorted));
   Tensor ranks;
   if (ignore_nan) {
@@ -253,13 +255,15 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim, bo
   Tensor result = gather(sorted, -1, to(below, DType::Int64));
   if (interpolation == Interpolation::Linear || interpolation == Interpolation::Midpoint) {
     const Tensor above = gather(sorted, -1, to(rounded("ceil"), DType::Int64));
-    const Tensor share = interpolation == Interpolation::Midpoint ? full_like(ranks, 0.5) : ranks - below;
+    const Tensor share =
+        interpolation == Interpolation::Midpoint ? full_like(ranks, 0.5) : ranks - below;
     result = map(Op::get("lerp"), {result, above, share});
   }
   // [lines.., q] -> [q, the input's axes without or with 1 for the reduced ones]
   const int n_lines = result.ndim() - 1;
   if (axis && x.ndim() > 0 && *axis < n_lines) {
-    // The axis that was swapped to the end stands where the reduced one was: move it back to the end.
+    // The axis that was swapped to the end stands where the reduced one was: move it back to the
+    // end.
     result = movedim(unsqueeze(result, -2), Dims{n_lines + 1}, Dims{0});
     result = transpose(result, *axis + 1, -1);
     result = keepdim ? result : squeeze(result, {*axis + 1});

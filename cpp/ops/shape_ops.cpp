@@ -549,7 +549,8 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
            std::optional<Scalar> value) {
   GS_CHECK(pad.size() % 2 == 0, "Padding length must be divisible by 2");
   for (const int64_t v : pad) {
-    GS_CHECK(v > -kMaxPad && v < kMaxPad, "Storage size calculation overflowed with a padding of {}", v);
+    GS_CHECK(v > -kMaxPad && v < kMaxPad,
+             "Storage size calculation overflowed with a padding of {}", v);
   }
   GS_CHECK(static_cast<int>(pad.size()) <= 2 * x.ndim(),
            "Padding length should be less than or equal to two times the input dimension but got "
@@ -688,7 +689,8 @@ Tensor atleast_3d(const Tensor& x) {
 // ---- splitting ----
 
 namespace {
-constexpr int64_t kMaxSections = int64_t{1} << 26;  // more tensors than the memory of a machine holds
+constexpr int64_t kMaxSections = int64_t{1}
+                                 << 26;  // more tensors than the memory of a machine holds
 }
 
 std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim) {

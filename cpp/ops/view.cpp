@@ -52,7 +52,8 @@ std::optional<Dims> view_strides(const Tensor& x, const Dims& sizes) {
   if (x.contiguous()) return contiguous_strides(sizes);
   if (x.numel() == 0) return x.sizes() == sizes ? x.strides() : contiguous_strides(sizes);
   Dims out = Dims::filled(sizes.size(), 0);
-  // Walks from the last axis: a block of x's axes that lie regularly in memory takes the new axes that fill it.
+  // Walks from the last axis: a block of x's axes that lie regularly in memory takes the new axes
+  // that fill it.
   int to = sizes.size() - 1;
   int64_t block = 1;
   int64_t step = x.ndim() == 0 ? 1 : x.strides().back();
@@ -86,14 +87,16 @@ Dims infer_sizes(const Dims& sizes, int64_t numel) {
       GS_CHECK(inferred < 0, "only one dimension can be inferred");
       inferred = d;
     } else {
-      GS_CHECK(sizes[d] >= 0, "invalid shape dimension {} at index {} of shape {}", sizes[d], d, sizes);
-      GS_CHECK(!__builtin_mul_overflow(product, sizes[d], &product), "shape '{}' is invalid for input of size {}",
-               sizes, numel);
+      GS_CHECK(sizes[d] >= 0, "invalid shape dimension {} at index {} of shape {}", sizes[d], d,
+               sizes);
+      GS_CHECK(!__builtin_mul_overflow(product, sizes[d], &product),
+               "shape '{}' is invalid for input of size {}", sizes, numel);
     }
   }
   if (inferred >= 0) {
     GS_CHECK(product != 0,
-             "cannot reshape tensor of 0 elements into shape {} because the unspecified dimension size -1 can be "
+             "cannot reshape tensor of 0 elements into shape {} because the unspecified dimension "
+             "size -1 can be "
              "any value and is ambiguous",
              sizes);
     out[inferred] = numel / product;
@@ -110,7 +113,8 @@ Tensor view(const Tensor& x, const Dims& sizes) {
   const Dims to = infer_sizes(sizes, x.numel());
   const std::optional<Dims> strides = view_strides(x, to);
   GS_CHECK(strides,
-           "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+           "view size is not compatible with input tensor's size and stride (at least one "
+           "dimension spans across "
            "two contiguous subspaces). Use .reshape(...) instead.");
   return reshaped_view(x, to, *strides, op);
 }
@@ -118,7 +122,8 @@ Tensor view(const Tensor& x, const Dims& sizes) {
 Tensor reshape(const Tensor& x, const Dims& sizes) {
   static const Op& op = define("view", &reshape_backward);
   const Dims to = infer_sizes(sizes, x.numel());
-  if (const std::optional<Dims> strides = view_strides(x, to)) return reshaped_view(x, to, *strides, op);
+  if (const std::optional<Dims> strides = view_strides(x, to))
+    return reshaped_view(x, to, *strides, op);
   return view(contiguous(x), to);
 }
 
@@ -131,17 +136,20 @@ Tensor view_as_type(const Tensor& x, DType dtype) {
   Dims sizes = x.sizes();
   Dims strides = x.strides();
   if (from != to_size) {
-    GS_CHECK(x.ndim() > 0, "self.dim() cannot be 0 to view {} as {} (different element sizes)", x.dtype(), dtype);
+    GS_CHECK(x.ndim() > 0, "self.dim() cannot be 0 to view {} as {} (different element sizes)",
+             x.dtype(), dtype);
     const int64_t bytes = sizes.back() * from;
     GS_CHECK(bytes % to_size == 0,
-             "self.size(-1) must be divisible by {} to view {} as {} (different element sizes), but got {}",
+             "self.size(-1) must be divisible by {} to view {} as {} (different element sizes), "
+             "but got {}",
              to_size / from, x.dtype(), dtype, sizes.back());
     sizes[x.ndim() - 1] = bytes / to_size;
     strides = contiguous_strides(sizes);
   }
-  GS_CHECK((x->data - x->storage->data) % to_size == 0,
-           "self.storage_offset() must be divisible by {} to view {} as {} (different element sizes)",
-           to_size / from, x.dtype(), dtype);
+  GS_CHECK(
+      (x->data - x->storage->data) % to_size == 0,
+      "self.storage_offset() must be divisible by {} to view {} as {} (different element sizes)",
+      to_size / from, x.dtype(), dtype);
   Tensor v = alias(x, sizes, strides, 0);
   v->dtype = dtype;
   v->data = x->data;
@@ -153,9 +161,11 @@ Tensor view_as_type(const Tensor& x, DType dtype) {
 namespace {
 
 /// Sums src into a flat zero tensor of n elements at the places that sizes and strides describe.
-Tensor scatter_strided(const Tensor& src, int64_t n, const Dims& sizes, const Dims& strides, int64_t offset) {
+Tensor scatter_strided(const Tensor& src, int64_t n, const Dims& sizes, const Dims& strides,
+                       int64_t offset) {
   const Tensor flat = zeros({n}, options_of(src));
-  const Tensor places = contiguous(alias(arange(0, n, 1, {DType::Int64, src.device()}), sizes, strides, offset));
+  const Tensor places =
+      contiguous(alias(arange(0, n, 1, {DType::Int64, src.device()}), sizes, strides, offset));
   return index_add(flat, 0, reshape(places, {places.numel()}), reshape(src, {src.numel()}), 1);
 }
 
@@ -176,7 +186,8 @@ void as_strided_backward(Backward& b) {
   const int64_t out_offset = b.i(1);
   const int64_t n = std::max(span_of(geometry.sizes(), geometry.strides(), in_offset),
                              span_of(out_geometry.sizes(), out_geometry.strides(), out_offset));
-  const Tensor image = scatter_strided(b.grad(), n, out_geometry.sizes(), out_geometry.strides(), out_offset);
+  const Tensor image =
+      scatter_strided(b.grad(), n, out_geometry.sizes(), out_geometry.strides(), out_offset);
   b.set(0, clone(as_strided(image, geometry.sizes(), geometry.strides(), in_offset)));
 }
 
@@ -201,7 +212,8 @@ Tensor as_strided(const Tensor& x, const Dims& sizes, const Dims& strides, int64
   const Tensor in_geometry = geometry_only(x);
   const Tensor out_geometry = geometry_only(v);
   const int64_t low = std::min(x.offset(), offset);
-  record(op, params(x.offset() - low, offset - low), {&v}, {&x}, {keep(in_geometry), keep(out_geometry)});
+  record(op, params(x.offset() - low, offset - low), {&v}, {&x},
+         {keep(in_geometry), keep(out_geometry)});
   return v;
 }
 
@@ -221,7 +233,8 @@ void expand_backward(Backward& b) { b.set(0, sum_to_size(b.grad(), read_dims(b.n
 Tensor permute(const Tensor& x, const Dims& dims) {
   static const Op& op = define("permute", &permute_backward);
   GS_CHECK(dims.size() == x.ndim(),
-           "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+           "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+           "length of the desired "
            "ordering of dimensions i.e. input.dim() = {} is not equal to len(dims) = {}",
            x.ndim(), dims.size());
   Dims order = dims, sizes = dims, strides = dims;
@@ -256,14 +269,16 @@ Tensor t(const Tensor& x) {
 }
 
 Tensor mT(const Tensor& x) {
-  GS_CHECK(x.ndim() >= 2, "tensor.mT is only supported on matrices or batches of matrices. Got {}-D tensor.",
+  GS_CHECK(x.ndim() >= 2,
+           "tensor.mT is only supported on matrices or batches of matrices. Got {}-D tensor.",
            x.ndim());
   return transpose(x, -2, -1);
 }
 
 Tensor movedim(const Tensor& x, const Dims& source, const Dims& destination) {
   GS_CHECK(source.size() == destination.size(),
-           "movedim: Invalid source or destination dims: source ({} dims) should contain the same number of dims as "
+           "movedim: Invalid source or destination dims: source ({} dims) should contain the same "
+           "number of dims as "
            "destination ({} dims)",
            source, destination);
   const int n = x.ndim();
@@ -273,7 +288,8 @@ Tensor movedim(const Tensor& x, const Dims& source, const Dims& destination) {
     const int64_t s = wrap_dim(source[k], n);
     const int64_t d = wrap_dim(destination[k], n);
     GS_CHECK(!(taken >> s & 1), "movedim: repeated dim in `source` ({})", source);
-    GS_CHECK(n == 0 || order[static_cast<int>(d)] < 0, "movedim: repeated dim in `destination` ({})", destination);
+    GS_CHECK(n == 0 || order[static_cast<int>(d)] < 0,
+             "movedim: repeated dim in `destination` ({})", destination);
     taken |= 1u << s;
     if (n > 0) order[static_cast<int>(d)] = s;
   }
@@ -290,7 +306,8 @@ Tensor expand(const Tensor& x, const Dims& sizes) {
   static const Op& op = define("expand", &expand_backward);
   const int extra = sizes.size() - x.ndim();
   GS_CHECK(extra >= 0,
-           "expand(torch.{}Tensor{{}}, size={}): the number of sizes provided ({}) must be greater or equal to the "
+           "expand(torch.{}Tensor{{}}, size={}): the number of sizes provided ({}) must be greater "
+           "or equal to the "
            "number of dimensions in the tensor ({})",
            scalar_name(x.dtype()), x.sizes(), sizes, sizes.size(), x.ndim());
   Dims to = sizes;
@@ -300,7 +317,9 @@ Tensor expand(const Tensor& x, const Dims& sizes) {
     const int64_t have = from >= 0 ? x.sizes()[from] : 1;
     if (to[d] == -1) {
       GS_CHECK(from >= 0,
-               "The expanded size of the tensor ({}) isn't allowed in a leading, non-existing dimension {}", to[d], d);
+               "The expanded size of the tensor ({}) isn't allowed in a leading, non-existing "
+               "dimension {}",
+               to[d], d);
       to[d] = have;
     }
     GS_CHECK(to[d] >= 0, "The expanded size of the tensor ({}) isn't allowed", to[d]);
@@ -309,7 +328,8 @@ Tensor expand(const Tensor& x, const Dims& sizes) {
       if (from < 0) strides[d] = 0;
     } else {
       GS_CHECK(have == 1,
-               "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}.  "
+               "The expanded size of the tensor ({}) must match the existing size ({}) at "
+               "non-singleton dimension {}.  "
                "Target sizes: {}.  Tensor sizes: {}",
                to[d], have, d, to, x.sizes());
       strides[d] = 0;
@@ -381,15 +401,17 @@ Tensor unflatten(const Tensor& x, int64_t dim, const Dims& sizes) {
       inferred = d;
     } else {
       GS_CHECK(!__builtin_mul_overflow(product, sizes[d], &product),
-               "unflatten: Provided sizes {} don't multiply up to the size of dim {} ({}) in the input tensor", sizes,
-               dim, x.sizes()[at]);
+               "unflatten: Provided sizes {} don't multiply up to the size of dim {} ({}) in the "
+               "input tensor",
+               sizes, dim, x.sizes()[at]);
     }
   }
   if (inferred >= 0 && product != 0) to[inferred] = x.sizes()[at] / product;
   if (inferred >= 0) product *= to[inferred];
   GS_CHECK(product == x.sizes()[at],
-           "unflatten: Provided sizes {} don't multiply up to the size of dim {} ({}) in the input tensor", sizes, dim,
-           x.sizes()[at]);
+           "unflatten: Provided sizes {} don't multiply up to the size of dim {} ({}) in the input "
+           "tensor",
+           sizes, dim, x.sizes()[at]);
   Dims all;
   for (int d = 0; d < x.ndim(); ++d) {
     if (d != at) {
@@ -414,7 +436,8 @@ void part_backward(Backward& b, const Dims& sizes, Part&& part) {
 }
 
 void select_backward(Backward& b) {
-  part_backward(b, read_dims(b.node.params, 2), [&](const Tensor& dx) { return select(dx, b.i(0), b.i(1)); });
+  part_backward(b, read_dims(b.node.params, 2),
+                [&](const Tensor& dx) { return select(dx, b.i(0), b.i(1)); });
 }
 void slice_backward(Backward& b) {
   part_backward(b, read_dims(b.node.params, 4),
@@ -431,8 +454,8 @@ Tensor select(const Tensor& x, int64_t dim, int64_t index) {
   GS_CHECK_INDEX(x.ndim() > 0, "select() cannot be applied to a 0-dim tensor.");
   const int at = static_cast<int>(wrap_dim(dim, x.ndim()));
   const int64_t size = x.sizes()[at];
-  GS_CHECK_INDEX(index >= -size && index < size, "index {} is out of bounds for dimension {} with size {}", index, at,
-                 size);
+  GS_CHECK_INDEX(index >= -size && index < size,
+                 "index {} is out of bounds for dimension {} with size {}", index, at, size);
   const int64_t i = index < 0 ? index + size : index;
   Dims sizes = x.sizes();
   Dims strides = x.strides();
@@ -471,9 +494,11 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
   GS_CHECK(length >= 0, "narrow(): length must be non-negative.");
   const int64_t size = x.size(dim);
   GS_CHECK_INDEX(start >= -size && start <= size,
-                 "start out of range (expected to be in range of [{}, {}], but got {})", -size, size, start);
+                 "start out of range (expected to be in range of [{}, {}], but got {})", -size,
+                 size, start);
   const int64_t a = start < 0 ? start + size : start;
-  GS_CHECK(length <= size - a, "start ({}) + length ({}) exceeds dimension size ({}).", a, length, size);
+  GS_CHECK(length <= size - a, "start ({}) + length ({}) exceeds dimension size ({}).", a, length,
+           size);
   return slice(x, dim, a, a + length, 1);
 }
 
@@ -483,12 +508,15 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sections, int64_t dim) {
   int64_t total = 0;
   bool fits = true;
   for (const int64_t s : sections) {
-    GS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={}",
+    GS_CHECK(s >= 0,
+             "split_with_sizes expects split_sizes have only non-negative entries, but got "
+             "split_sizes={}",
              sections);
     fits &= !__builtin_add_overflow(total, s, &total);
   }
   GS_CHECK(fits && total == x.size(dim),
-           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got "
+           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at "
+           "dimension {}), but got "
            "split_sizes={}",
            x.size(dim), dim, sections);
   for (const int64_t s : sections) {
@@ -502,13 +530,15 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
   GS_CHECK(x.ndim() > 0, "split expects at least a 1-dimensional tensor");
   GS_CHECK(size >= 0, "split expects split_size be non-negative, but got split_size={}", size);
   const int64_t n = x.size(dim);
-  GS_CHECK(size > 0 || n == 0, "split_size can only be 0 if dimension size is 0, but got dimension size of {}", n);
+  GS_CHECK(size > 0 || n == 0,
+           "split_size can only be 0 if dimension size is 0, but got dimension size of {}", n);
   std::vector<Tensor> out;
   if (n == 0) {
     out.push_back(slice(x, dim, 0, 0, 1));
     return out;
   }
-  for (int64_t at = 0; at < n; at += size) out.push_back(slice(x, dim, at, std::min(at + size, n), 1));
+  for (int64_t at = 0; at < n; at += size)
+    out.push_back(slice(x, dim, at, std::min(at + size, n), 1));
   return out;
 }
 
@@ -517,7 +547,8 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {
   GS_CHECK(chunks > 0, "chunk expects `chunks` to be greater than 0, got: {}", chunks);
   const int64_t n = x.size(dim);
   const int64_t size = n == 0 ? 0 : (n - 1) / chunks + 1;
-  GS_CHECK(size > 0 || chunks <= (int64_t{1} << 26), "chunk: too many chunks of an empty tensor: {}", chunks);
+  GS_CHECK(size > 0 || chunks <= (int64_t{1} << 26),
+           "chunk: too many chunks of an empty tensor: {}", chunks);
   if (size == 0) return std::vector<Tensor>(static_cast<size_t>(chunks), slice(x, dim, 0, 0, 1));
   return split(x, size, dim);
 }
@@ -557,7 +588,8 @@ Tensor diagonal(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
 Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
   const int at = static_cast<int>(wrap_dim(dim, x.ndim()));
   const int64_t have = x.ndim() == 0 ? 1 : x.sizes()[at];
-  GS_CHECK(size >= 0 && size <= have, "maximum size for tensor at dimension {} is {} but size is {}", dim, have, size);
+  GS_CHECK(size >= 0 && size <= have,
+           "maximum size for tensor at dimension {} is {} but size is {}", dim, have, size);
   GS_CHECK(step > 0, "step is {} but must be > 0", step);
   Dims sizes = x.sizes();
   Dims strides = x.strides();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// backward(), grad(), hooks, grad modes, grad_fn objects, and the native half of autograd.Function: Python's
-// autograd/function.py makes the context object, this file makes the node that calls its backward.
+// backward(), grad(), hooks, grad modes, grad_fn objects, and the native half of autograd.Function:
+// Python's autograd/function.py makes the context object, this file makes the node that calls its
+// backward.
 #include "python/autograd.h"
 
 #include <pybind11/pybind11.h>
@@ -27,8 +28,7 @@ namespace {
 // ---- grad_fn objects ----
 
 struct PyNode {
-  PyObject_HEAD
-  Node* node;  // owned
+  PyObject_HEAD Node* node;  // owned
 };
 PyTypeObject* node_type;
 
@@ -68,7 +68,9 @@ PyObject* node_variable(PyObject* self, void*) {
   }
   return wrap(Tensor(n.leaf));
 }
-PyObject* node_sequence(PyObject* self, PyObject*) { return PyLong_FromUnsignedLongLong(node_of(self).sequence); }
+PyObject* node_sequence(PyObject* self, PyObject*) {
+  return PyLong_FromUnsignedLongLong(node_of(self).sequence);
+}
 
 // ---- hooks ----
 
@@ -77,7 +79,8 @@ uint64_t next_hook_id = 1;
 void replace_one(Tensor& old, const Tensor& g) {
   if (old.defined() && g.defined()) {
     GS_CHECK(g.sizes() == old.sizes(), "hook has changed the size of value");
-    GS_CHECK(g.dtype() == old.dtype(), "hook has changed the type of value (was torch.{}Tensor got torch.{}Tensor)",
+    GS_CHECK(g.dtype() == old.dtype(),
+             "hook has changed the type of value (was torch.{}Tensor got torch.{}Tensor)",
              scalar_name(old.dtype()), scalar_name(g.dtype()));
   }
   old = g;
@@ -91,18 +94,21 @@ void replace(PyObject* result, std::span<Tensor> grads) {
     replace_one(grads[0], unwrap(result));
     return;
   }
-  GS_CHECK(PyTuple_Check(result) && PyTuple_GET_SIZE(result) == static_cast<Py_ssize_t>(grads.size()),
-           "hook has returned an incorrect number of values");
+  GS_CHECK(
+      PyTuple_Check(result) && PyTuple_GET_SIZE(result) == static_cast<Py_ssize_t>(grads.size()),
+      "hook has returned an incorrect number of values");
   for (size_t i = 0; i < grads.size(); ++i) {
     PyObject* item = PyTuple_GET_ITEM(result, static_cast<Py_ssize_t>(i));
-    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensor, but hook returned '{}'", Py_TYPE(item)->tp_name);
+    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensor, but hook returned '{}'",
+                  Py_TYPE(item)->tp_name);
     replace_one(grads[i], item == Py_None ? Tensor() : unwrap(item));
   }
 }
 
 PyObject* as_tuple(std::span<const Tensor> tensors) {
   PyObject* t = check(PyTuple_New(static_cast<Py_ssize_t>(tensors.size())));
-  for (size_t i = 0; i < tensors.size(); ++i) PyTuple_SET_ITEM(t, static_cast<Py_ssize_t>(i), wrap(tensors[i]));
+  for (size_t i = 0; i < tensors.size(); ++i)
+    PyTuple_SET_ITEM(t, static_cast<Py_ssize_t>(i), wrap(tensors[i]));
   return t;
 }
 
@@ -111,7 +117,8 @@ struct PyHook : Hook {
   py::object fn;
   uint32_t slot;
 
-  PyHook(Kind k, PyObject* f, uint32_t s) : kind(k), fn(py::reinterpret_borrow<py::object>(f)), slot(s) {
+  PyHook(Kind k, PyObject* f, uint32_t s)
+      : kind(k), fn(py::reinterpret_borrow<py::object>(f)), slot(s) {
     id = next_hook_id++;
   }
   void run(std::span<Tensor> grad_inputs, std::span<Tensor> grad_outputs) override {
@@ -122,7 +129,8 @@ struct PyHook : Hook {
         const py::object arg = py::reinterpret_steal<py::object>(wrap(grad_outputs[slot]));
         const py::object out = fn(arg);
         if (kind == TensorHook && !out.is_none()) {
-          GS_CHECK_TYPE(is_tensor(out.ptr()), "hook should return None or a Tensor, got {}", Py_TYPE(out.ptr())->tp_name);
+          GS_CHECK_TYPE(is_tensor(out.ptr()), "hook should return None or a Tensor, got {}",
+                        Py_TYPE(out.ptr())->tp_name);
           const Tensor g = unwrap(out.ptr());
           replace_one(grad_outputs[slot], g);
         }
@@ -189,7 +197,8 @@ PyObject* register_hook(Args& a) {
 
 PyObject* register_accumulate_hook(Args& a) {
   const Tensor t = a.tensor(0);
-  GS_CHECK(t->requires_grad && is_leaf(t), "post accumulate grad hooks cannot be registered on non-leaf tensors");
+  GS_CHECK(t->requires_grad && is_leaf(t),
+           "post accumulate grad hooks cannot be registered on non-leaf tensors");
   auto& hooks = autograd_meta(t.get()).hooks.post;
   hooks.push_back(std::make_unique<PyHook>(PyHook::AccumulateHook, a.object(1), 0));
   return removable({{}, t, hooks.back()->id});
@@ -203,28 +212,35 @@ PyObject* node_register(PyObject* self, PyObject* fn, PyHook::Kind kind) {
     return removable({Ref<Node>(&n), {}, list.back()->id});
   });
 }
-PyObject* node_register_hook(PyObject* self, PyObject* fn) { return node_register(self, fn, PyHook::PostHook); }
-PyObject* node_register_prehook(PyObject* self, PyObject* fn) { return node_register(self, fn, PyHook::PreHook); }
+PyObject* node_register_hook(PyObject* self, PyObject* fn) {
+  return node_register(self, fn, PyHook::PostHook);
+}
+PyObject* node_register_prehook(PyObject* self, PyObject* fn) {
+  return node_register(self, fn, PyHook::PreHook);
+}
 
 PyMethodDef node_methods[] = {{"name", node_name, METH_NOARGS, nullptr},
                               {"register_hook", node_register_hook, METH_O, nullptr},
                               {"register_prehook", node_register_prehook, METH_O, nullptr},
                               {"_sequence_nr", node_sequence, METH_NOARGS, nullptr},
                               {}};
-PyGetSetDef node_getset[] = {{"next_functions", node_next, nullptr, "Where the gradients of the inputs go.", nullptr},
-                             {"variable", node_variable, nullptr, "The leaf of an AccumulateGrad node.", nullptr},
-                             {}};
+PyGetSetDef node_getset[] = {
+    {"next_functions", node_next, nullptr, "Where the gradients of the inputs go.", nullptr},
+    {"variable", node_variable, nullptr, "The leaf of an AccumulateGrad node.", nullptr},
+    {}};
 PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
                             {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
                             {Py_tp_methods, node_methods},
                             {Py_tp_getset, node_getset},
                             {0, nullptr}};
-PyType_Spec node_spec = {"gradstep.autograd.Node", sizeof(PyNode), 0,
-                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
+PyType_Spec node_spec = {
+    "gradstep.autograd.Node", sizeof(PyNode), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
 
 // ---- custom functions ----
 
-/// Calls ctx._backward(*grads), a method of Python's context object, which returns one gradient per input.
+/// Calls ctx._backward(*grads), a method of Python's context object, which returns one gradient per
+/// input.
 struct PyCustom : CustomBackward {
   py::object context;
   std::string label;
@@ -251,12 +267,14 @@ struct PyCustom : CustomBackward {
   const char* name() const override { return label.c_str(); }
 };
 
-/// _attach_function(ctx, name, inputs, outputs, dirty): hangs one node on all outputs that can be differentiated.
+/// _attach_function(ctx, name, inputs, outputs, dirty): hangs one node on all outputs that can be
+/// differentiated.
 PyObject* attach_function(Args& a) {
   static const Op& op = Op::get("custom_function");
   const std::vector<Tensor> inputs = a.tensors(2);
   const std::vector<Tensor> outputs = a.tensors(3);
-  Ref<Node> node(Node::create(op, static_cast<int>(inputs.size()), 0, static_cast<int>(outputs.size())));
+  Ref<Node> node(
+      Node::create(op, static_cast<int>(inputs.size()), 0, static_cast<int>(outputs.size())));
   for (size_t k = 0; k < inputs.size(); ++k) {
     if (is_floating(inputs[k].dtype())) node->edges[k] = gradient_edge(inputs[k]);
   }
@@ -265,7 +283,8 @@ PyObject* attach_function(Args& a) {
   for (size_t k = 0; k < outputs.size(); ++k) {
     const Tensor& t = outputs[k];
     if (!is_floating(t.dtype())) continue;
-    const bool written = std::any_of(dirty.begin(), dirty.end(), [&](const Tensor& d) { return d.get() == t.get(); });
+    const bool written = std::any_of(dirty.begin(), dirty.end(),
+                                     [&](const Tensor& d) { return d.get() == t.get(); });
     if (written && t->base) {
       rebase_history(t, node);
     } else {
@@ -281,19 +300,32 @@ std::vector<Tensor> tensors_or_none(PyObject* o) {
   std::vector<Tensor> out;
   if (o == Py_None) return out;
   if (is_tensor(o)) return {unwrap(o)};
-  const py::object fast = py::reinterpret_steal<py::object>(check(PySequence_Fast(o, "expected a Tensor or a sequence of Tensors")));
+  const py::object fast = py::reinterpret_steal<py::object>(
+      check(PySequence_Fast(o, "expected a Tensor or a sequence of Tensors")));
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.ptr()); ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(fast.ptr(), i);
-    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensors or None, got {}", Py_TYPE(item)->tp_name);
+    GS_CHECK_TYPE(item == Py_None || is_tensor(item), "expected Tensors or None, got {}",
+                  Py_TYPE(item)->tp_name);
     out.push_back(item == Py_None ? Tensor() : unwrap(item));
   }
   return out;
 }
 
+/// Gradients in the types of what they belong to: kernels read them as such.
+void match_types(const std::vector<Tensor>& roots, std::vector<Tensor>& grads) {
+  for (size_t i = 0; i < std::min(roots.size(), grads.size()); ++i) {
+    if (!roots[i].defined() || !grads[i].defined() || roots[i].dtype() == grads[i].dtype())
+      continue;
+    grads[i] = to(grads[i], roots[i].dtype());
+  }
+}
+
 PyObject* run_backward(Args& a) {
   const std::vector<Tensor> roots = tensors_or_none(a.object(0));
-  const std::vector<Tensor> grads = tensors_or_none(a.object(1));
-  GS_CHECK(grads.empty() || grads.size() == roots.size(), "got {} tensors and {} gradients", roots.size(), grads.size());
+  std::vector<Tensor> grads = tensors_or_none(a.object(1));
+  match_types(roots, grads);
+  GS_CHECK(grads.empty() || grads.size() == roots.size(), "got {} tensors and {} gradients",
+           roots.size(), grads.size());
   const bool create = a.flag(3);
   const bool retain = a.has(2) ? a.flag(2) : create;
   const std::vector<Tensor> inputs = tensors_or_none(a.object(4));
@@ -305,13 +337,15 @@ PyObject* run_backward(Args& a) {
 PyObject* run_grad(Args& a) {
   const std::vector<Tensor> roots = tensors_or_none(a.object(0));
   const std::vector<Tensor> inputs = tensors_or_none(a.object(1));
-  const std::vector<Tensor> grads = tensors_or_none(a.object(2));
+  std::vector<Tensor> grads = tensors_or_none(a.object(2));
+  match_types(roots, grads);
   const bool create = a.flag(4);
   const bool retain = a.has(3) ? a.flag(3) : create;
   const bool materialize = a.flag(6);
-  GS_CHECK_VALUE(!(materialize && a.has(5) && !a.flag(5)),
-                 "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
-                 "allow_unused=False.");
+  GS_CHECK_VALUE(
+      !(materialize && a.has(5) && !a.flag(5)),
+      "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+      "allow_unused=False.");
   const bool unused = a.has(5) ? a.flag(5) : materialize;
   std::vector<Tensor> out = gradients(roots, grads, inputs, retain, create, unused);
   for (size_t i = 0; materialize && i < out.size(); ++i) {
@@ -343,24 +377,33 @@ void tell_origin(const Node& node) {
   const std::string text =
       "Error detected in " + node.display_name() + ". " +
       (found == origins().end()
-           ? "No forward pass information available. Enable detect anomaly during forward pass for more information."
+           ? "No forward pass information available. Enable detect anomaly during forward pass for "
+             "more information."
            : "Traceback of forward call that caused the error:\n" + found->second);
   // As an error, the warning would hide the failure that it explains.
   if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) != 0) PyErr_Clear();
 }
 
 const FunctionRow kRows[] = {
-    {"backward", "(object input, object gradient=None, bool? retain_graph=None, bool create_graph=False, object inputs=None)",
+    {"backward",
+     "(object input, object gradient=None, bool? retain_graph=None, bool create_graph=False, "
+     "object inputs=None)",
      Method, "Accumulates the gradient of this tensor into the leaves' .grad.", &run_backward},
-    {"_backward", "(object tensors, object grad_tensors=None, bool? retain_graph=None, bool create_graph=False, object inputs=None)",
+    {"_backward",
+     "(object tensors, object grad_tensors=None, bool? retain_graph=None, bool create_graph=False, "
+     "object inputs=None)",
      Fn, "", &run_backward},
-    {"_grad", "(object outputs, object inputs, object grad_outputs=None, bool? retain_graph=None, bool create_graph=False, "
-              "bool? allow_unused=None, bool materialize_grads=False)",
+    {"_grad",
+     "(object outputs, object inputs, object grad_outputs=None, bool? retain_graph=None, bool "
+     "create_graph=False, "
+     "bool? allow_unused=None, bool materialize_grads=False)",
      Fn, "", &run_grad},
-    {"register_hook", "(Tensor input, object hook)", Method, "Calls hook(grad) when the gradient is known; it may return another.",
-     &register_hook},
-    {"register_post_accumulate_grad_hook", "(Tensor input, object hook)", Method, "", &register_accumulate_hook},
-    {"_attach_function", "(object ctx, str name, TensorList inputs, TensorList outputs, TensorList dirty)", Fn, "",
+    {"register_hook", "(Tensor input, object hook)", Method,
+     "Calls hook(grad) when the gradient is known; it may return another.", &register_hook},
+    {"register_post_accumulate_grad_hook", "(Tensor input, object hook)", Method, "",
+     &register_accumulate_hook},
+    {"_attach_function",
+     "(object ctx, str name, TensorList inputs, TensorList outputs, TensorList dirty)", Fn, "",
      &attach_function},
     {"_check_inplace", "(Tensor input)", Fn, "",
      [](Args& a) {
@@ -372,17 +415,20 @@ const FunctionRow kRows[] = {
        bump_version(a.tensor(0));
        return none();
      }},
-    {"_with_history", "(Tensor input, object node, int output_nr)", Fn, "A kept output as a result of its node again.",
+    {"_with_history", "(Tensor input, object node, int output_nr)", Fn,
+     "A kept output as a result of its node again.",
      [](Args& a) {
-       GS_CHECK_TYPE(PyObject_TypeCheck(a.object(1), node_type), "_with_history: expected a node, got {}",
-                     Py_TYPE(a.object(1))->tp_name);
+       GS_CHECK_TYPE(PyObject_TypeCheck(a.object(1), node_type),
+                     "_with_history: expected a node, got {}", Py_TYPE(a.object(1))->tp_name);
        const Tensor t = alias(a.tensor(0));
        set_history(t, Ref<Node>(&node_of(a.object(1))), static_cast<uint32_t>(a.i(2)));
        return wrap(t);
      }},
-    {"_alias", "(Tensor input)", Fn, "A view without history, for what a custom function returns unchanged.",
+    {"_alias", "(Tensor input)", Fn,
+     "A view without history, for what a custom function returns unchanged.",
      [](Args& a) { return wrap(alias(a.tensor(0))); }},
-    {"_view_of", "(Tensor input)", Fn, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
+    {"_view_of", "(Tensor input)", Fn, "",
+     [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
     {"_set_anomaly", "(bool on, bool check_nan)", Fn, "",
      [](Args& a) {
        g_anomaly = {a.flag(0), a.flag(1), &has_nan, &note_origin, &tell_origin};
@@ -391,7 +437,8 @@ const FunctionRow kRows[] = {
      }},
     {"is_anomaly_enabled", "()", Fn, "True if backward looks for the cause of errors.",
      [](Args&) { return wrap(g_anomaly.on); }},
-    {"is_anomaly_check_nan_enabled", "()", Fn, "True if anomaly detection checks gradients for NaN.",
+    {"is_anomaly_check_nan_enabled", "()", Fn,
+     "True if anomaly detection checks gradients for NaN.",
      [](Args&) { return wrap(g_anomaly.check_nan); }},
     {"is_grad_enabled", "()", Fn, "", [](Args&) { return wrap(modes().grad); }},
     {"_set_grad_enabled", "(bool mode)", Fn, "",
@@ -418,7 +465,8 @@ PyTypeObject* type_of(const Node& node) {
   if (!type) {
     auto* full = new std::string("gradstep.autograd." + name);
     PyType_Slot slots[] = {{0, nullptr}};
-    PyType_Spec spec = {full->c_str(), 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    PyType_Spec spec = {full->c_str(), 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                        slots};
     const py::object bases = py::reinterpret_steal<py::object>(check(PyTuple_Pack(1, node_type)));
     type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpecWithBases(&spec, bases.ptr())));
   }

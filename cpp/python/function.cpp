@@ -21,7 +21,20 @@ namespace gradstep::python {
 namespace {
 
 enum class Kind : uint8_t {
-  Tensor, Operand, Number, Int, Float, Bool, IntList, TensorList, DTypeArg, DeviceArg, Str, GeneratorArg, Object, Layout,
+  Tensor,
+  Operand,
+  Number,
+  Int,
+  Float,
+  Bool,
+  IntList,
+  TensorList,
+  DTypeArg,
+  DeviceArg,
+  Str,
+  GeneratorArg,
+  Object,
+  Layout,
   MemoryFormat
 };
 
@@ -43,11 +56,21 @@ struct Parsed {
 
 const std::unordered_map<std::string_view, Kind>& kinds() {
   static const std::unordered_map<std::string_view, Kind> map = {
-      {"Tensor", Kind::Tensor},   {"Operand", Kind::Operand},       {"Scalar", Kind::Number},
-      {"Number", Kind::Number},   {"int", Kind::Int},               {"float", Kind::Float},
-      {"bool", Kind::Bool},       {"IntList", Kind::IntList},       {"TensorList", Kind::TensorList},
-      {"dtype", Kind::DTypeArg},  {"device", Kind::DeviceArg},      {"str", Kind::Str},
-      {"Generator", Kind::GeneratorArg}, {"object", Kind::Object},  {"layout", Kind::Layout},
+      {"Tensor", Kind::Tensor},
+      {"Operand", Kind::Operand},
+      {"Scalar", Kind::Number},
+      {"Number", Kind::Number},
+      {"int", Kind::Int},
+      {"float", Kind::Float},
+      {"bool", Kind::Bool},
+      {"IntList", Kind::IntList},
+      {"TensorList", Kind::TensorList},
+      {"dtype", Kind::DTypeArg},
+      {"device", Kind::DeviceArg},
+      {"str", Kind::Str},
+      {"Generator", Kind::GeneratorArg},
+      {"object", Kind::Object},
+      {"layout", Kind::Layout},
       {"memory_format", Kind::MemoryFormat}};
   return map;
 }
@@ -85,7 +108,8 @@ PyObject* parse_default(std::string_view text) {
   if (s == "True") return Py_NewRef(Py_True);
   if (s == "False") return Py_NewRef(Py_False);
   if (s == "inf") return PyFloat_FromDouble(INFINITY);
-  if (s[0] == '\'' || s[0] == '"') return PyUnicode_FromStringAndSize(s.data() + 1, static_cast<Py_ssize_t>(s.size()) - 2);
+  if (s[0] == '\'' || s[0] == '"')
+    return PyUnicode_FromStringAndSize(s.data() + 1, static_cast<Py_ssize_t>(s.size()) - 2);
   if (s[0] == '(' || s[0] == '[') {
     PyObject* list = PyList_New(0);
     size_t at = 1;
@@ -139,7 +163,8 @@ Parsed parse(const FunctionRow& row) {
       type.remove_suffix(1);
     }
     const auto kind = kinds().find(type);
-    GS_CHECK(kind != kinds().end(), "internal error: unknown type {} in the signature of {}", type, row.name);
+    GS_CHECK(kind != kinds().end(), "internal error: unknown type {} in the signature of {}", type,
+             row.name);
     p.kind = kind->second;
     p.keyword_only = keyword_only;
     const size_t equals = rest.find('=');
@@ -179,8 +204,9 @@ bool accepts(const Param& p, PyObject* o) {
     case Kind::Number:
     case Kind::Float: return is_number(o);
     case Kind::Int: return is_int(o);
-    case Kind::Bool: return PyBool_Check(o) || (number(o) && number(o)->category() == Category::Bool) ||
-                            (PyLong_Check(o) && p.fallback && PyBool_Check(p.fallback));
+    case Kind::Bool:
+      return PyBool_Check(o) || (number(o) && number(o)->category() == Category::Bool) ||
+             (PyLong_Check(o) && p.fallback && PyBool_Check(p.fallback));
     case Kind::IntList: {
       if (is_int(o)) return true;
       if (!PyTuple_Check(o) && !PyList_Check(o)) return false;
@@ -229,7 +255,8 @@ struct FunctionGroup {
   std::vector<Parsed> parsed = {};
 
   /// Fills `a` if the arguments fit; else says why in `reason`.
-  bool match(const Parsed& sig, Args& a, PyObject* const* args, Py_ssize_t n, PyObject* names, std::string* reason) {
+  bool match(const Parsed& sig, Args& a, PyObject* const* args, Py_ssize_t n, PyObject* names,
+             std::string* reason) {
     const auto& params = sig.params;
     const auto count = static_cast<Py_ssize_t>(params.size());
     a.row = sig.row;
@@ -253,8 +280,9 @@ struct FunctionGroup {
     }
     if (n > used) {
       if (reason) {
-        *reason = format("{}() takes {} positional argument{} but {} {} given", name, sig.n_positional,
-                         sig.n_positional == 1 ? "" : "s", n, n == 1 ? "was" : "were");
+        *reason =
+            format("{}() takes {} positional argument{} but {} {} given", name, sig.n_positional,
+                   sig.n_positional == 1 ? "" : "s", n, n == 1 ? "was" : "were");
       }
       return false;
     }
@@ -266,15 +294,20 @@ struct FunctionGroup {
         Py_ssize_t i = 0;
         while (i < count && !same_key(params[static_cast<size_t>(i)], key)) ++i;
         if (i == count) {
-          if (reason) *reason = format("{}() got an unexpected keyword argument '{}'", name, PyUnicode_AsUTF8(key));
+          if (reason)
+            *reason =
+                format("{}() got an unexpected keyword argument '{}'", name, PyUnicode_AsUTF8(key));
           return false;
         }
         if (a.value[i]) {
-          if (reason) *reason = format("{}() got multiple values for argument '{}'", name, PyUnicode_AsUTF8(key));
+          if (reason)
+            *reason =
+                format("{}() got multiple values for argument '{}'", name, PyUnicode_AsUTF8(key));
           return false;
         }
         PyObject* v = keyword_values[k];
-        if (!accepts(params[static_cast<size_t>(i)], v)) return mismatch(params[static_cast<size_t>(i)], -1, v, reason);
+        if (!accepts(params[static_cast<size_t>(i)], v))
+          return mismatch(params[static_cast<size_t>(i)], -1, v, reason);
         a.value[i] = v;
       }
     }
@@ -296,7 +329,8 @@ struct FunctionGroup {
     if (!reason) return false;
     *reason = format("{}(): argument '{}'", name, p.name);
     if (position >= 0) *reason += format(" (position {})", position + 1);
-    *reason += format(" must be {}, not {}", kind_name(p.kind), got == Py_None ? "NoneType" : Py_TYPE(got)->tp_name);
+    *reason += format(" must be {}, not {}", kind_name(p.kind),
+                      got == Py_None ? "NoneType" : Py_TYPE(got)->tp_name);
     return false;
   }
 
@@ -313,7 +347,8 @@ struct FunctionGroup {
       match(parsed[0], a, args, n, names, &reason);
     } else {
       reason = format("{}() received an invalid combination of arguments - got (", name);
-      for (Py_ssize_t i = 0; i < n; ++i) reason += format("{}{}", i ? ", " : "", Py_TYPE(args[i])->tp_name);
+      for (Py_ssize_t i = 0; i < n; ++i)
+        reason += format("{}{}", i ? ", " : "", Py_TYPE(args[i])->tp_name);
       for (Py_ssize_t k = 0; names && k < PyTuple_GET_SIZE(names); ++k) {
         reason += format("{}{}={}", n + k ? ", " : "", PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, k)),
                          Py_TYPE(args[n + k])->tp_name);
@@ -323,7 +358,6 @@ struct FunctionGroup {
     }
     throw Error(ErrorKind::Type, reason);
   }
-
 };
 
 // ---- the callable ----
@@ -331,21 +365,24 @@ struct FunctionGroup {
 namespace {
 
 struct PyFunction {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   FunctionGroup* group;
 };
 PyTypeObject* function_type;
 PyObject* native_module;
 
 PyObject* function_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
-  return guard([&] { return reinterpret_cast<PyFunction*>(self)->group->call(args, PyVectorcall_NARGS(nargsf), names); });
+  return guard([&] {
+    return reinterpret_cast<PyFunction*>(self)->group->call(args, PyVectorcall_NARGS(nargsf),
+                                                            names);
+  });
 }
 PyObject* function_get(PyObject* self, PyObject* object, PyObject*) {
   return object ? PyMethod_New(self, object) : Py_NewRef(self);
 }
 PyObject* function_repr(PyObject* self) {
-  return PyUnicode_FromFormat("<built-in method %s>", reinterpret_cast<PyFunction*>(self)->group->name.c_str());
+  return PyUnicode_FromFormat("<built-in method %s>",
+                              reinterpret_cast<PyFunction*>(self)->group->name.c_str());
 }
 PyObject* function_name(PyObject* self, void*) {
   return PyUnicode_FromString(reinterpret_cast<PyFunction*>(self)->group->name.c_str());
@@ -391,10 +428,10 @@ PyType_Slot function_slots[] = {{Py_tp_call, reinterpret_cast<void*>(PyVectorcal
                                 {Py_tp_getset, function_getset},
                                 {Py_tp_members, function_members},
                                 {0, nullptr}};
-PyType_Spec function_spec = {
-    "gradstep.builtin_function", sizeof(PyFunction), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    function_slots};
+PyType_Spec function_spec = {"gradstep.builtin_function", sizeof(PyFunction), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+                                 Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                             function_slots};
 
 /// All groups by name; functions and methods of one name share one.
 std::unordered_map<std::string, PyFunction*>& functions() {
@@ -446,15 +483,26 @@ Operand Args::operand(int i) const {
   return scalar(i);
 }
 Scalar Args::scalar(int i) const { return unwrap_scalar(value[i]); }
-std::optional<Scalar> Args::opt_scalar(int i) const { return has(i) ? std::optional(scalar(i)) : std::nullopt; }
-int64_t Args::i(int i) const { return unwrap_int(value[i]); }
-std::optional<int64_t> Args::opt_int(int k) const { return has(k) ? std::optional(i(k)) : std::nullopt; }
-double Args::f(int i) const {
-  return PyFloat_CheckExact(value[i]) ? PyFloat_AS_DOUBLE(value[i]) : unwrap_scalar(value[i]).to_double();
+std::optional<Scalar> Args::opt_scalar(int i) const {
+  return has(i) ? std::optional(scalar(i)) : std::nullopt;
 }
-std::optional<double> Args::opt_double(int i) const { return has(i) ? std::optional(f(i)) : std::nullopt; }
-bool Args::flag(int i) const { return value[i] == Py_True || (value[i] != Py_False && PyObject_IsTrue(value[i]) == 1); }
-std::optional<bool> Args::opt_flag(int i) const { return has(i) ? std::optional(flag(i)) : std::nullopt; }
+int64_t Args::i(int i) const { return unwrap_int(value[i]); }
+std::optional<int64_t> Args::opt_int(int k) const {
+  return has(k) ? std::optional(i(k)) : std::nullopt;
+}
+double Args::f(int i) const {
+  return PyFloat_CheckExact(value[i]) ? PyFloat_AS_DOUBLE(value[i])
+                                      : unwrap_scalar(value[i]).to_double();
+}
+std::optional<double> Args::opt_double(int i) const {
+  return has(i) ? std::optional(f(i)) : std::nullopt;
+}
+bool Args::flag(int i) const {
+  return value[i] == Py_True || (value[i] != Py_False && PyObject_IsTrue(value[i]) == 1);
+}
+std::optional<bool> Args::opt_flag(int i) const {
+  return has(i) ? std::optional(flag(i)) : std::nullopt;
+}
 Dims Args::dims(int i) const {
   Dims out;
   PyObject* o = value[i];
@@ -470,8 +518,9 @@ Dims Args::dims(int i) const {
 Dims Args::dims(int i, int n, const char* what) const {
   Dims out = dims(i);
   if (out.size() == 1 && n != 1) out = Dims::filled(n, out[0]);
-  GS_CHECK(out.size() == n, "expected {} to be a single integer value or a list of {} values, but got {}={}", what, n,
-           what, out);
+  GS_CHECK(out.size() == n,
+           "expected {} to be a single integer value or a list of {} values, but got {}={}", what,
+           n, what, out);
   return out;
 }
 std::vector<double> Args::floats(int i) const {
@@ -479,10 +528,13 @@ std::vector<double> Args::floats(int i) const {
   PyObject* o = value[i];
   if (!PyTuple_Check(o) && !PyList_Check(o)) return {f(i)};
   PyObject* const* items = PySequence_Fast_ITEMS(o);
-  for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k) out.push_back(unwrap_scalar(items[k]).to_double());
+  for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k)
+    out.push_back(unwrap_scalar(items[k]).to_double());
   return out;
 }
-std::optional<DType> Args::opt_dtype(int i) const { return has(i) ? std::optional(unwrap_dtype(value[i])) : std::nullopt; }
+std::optional<DType> Args::opt_dtype(int i) const {
+  return has(i) ? std::optional(unwrap_dtype(value[i])) : std::nullopt;
+}
 std::optional<Device> Args::opt_device(int i) const {
   return has(i) ? std::optional(unwrap_device(value[i])) : std::nullopt;
 }
@@ -492,13 +544,16 @@ std::string Args::str(int i) const {
   if (!s) throw PythonError();
   return s;
 }
-Generator* Args::generator(int i) const { return has(i) ? unwrap_generator(value[i]) : &default_generator(); }
+Generator* Args::generator(int i) const {
+  return has(i) ? unwrap_generator(value[i]) : &default_generator();
+}
 
 // ---- results ----
 
 PyObject* wrap(const std::vector<Tensor>& tensors) {
   PyObject* t = check(PyTuple_New(static_cast<Py_ssize_t>(tensors.size())));
-  for (size_t i = 0; i < tensors.size(); ++i) PyTuple_SET_ITEM(t, static_cast<Py_ssize_t>(i), wrap(tensors[i]));
+  for (size_t i = 0; i < tensors.size(); ++i)
+    PyTuple_SET_ITEM(t, static_cast<Py_ssize_t>(i), wrap(tensors[i]));
   return t;
 }
 PyObject* wrap(bool v) { return PyBool_FromLong(v); }
@@ -511,7 +566,9 @@ PyObject* wrap(const Scalar& v) {
     default: return PyFloat_FromDouble(v.to_double());
   }
 }
-PyObject* wrap(const std::string& v) { return PyUnicode_FromStringAndSize(v.data(), static_cast<Py_ssize_t>(v.size())); }
+PyObject* wrap(const std::string& v) {
+  return PyUnicode_FromStringAndSize(v.data(), static_cast<Py_ssize_t>(v.size()));
+}
 PyObject* none() { return Py_NewRef(Py_None); }
 
 PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields,
@@ -523,7 +580,8 @@ PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields
     size_t n = 0;
     for (const char* f : fields) list[n++] = {f, nullptr};
     auto* full = new std::string(std::string("torch.return_types.") + type);
-    auto* desc = new PyStructSequence_Desc{full->c_str(), nullptr, list, static_cast<int>(fields.size())};
+    auto* desc =
+        new PyStructSequence_Desc{full->c_str(), nullptr, list, static_cast<int>(fields.size())};
     t = PyStructSequence_NewType(desc);
     if (!t) throw PythonError();
   }

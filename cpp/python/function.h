@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Native functions and methods as table rows. A row is
-//   {"sum", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", Fn | Method,
+//   {"sum", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", Fn |
+//   Method,
 //    "The sum of all elements or along dim.",
 //    [](Args& a) { return wrap(sum(a.tensor(0), a.dims(1), a.flag(2), a.opt_dtype(3))); }},
-// One callable serves torch.sum(x, 1) and x.sum(1): a method's self is its first argument. Rows of one name
-// that stand together are overloads, tried in order. Types: Tensor, Scalar, int, float, bool, IntList (an int
-// or a list; `*` after it also takes the rest of the positional arguments: x.view(2, 3)), TensorList, dtype,
-// device, str, Generator, object (anything), layout, memory_format, Operand (tensor or number); `?` admits None. `= value` makes it optional.
+// One callable serves torch.sum(x, 1) and x.sum(1): a method's self is its first argument. Rows of
+// one name that stand together are overloads, tried in order. Types: Tensor, Scalar, int, float,
+// bool, IntList (an int or a list; `*` after it also takes the rest of the positional arguments:
+// x.view(2, 3)), TensorList, dtype, device, str, Generator, object (anything), layout,
+// memory_format, Operand (tensor or number); `?` admits None. `= value` makes it optional.
 #pragma once
 #include <Python.h>
 
@@ -28,7 +30,7 @@ class Args {
  public:
   static constexpr int kMax = 16;
 
-  Tensor tensor(int i) const;      // undefined where None was given
+  Tensor tensor(int i) const;  // undefined where None was given
   std::vector<Tensor> tensors(int i) const;
   Scalar scalar(int i) const;
   std::optional<Scalar> opt_scalar(int i) const;
@@ -38,14 +40,14 @@ class Args {
   std::optional<double> opt_double(int i) const;
   bool flag(int i) const;
   std::optional<bool> opt_flag(int i) const;
-  Dims dims(int i) const;          // empty where None was given: see has()
+  Dims dims(int i) const;  // empty where None was given: see has()
   /// A list of n numbers, one number standing for all of them: kernel_size=3.
   Dims dims(int i, int n, const char* what) const;
   std::vector<double> floats(int i) const;
   std::optional<DType> opt_dtype(int i) const;
   std::optional<Device> opt_device(int i) const;
   std::string str(int i) const;
-  Generator* generator(int i) const;  // the default one where None was given
+  Generator* generator(int i) const;                  // the default one where None was given
   PyObject* object(int i) const { return value[i]; }  // borrowed
   /// True if an argument other than None was given.
   bool has(int i) const;
@@ -54,13 +56,13 @@ class Args {
   /// A tensor or a number.
   Operand operand(int i) const;
 
-  PyObject* value[kMax];           // borrowed; the default where nothing was given
+  PyObject* value[kMax];  // borrowed; the default where nothing was given
   const struct FunctionRow* row = nullptr;
-  PyObject* variadic = nullptr;    // owned: the tuple made from x.view(2, 3)
+  PyObject* variadic = nullptr;  // owned: the tuple made from x.view(2, 3)
 
  private:
   friend struct FunctionGroup;
-  mutable Tensor held_[kMax];      // what operand() refers to
+  mutable Tensor held_[kMax];  // what operand() refers to
 
  public:
   ~Args() { Py_XDECREF(variadic); }
@@ -71,7 +73,8 @@ using FunctionImpl = PyObject* (*)(Args&);
 struct FunctionRow {
   const char* name;
   const char* signature;
-  unsigned as;  // Fn, Method, NnFunctional of fn/traits.h; in-place twins are rows of their own ("add_")
+  unsigned
+      as;  // Fn, Method, NnFunctional of fn/traits.h; in-place twins are rows of their own ("add_")
   const char* doc;
   FunctionImpl impl;
   const Op* op = nullptr;  // for rows that share one impl
@@ -82,13 +85,13 @@ void add_functions(std::span<const FunctionRow> rows);
 
 // ---- results ----
 
-PyObject* wrap(const Tensor& t);                      // None if undefined
-PyObject* wrap(const std::vector<Tensor>& tensors);   // a tuple
+PyObject* wrap(const Tensor& t);                     // None if undefined
+PyObject* wrap(const std::vector<Tensor>& tensors);  // a tuple
 PyObject* wrap(bool v);
 PyObject* wrap(int64_t v);
 PyObject* wrap(double v);
 PyObject* wrap(const Scalar& v);
-PyObject* wrap(const Dims& v);                        // torch.Size
+PyObject* wrap(const Dims& v);  // torch.Size
 PyObject* wrap(const std::string& v);
 PyObject* none();
 /// A named tuple as torch.return_types has it: wrap_named("max", {"values", "indices"}, {v, i}).

@@ -28,20 +28,24 @@ Device usable_device(std::optional<Device> d) {
   return *d;
 }
 
-/// `first` is the position of dtype in "dtype? dtype=None, layout? layout=None, device? device=None,
-/// bool pin_memory=False, bool requires_grad=False".
-#define GS_OPTIONS "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool requires_grad=False"
+/// `first` is the position of dtype in "dtype? dtype=None, layout? layout=None, device?
+/// device=None, bool pin_memory=False, bool requires_grad=False".
+#define GS_OPTIONS                                                                            \
+  "dtype? dtype=None, layout? layout=None, device? device=None, bool pin_memory=False, bool " \
+  "requires_grad=False"
 #define GS_LIKE GS_OPTIONS ", memory_format? memory_format=None"
 
 Options options(const Args& a, int first, DType fallback) {
   return {a.opt_dtype(first).value_or(fallback), usable_device(a.opt_device(first + 2))};
 }
 Options options_like(const Args& a, int first, const Tensor& t) {
-  return {a.opt_dtype(first).value_or(t.dtype()), a.has(first + 2) ? usable_device(a.opt_device(first + 2)) : t.device()};
+  return {a.opt_dtype(first).value_or(t.dtype()),
+          a.has(first + 2) ? usable_device(a.opt_device(first + 2)) : t.device()};
 }
 PyObject* created(const Args& a, int first, const Tensor& t) {
   if (a.flag(first + 4)) {
-    GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
+    GS_CHECK(is_floating(t.dtype()),
+             "Only Tensors of floating point and complex dtype can require gradients");
     t->requires_grad = true;
   }
   t->inference = modes().inference;
@@ -61,17 +65,21 @@ DType number_type(std::initializer_list<Scalar> numbers) {
 }
 
 Tensor full_of(const Args& a, const Dims& sizes, const Scalar& v, int first) {
-  const DType natural = v.is_float() ? default_dtype() : v.category() == Category::Bool ? DType::Bool : DType::Int64;
+  const DType natural = v.is_float()                     ? default_dtype()
+                        : v.category() == Category::Bool ? DType::Bool
+                                                         : DType::Int64;
   return full(sizes, v, options(a, first, natural));
 }
 
-Tensor arange_of(const Args& a, const Scalar& start, const Scalar& end, const Scalar& step, int first) {
+Tensor arange_of(const Args& a, const Scalar& start, const Scalar& end, const Scalar& step,
+                 int first) {
   return arange(start, end, step, options(a, first, number_type({start, end, step})));
 }
 
 // ---- conversion ----
 
-Tensor converted(const Tensor& x, std::optional<DType> dtype, std::optional<Device> device, bool copy) {
+Tensor converted(const Tensor& x, std::optional<DType> dtype, std::optional<Device> device,
+                 bool copy) {
   if (device && device->type != x.device().type) check_device_available(*device);
   return to(x, dtype.value_or(x.dtype()), copy);
 }
@@ -83,16 +91,20 @@ PyObject* as_type(Args& a) {
 
 // ---- views ----
 
-int64_t clamp_end(const Args& a, int i) { return a.has(i) ? a.i(i) : std::numeric_limits<int64_t>::max(); }
+int64_t clamp_end(const Args& a, int i) {
+  return a.has(i) ? a.i(i) : std::numeric_limits<int64_t>::max();
+}
 
 PyObject* split_rows(Args& a) {
   const Tensor x = a.tensor(0);
   PyObject* o = a.object(1);
-  const std::vector<Tensor> parts = PyTuple_Check(o) || PyList_Check(o) ? split_list(x, o, a.i(2)) : split(x, a.i(1), a.i(2));
+  const std::vector<Tensor> parts =
+      PyTuple_Check(o) || PyList_Check(o) ? split_list(x, o, a.i(2)) : split(x, a.i(1), a.i(2));
   return wrap(parts);
 }
 
-/// beta * x + alpha * product, with beta and alpha at 3 and 4. As in BLAS, beta = 0 ignores x, NaN included.
+/// beta * x + alpha * product, with beta and alpha at 3 and 4. As in BLAS, beta = 0 ignores x, NaN
+/// included.
 Tensor add_product(const Args& a, const Tensor& x, const Tensor& product) {
   const Scalar beta = a.scalar(3), alpha = a.scalar(4);
   const Tensor scaled = alpha.to_double() == 1 ? product : mul(product, alpha);
@@ -458,9 +470,13 @@ const FunctionRow kRows[] = {
        const size_t need = static_cast<size_t>(x.offset() + n) * element_size(x.dtype());
        if (need > t->storage->bytes) {
          const Tensor fresh = empty({n}, options_of(x));
-         std::memcpy(fresh->data, t->data, static_cast<size_t>(std::min(n, t->numel)) * element_size(x.dtype()));
+         // What lies behind the first element in memory, whatever the old strides said.
+         const auto at = static_cast<size_t>(t->data - t->storage->data);
+         const size_t have = at < t->storage->bytes ? t->storage->bytes - at : 0;
+         if (have != 0) std::memcpy(fresh->data, t->data, std::min(have, fresh->storage->bytes));
          t->storage = fresh->storage;
          t->data = fresh->data;
+         t->base.reset();
        }
        t->sizes = sizes;
        t->strides = contiguous_strides(sizes);
@@ -493,11 +509,13 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
   bool fits = true;
   for (Py_ssize_t i = 0; i < n; ++i) {
     const int64_t s = unwrap_int(items[i]);
-    GS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got {}", s);
+    GS_CHECK(s >= 0,
+             "split_with_sizes expects split_sizes have only non-negative entries, but got {}", s);
     fits &= !__builtin_add_overflow(total, s, &total);
   }
   GS_CHECK(fits && total == x.size(dim),
-           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension {}), but got "
+           "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at "
+           "dimension {}), but got "
            "split_sizes={}",
            x.size(dim), dim, listed(items, n));
   for (Py_ssize_t i = 0; i < n; ++i) {
@@ -511,14 +529,18 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
 void check_device_available(Device d) {
   if (d.type == DeviceType::CPU) return;
   fail(ErrorKind::Runtime,
-       "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part: cannot use device '{}'.", d);
+       "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part: cannot "
+       "use device '{}'.",
+       d);
 }
 
 void add_core_functions() {
   add_functions(kRows);
   // Second names.
-  const std::pair<const char*, const char*> aliases[] = {
-      {"swapaxes", "transpose"}, {"swapdims", "transpose"}, {"moveaxis", "movedim"}, {"ger", "outer"}};
+  const std::pair<const char*, const char*> aliases[] = {{"swapaxes", "transpose"},
+                                                         {"swapdims", "transpose"},
+                                                         {"moveaxis", "movedim"},
+                                                         {"ger", "outer"}};
   for (const auto& [alias, name] : aliases) {
     for (const FunctionRow& row : kRows) {
       if (std::string_view(row.name) != name) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A function, method, in-place form and F. alias for every elementwise functor of cpp/fn, from what the functor
-// says of itself. Those whose Python signature differs from the functor's operands have rows of their own in
-// functions_pointwise.cpp. Also PyTorch's second names for the same ops.
+// A function, method, in-place form and F. alias for every elementwise functor of cpp/fn, from what
+// the functor says of itself. Those whose Python signature differs from the functor's operands have
+// rows of their own in functions_pointwise.cpp. Also PyTorch's second names for the same ops.
 #include <deque>
 #include <set>
 #include <string>
@@ -51,18 +51,17 @@ PyObject* call_activation(Args& a) {
 /// Functors whose rows are written by hand.
 const std::set<std::string_view>& handwritten() {
   static const std::set<std::string_view> names = {
-      "add",     "bitwise_not", "clamp",      "clamp_max", "clamp_min", "div",    "floor_divide", "gelu",     "hardtanh",  "isclose",
-      "logit",   "nan_to_num",  "neg",        "pow",       "remainder", "round",  "softplus",     "square",   "sub",       "threshold",
-      "xlogy"};
+      "add",      "bitwise_not", "clamp", "clamp_max",  "clamp_min", "div", "floor_divide", "gelu",
+      "hardtanh", "isclose",     "logit", "nan_to_num", "neg",       "pow", "remainder",    "round",
+      "softplus", "square",      "sub",   "threshold",  "xlogy"};
   return names;
 }
 
 const std::pair<const char*, const char*> kAliases[] = {
-    {"abs", "absolute"},      {"acos", "arccos"},       {"acosh", "arccosh"},     {"asin", "arcsin"},
-    {"asinh", "arcsinh"},     {"atan", "arctan"},       {"atan2", "arctan2"},     {"atanh", "arctanh"},
-    {"mul", "multiply"},      {"trunc", "fix"},         {"gt", "greater"},
-    {"ge", "greater_equal"},  {"lt", "less"},           {"le", "less_equal"},     {"ne", "not_equal"},
-    {"digamma", "psi"}};
+    {"abs", "absolute"},  {"acos", "arccos"},   {"acosh", "arccosh"}, {"asin", "arcsin"},
+    {"asinh", "arcsinh"}, {"atan", "arctan"},   {"atan2", "arctan2"}, {"atanh", "arctanh"},
+    {"mul", "multiply"},  {"trunc", "fix"},     {"gt", "greater"},    {"ge", "greater_equal"},
+    {"lt", "less"},       {"le", "less_equal"}, {"ne", "not_equal"},  {"digamma", "psi"}};
 
 std::deque<std::string>& texts() {
   static std::deque<std::string> t;  // rows point into it for the whole process
@@ -84,27 +83,30 @@ const char* signature(const char* first, std::string_view params, const char* re
   return text(std::move(s));
 }
 
-void add_row(const char* name, const char* first, std::string_view params, const char* doc, unsigned as) {
+void add_row(const char* name, const char* first, std::string_view params, const char* doc,
+             unsigned as) {
   const Op& op = Op::get(name);
   const bool keyword_only = params.find('*') != std::string_view::npos;
   const unsigned visible = as & (Fn | Method | NnFunctional);
   if (visible) {
     if ((as & NnFunctional) && (as & InPlace)) {
-      rows().push_back({name, signature(first, params, ", bool inplace=False)"), visible, doc, &call_activation, &op});
+      rows().push_back({name, signature(first, params, ", bool inplace=False)"), visible, doc,
+                        &call_activation, &op});
     } else {
       const char* rest = keyword_only ? ", Tensor? out=None)" : ", *, Tensor? out=None)";
       rows().push_back({name, signature(first, params, rest), visible, doc, &call_map, &op});
     }
   }
   if (as & InPlace) {
-    rows().push_back({text(std::string(name) + "_"), signature("Tensor input", params, ")"), Fn | Method,
-                      "The in-place form.", &call_map_inplace, &op});
+    rows().push_back({text(std::string(name) + "_"), signature("Tensor input", params, ")"),
+                      Fn | Method, "The in-place form.", &call_map_inplace, &op});
   }
 }
 
 template <class F>
 void add_functor() {
-  if (F::as != Internal && !handwritten().count(F::name)) add_row(F::name, F::first, F::params, F::doc, F::as);
+  if (F::as != Internal && !handwritten().count(F::name))
+    add_row(F::name, F::first, F::params, F::doc, F::as);
 }
 
 }  // namespace

@@ -36,7 +36,9 @@ double correction_of(const Args& a, int i) {
 }
 double unbiased(const Args& a, int i) { return a.flag(i) ? 1.0 : 0.0; }
 
-PyObject* pair(const Tensor& first, const Tensor& second) { return wrap(std::vector<Tensor>{first, second}); }
+PyObject* pair(const Tensor& first, const Tensor& second) {
+  return wrap(std::vector<Tensor>{first, second});
+}
 
 /// p of norm(): a number, "fro" or None; inf may be spelled as a string.
 double norm_order(const Args& a, int i) {
@@ -83,7 +85,9 @@ Interpolation interpolation_of(const std::string& name) {
   if (name == "higher") return Interpolation::Higher;
   if (name == "midpoint") return Interpolation::Midpoint;
   GS_CHECK(name == "nearest",
-           "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {}", name);
+           "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+           "but got {}",
+           name);
   return Interpolation::Nearest;
 }
 
@@ -97,39 +101,54 @@ const FunctionRow kRows[] = {
     // ---- sums ----
     {"sum", "(Tensor input, *, dtype? dtype=None)", kBoth, "The sum of all elements.",
      [](Args& a) { return wrap(sum(a.tensor(0), {}, false, a.opt_dtype(1))); }},
-    {"sum", "(Tensor input, IntList? dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)", kBoth,
-     "The sum along dim.",
-     [](Args& a) { return wrap_out(a, 4, sum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3))); }},
+    {"sum",
+     "(Tensor input, IntList? dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)",
+     kBoth, "The sum along dim.",
+     [](Args& a) {
+       return wrap_out(a, 4, sum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+     }},
     {"nansum", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", kBoth,
      "The sum of the elements that are not NaN.",
-     [](Args& a) { return wrap(nansum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3))); }},
+     [](Args& a) {
+       return wrap(nansum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+     }},
     {"mean", "(Tensor input, *, dtype? dtype=None)", kBoth, "The mean of all elements.",
      [](Args& a) { return wrap(mean(a.tensor(0), {}, false, a.opt_dtype(1))); }},
-    {"mean", "(Tensor input, IntList? dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)", kBoth,
-     "The mean along dim.",
-     [](Args& a) { return wrap_out(a, 4, mean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3))); }},
-    {"nanmean", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", kBoth,
-     "The mean of the elements that are not NaN.",
-     [](Args& a) { return wrap(nanmean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3))); }},
+    {"mean",
+     "(Tensor input, IntList? dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)",
+     kBoth, "The mean along dim.",
+     [](Args& a) {
+       return wrap_out(a, 4, mean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+     }},
+    {"nanmean", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)",
+     kBoth, "The mean of the elements that are not NaN.",
+     [](Args& a) {
+       return wrap(nanmean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+     }},
     {"prod", "(Tensor input, *, dtype? dtype=None)", kBoth, "The product of all elements.",
      [](Args& a) { return wrap(prod(a.tensor(0), {}, false, a.opt_dtype(1))); }},
-    {"prod", "(Tensor input, int dim, bool keepdim=False, *, dtype? dtype=None)", kBoth, "The product along dim.",
+    {"prod", "(Tensor input, int dim, bool keepdim=False, *, dtype? dtype=None)", kBoth,
+     "The product along dim.",
      [](Args& a) { return wrap(prod(a.tensor(0), a.i(1), a.flag(2), a.opt_dtype(3))); }},
-    {"count_nonzero", "(Tensor input, IntList? dim=None)", kBoth, "The number of elements that are not 0.",
+    {"count_nonzero", "(Tensor input, IntList? dim=None)", kBoth,
+     "The number of elements that are not 0.",
      [](Args& a) { return wrap(count_nonzero(a.tensor(0), one_or_all(a, 1))); }},
-    {"logsumexp", "(Tensor input, IntList dim, bool keepdim=False)", kBoth, "log(sum(exp(input))) along dim.",
+    {"logsumexp", "(Tensor input, IntList dim, bool keepdim=False)", kBoth,
+     "log(sum(exp(input))) along dim.",
      [](Args& a) { return wrap(logsumexp(a.tensor(0), a.dims(1), a.flag(2))); }},
     {"trace", "(Tensor input)", kBoth, "The sum of the diagonal.",
      [](Args& a) { return wrap(trace(a.tensor(0))); }},
 
     // ---- extremes ----
-    {"max", "(Tensor input)", kBoth, "The largest element.", [](Args& a) { return wrap(max(a.tensor(0))); }},
+    {"max", "(Tensor input)", kBoth, "The largest element.",
+     [](Args& a) { return wrap(max(a.tensor(0))); }},
     {"max", "(Tensor input, Tensor other)", kBoth, "The larger of two elements.",
      [](Args& a) { return wrap(maximum(a.tensor(0), a.tensor(1))); }},
     {"max", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The largest elements along dim and their places.",
      [](Args& a) { return values_indices_out(a, 3, "max", max(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"min", "(Tensor input)", kBoth, "The smallest element.", [](Args& a) { return wrap(min(a.tensor(0))); }},
+    {"min", "(Tensor input)", kBoth, "The smallest element.",
+     [](Args& a) { return wrap(min(a.tensor(0))); }},
     {"min", "(Tensor input, Tensor other)", kBoth, "The smaller of two elements.",
      [](Args& a) { return wrap(minimum(a.tensor(0), a.tensor(1))); }},
     {"min", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
@@ -141,38 +160,54 @@ const FunctionRow kRows[] = {
     {"amin", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
      "The smallest elements along dim; ties share the gradient.",
      [](Args& a) { return wrap(amin(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
-    {"aminmax", "(Tensor input, *, int? dim=None, bool keepdim=False)", kBoth, "The smallest and the largest element.",
+    {"aminmax", "(Tensor input, *, int? dim=None, bool keepdim=False)", kBoth,
+     "The smallest and the largest element.",
      [](Args& a) {
        const Tensor x = a.tensor(0);
        const Dims dims = a.has(1) ? Dims{a.i(1)} : Dims{};
-       return wrap_named("aminmax", {"min", "max"}, {amin(x, dims, a.flag(2)), amax(x, dims, a.flag(2))});
+       return wrap_named("aminmax", {"min", "max"},
+                         {amin(x, dims, a.flag(2)), amax(x, dims, a.flag(2))});
      }},
-    {"argmax", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth, "The place of the largest element.",
+    {"argmax", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth,
+     "The place of the largest element.",
      [](Args& a) { return wrap(argmax(a.tensor(0), a.opt_int(1), a.flag(2))); }},
-    {"argmin", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth, "The place of the smallest element.",
+    {"argmin", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth,
+     "The place of the smallest element.",
      [](Args& a) { return wrap(argmin(a.tensor(0), a.opt_int(1), a.flag(2))); }},
-    {"any", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth, "True if an element is not 0.",
+    {"any", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+     "True if an element is not 0.",
      [](Args& a) { return wrap(any(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
-    {"all", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth, "True if no element is 0.",
+    {"all", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+     "True if no element is 0.",
      [](Args& a) { return wrap(all(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
 
     // ---- moments ----
-    {"var", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", kBoth, "The variance along dim.",
-     [](Args& a) { return wrap(variance(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3))); }},
+    {"var", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", kBoth,
+     "The variance along dim.",
+     [](Args& a) {
+       return wrap(variance(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
+     }},
     {"var", "(Tensor input, bool unbiased)", kBoth, "The variance of all elements.",
      [](Args& a) { return wrap(variance(a.tensor(0), {}, unbiased(a, 1))); }},
-    {"var", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", kBoth,
-     "The variance along dim, with the divisor n - correction (1).",
-     [](Args& a) { return wrap(variance(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3))); }},
+    {"var", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)",
+     kBoth, "The variance along dim, with the divisor n - correction (1).",
+     [](Args& a) {
+       return wrap(variance(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
+     }},
     {"std", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", kBoth,
      "The standard deviation along dim.",
-     [](Args& a) { return wrap(std_dev(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3))); }},
+     [](Args& a) {
+       return wrap(std_dev(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
+     }},
     {"std", "(Tensor input, bool unbiased)", kBoth, "The standard deviation of all elements.",
      [](Args& a) { return wrap(std_dev(a.tensor(0), {}, unbiased(a, 1))); }},
-    {"std", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", kBoth,
-     "The standard deviation along dim, with the divisor n - correction (1).",
-     [](Args& a) { return wrap(std_dev(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3))); }},
-    {"var_mean", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", Fn, "Variance and mean.",
+    {"std", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)",
+     kBoth, "The standard deviation along dim, with the divisor n - correction (1).",
+     [](Args& a) {
+       return wrap(std_dev(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
+     }},
+    {"var_mean", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", Fn,
+     "Variance and mean.",
      [](Args& a) {
        const Moment m = var_mean(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3));
        return pair(m.spread, m.mean);
@@ -182,7 +217,8 @@ const FunctionRow kRows[] = {
        const Moment m = var_mean(a.tensor(0), {}, unbiased(a, 1));
        return pair(m.spread, m.mean);
      }},
-    {"var_mean", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", Fn,
+    {"var_mean",
+     "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", Fn,
      "Variance and mean.",
      [](Args& a) {
        const Moment m = var_mean(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3));
@@ -199,7 +235,8 @@ const FunctionRow kRows[] = {
        const Moment m = std_mean(a.tensor(0), {}, unbiased(a, 1));
        return pair(m.spread, m.mean);
      }},
-    {"std_mean", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", Fn,
+    {"std_mean",
+     "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)", Fn,
      "Standard deviation and mean.",
      [](Args& a) {
        const Moment m = std_mean(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3));
@@ -207,17 +244,19 @@ const FunctionRow kRows[] = {
      }},
 
     // ---- norms ----
-    {"norm", "(Tensor input, object? p='fro', IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", kBoth,
-     "The vector norm of order p: along dim, or of all elements.",
+    {"norm",
+     "(Tensor input, object? p='fro', IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)",
+     kBoth, "The vector norm of order p: along dim, or of all elements.",
      [](Args& a) {
-       return wrap(vector_norm(a.tensor(0), norm_order(a, 1), one_or_all(a, 2), a.flag(3), a.opt_dtype(4)));
+       return wrap(
+           vector_norm(a.tensor(0), norm_order(a, 1), one_or_all(a, 2), a.flag(3), a.opt_dtype(4)));
      }},
     {"linalg_vector_norm",
      "(Tensor x, Scalar ord=2, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", Fn,
      "The vector norm of order ord: along dim, or of all elements.",
      [](Args& a) {
-       return wrap(
-           vector_norm(a.tensor(0), a.scalar(1).to_double(), one_or_all(a, 2), a.flag(3), a.opt_dtype(4)));
+       return wrap(vector_norm(a.tensor(0), a.scalar(1).to_double(), one_or_all(a, 2), a.flag(3),
+                               a.opt_dtype(4)));
      }},
     {"dist", "(Tensor input, Tensor other, Scalar p=2)", kBoth, "The norm of input - other.",
      [](Args& a) { return wrap(dist(a.tensor(0), a.tensor(1), a.scalar(2).to_double())); }},
@@ -225,36 +264,50 @@ const FunctionRow kRows[] = {
     // ---- scans ----
     {"cumsum", "(Tensor input, int dim, *, dtype? dtype=None)", kBoth, "Running sums along dim.",
      [](Args& a) { return wrap(cumsum(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
-    {"cumprod", "(Tensor input, int dim, *, dtype? dtype=None)", kBoth, "Running products along dim.",
+    {"cumprod", "(Tensor input, int dim, *, dtype? dtype=None)", kBoth,
+     "Running products along dim.",
      [](Args& a) { return wrap(cumprod(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
     {"cumsum_", "(Tensor input, int dim, *, dtype? dtype=None)", Method, "cumsum in place.",
-     [](Args& a) { return wrap(assign_by(a.tensor(0), [&](const Tensor& x) { return cumsum(x, a.i(1), a.opt_dtype(2)); })); }},
+     [](Args& a) {
+       return wrap(assign_by(a.tensor(0),
+                             [&](const Tensor& x) { return cumsum(x, a.i(1), a.opt_dtype(2)); }));
+     }},
     {"cumprod_", "(Tensor input, int dim, *, dtype? dtype=None)", Method, "cumprod in place.",
-     [](Args& a) { return wrap(assign_by(a.tensor(0), [&](const Tensor& x) { return cumprod(x, a.i(1), a.opt_dtype(2)); })); }},
+     [](Args& a) {
+       return wrap(assign_by(a.tensor(0),
+                             [&](const Tensor& x) { return cumprod(x, a.i(1), a.opt_dtype(2)); }));
+     }},
     {"logcumsumexp", "(Tensor input, int dim)", kBoth, "log(cumsum(exp(input))) along dim.",
      [](Args& a) { return wrap(logcumsumexp(a.tensor(0), a.i(1))); }},
     {"cummax", "(Tensor input, int dim)", kBoth, "Running maxima along dim and their places.",
      [](Args& a) { return values_indices("cummax", cummax(a.tensor(0), a.i(1))); }},
     {"cummin", "(Tensor input, int dim)", kBoth, "Running minima along dim and their places.",
      [](Args& a) { return values_indices("cummin", cummin(a.tensor(0), a.i(1))); }},
-    {"diff", "(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)", kBoth,
-     "Differences of neighbours along dim, n times.", [](Args& a) { return wrap(difference(a)); }},
+    {"diff", "(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)",
+     kBoth, "Differences of neighbours along dim, n times.",
+     [](Args& a) { return wrap(difference(a)); }},
 
     // ---- order statistics ----
     {"median", "(Tensor input)", kBoth, "The lower median of all elements.",
      [](Args& a) { return wrap(median(a.tensor(0))); }},
-    {"median", "(Tensor input, int dim, bool keepdim=False)", kBoth, "The lower medians along dim and their places.",
+    {"median", "(Tensor input, int dim, bool keepdim=False)", kBoth,
+     "The lower medians along dim and their places.",
      [](Args& a) { return values_indices("median", median(a.tensor(0), a.i(1), a.flag(2))); }},
     {"nanmedian", "(Tensor input)", kBoth, "The lower median of the elements that are not NaN.",
      [](Args& a) { return wrap(median(a.tensor(0), true)); }},
     {"nanmedian", "(Tensor input, int dim, bool keepdim=False)", kBoth,
      "The lower medians of the elements that are not NaN and their places.",
-     [](Args& a) { return values_indices("nanmedian", median(a.tensor(0), a.i(1), a.flag(2), true)); }},
-    {"mode", "(Tensor input, int dim=-1, bool keepdim=False)", kBoth, "The most frequent values and their places.",
+     [](Args& a) {
+       return values_indices("nanmedian", median(a.tensor(0), a.i(1), a.flag(2), true));
+     }},
+    {"mode", "(Tensor input, int dim=-1, bool keepdim=False)", kBoth,
+     "The most frequent values and their places.",
      [](Args& a) { return values_indices("mode", mode(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"quantile", "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')", kBoth,
-     "The q-th quantiles.", [](Args& a) { return call_quantile(a, false); }},
-    {"nanquantile", "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')",
+    {"quantile",
+     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')",
+     kBoth, "The q-th quantiles.", [](Args& a) { return call_quantile(a, false); }},
+    {"nanquantile",
+     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')",
      kBoth, "The q-th quantiles of the elements that are not NaN.",
      [](Args& a) { return call_quantile(a, true); }},
 };

@@ -42,7 +42,8 @@ PyObject* to_list(const Tensor& t, int dim, const char* p) {
   const int64_t n = t.sizes()[dim];
   const int64_t step = t.strides()[dim] * static_cast<int64_t>(element_size(t.dtype()));
   PyObject* list = check(PyList_New(n));
-  for (int64_t i = 0; i < n; ++i) PyList_SET_ITEM(list, i, check(to_list(t, dim + 1, p + i * step)));
+  for (int64_t i = 0; i < n; ++i)
+    PyList_SET_ITEM(list, i, check(to_list(t, dim + 1, p + i * step)));
   return list;
 }
 }  // namespace
@@ -64,7 +65,11 @@ DType numpy_type(const py::dtype& d) {
     case 'u':
       if (size == 1) return DType::UInt8;
       break;
-    case 'i': return size == 1 ? DType::Int8 : size == 2 ? DType::Int16 : size == 4 ? DType::Int32 : DType::Int64;
+    case 'i':
+      return size == 1   ? DType::Int8
+             : size == 2 ? DType::Int16
+             : size == 4 ? DType::Int32
+                         : DType::Int64;
     case 'f':
       if (size == 2) return DType::Float16;
       if (size == 4) return DType::Float32;
@@ -73,13 +78,15 @@ DType numpy_type(const py::dtype& d) {
     default: break;
   }
   fail(ErrorKind::Type,
-       "can't convert np.ndarray of type {}. The only supported types are: float64, float32, float16, int64, int32, "
+       "can't convert np.ndarray of type {}. The only supported types are: float64, float32, "
+       "float16, int64, int32, "
        "int16, int8, uint8, and bool.",
        std::string(py::str(d.attr("type").attr("__name__"))));
 }
 
 bool is_numpy_array(PyObject* o) {
-  return std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 || PyObject_HasAttrString(o, "__array_interface__");
+  return std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 ||
+         PyObject_HasAttrString(o, "__array_interface__");
 }
 
 /// The type of one element of a nested list.
@@ -97,7 +104,8 @@ DType element_type(PyObject* o) {
 
 bool is_sequence(PyObject* o) {
   if (PyList_Check(o) || PyTuple_Check(o)) return true;
-  if (PyUnicode_Check(o) || PyBytes_Check(o) || PyDict_Check(o) || is_tensor(o) || number(o)) return false;
+  if (PyUnicode_Check(o) || PyBytes_Check(o) || PyDict_Check(o) || is_tensor(o) || number(o))
+    return false;
   return PySequence_Check(o) != 0;
 }
 
@@ -111,12 +119,14 @@ struct ListReader {
         // A nested tensor counts as the list it would be.
         const Tensor t = is_tensor(o) ? unwrap(o) : tensor_from_numpy(o);
         for (int d = 0; d < t.ndim(); ++d) extend(depth + d, t.sizes()[d]);
-        GS_CHECK_VALUE(depth + t.ndim() == sizes.size(), "only one element tensors can be converted to Python scalars");
+        GS_CHECK_VALUE(depth + t.ndim() == sizes.size(),
+                       "only one element tensors can be converted to Python scalars");
         type = type ? promote(*type, t.dtype()) : t.dtype();
         closed_ = true;
         return;
       }
-      GS_CHECK_VALUE(depth == sizes.size(), "expected sequence of length {} at dim {} (got a number)",
+      GS_CHECK_VALUE(depth == sizes.size(),
+                     "expected sequence of length {} at dim {} (got a number)",
                      sizes[std::min(depth, sizes.size() - 1)], depth);
       closed_ = true;
       const DType t = element_type(o);
@@ -129,7 +139,8 @@ struct ListReader {
     extend(depth, n);
     // Looking at an item can run code that shortens the list.
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
-      measure(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(), depth + 1);
+      measure(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(),
+              depth + 1);
     }
   }
 
@@ -146,7 +157,8 @@ struct ListReader {
   void read(PyObject* o, int depth, const Tensor& out, int64_t& at) {
     closed_ = true;
     if (is_tensor(o) || (!is_sequence(o) && is_numpy_array(o))) {
-      const Tensor t = to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)), out.dtype());
+      const Tensor t =
+          to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)), out.dtype());
       GS_CHECK_VALUE(t.numel() <= out.numel() - at, "expected sequences of equal length");
       std::memcpy(out->data + at * static_cast<int64_t>(element_size(out.dtype())), t->data,
                   static_cast<size_t>(t.numel()) * element_size(out.dtype()));
@@ -157,7 +169,8 @@ struct ListReader {
       PyObject* fast = check(PySequence_Fast(o, "not a sequence"));
       const py::object owner = py::reinterpret_steal<py::object>(fast);
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
-        read(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(), depth + 1, out, at);
+        read(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(fast, i)).ptr(), depth + 1,
+             out, at);
       }
       return;
     }
@@ -193,7 +206,8 @@ Tensor tensor_from_numpy(PyObject* array) {
   if (!a) throw PythonError();
   const py::dtype d = a.dtype();
   GS_CHECK_VALUE(d.byteorder() == '=' || d.byteorder() == '|' || d.byteorder() == '<',
-                 "given numpy array has byte order different from the native byte order. Conversion between byte "
+                 "given numpy array has byte order different from the native byte order. "
+                 "Conversion between byte "
                  "orders is currently not supported.");
   const DType type = numpy_type(d);
   const auto item_size = static_cast<int64_t>(element_size(type));
@@ -201,11 +215,14 @@ Tensor tensor_from_numpy(PyObject* array) {
   int64_t last = 0;
   for (py::ssize_t k = 0; k < a.ndim(); ++k) {
     GS_CHECK_VALUE(a.strides(k) >= 0 || a.shape(k) <= 1,
-                   "At least one stride in the given numpy array is negative, and tensors with negative strides are "
-                   "not currently supported. (You can probably work around this by making a copy of your array  with "
+                   "At least one stride in the given numpy array is negative, and tensors with "
+                   "negative strides are "
+                   "not currently supported. (You can probably work around this by making a copy "
+                   "of your array  with "
                    "array.copy().) ");
     GS_CHECK_VALUE(a.strides(k) % item_size == 0,
-                   "given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
+                   "given numpy array strides not a multiple of the element byte size. Copy the "
+                   "numpy array to "
                    "reallocate the memory.");
     sizes.push_back(a.shape(k));
     strides.push_back(a.shape(k) <= 1 ? 1 : a.strides(k) / item_size);
@@ -214,8 +231,9 @@ Tensor tensor_from_numpy(PyObject* array) {
   const size_t bytes = a.size() == 0 ? 0 : static_cast<size_t>((last + 1) * item_size);
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
-  t->storage = Ref(Storage::wrap(const_cast<void*>(a.data()), bytes, {},
-                                 [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }, a.inc_ref().ptr()));
+  t->storage = Ref(Storage::wrap(
+      const_cast<void*>(a.data()), bytes, {},
+      [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }, a.inc_ref().ptr()));
   t->sizes = sizes;
   t->strides = strides;
   t->dtype = type;
@@ -240,7 +258,8 @@ Tensor tensor_from_object(PyObject* data, std::optional<DType> dtype) {
     return to(contiguous(t), dtype.value_or(t.dtype()), true);
   }
   if (!is_sequence(data) && PyObject_HasAttrString(data, "__array__")) {
-    const py::object a = py::reinterpret_steal<py::object>(check(PyObject_CallMethod(data, "__array__", nullptr)));
+    const py::object a =
+        py::reinterpret_steal<py::object>(check(PyObject_CallMethod(data, "__array__", nullptr)));
     return tensor_from_object(a.ptr(), dtype);
   }
   GS_CHECK_TYPE(is_sequence(data), "new(): invalid data type '{}'", Py_TYPE(data)->tp_name);
@@ -259,7 +278,8 @@ Tensor tensor_from_object(PyObject* data, std::optional<DType> dtype) {
 namespace {
 
 py::dtype numpy_dtype(DType t) {
-  static const char* names[kDTypes] = {"?", "u1", "i1", "i2", "i4", "i8", "f2", nullptr, "f4", "f8"};
+  static const char* names[kDTypes] = {"?",  "u1", "i1",    "i2", "i4",
+                                       "i8", "f2", nullptr, "f4", "f8"};
   const char* n = names[static_cast<int>(t)];
   GS_CHECK_TYPE(n, "Got unsupported ScalarType {}", scalar_name(t));
   return py::dtype(n);
@@ -270,17 +290,20 @@ PyObject* to_numpy(const Tensor& t, bool force) {
   GS_CHECK(!t.wants_grad(),
            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
   GS_CHECK_TYPE(t.device().type == DeviceType::CPU,
-                "can't convert {} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
+                "can't convert {} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                "to host memory first.",
                 t.device());
   std::vector<py::ssize_t> shape(t.sizes().begin(), t.sizes().end());
   std::vector<py::ssize_t> strides;
-  for (const int64_t s : t.strides()) strides.push_back(s * static_cast<int64_t>(element_size(t.dtype())));
+  for (const int64_t s : t.strides())
+    strides.push_back(s * static_cast<int64_t>(element_size(t.dtype())));
   // The array keeps the storage alive.
   t->storage->ref_count++;
   const py::capsule owner(t->storage.get(),
                           [](void* s) { Ref<Storage>::adopt(static_cast<Storage*>(s)).reset(); });
   static char nothing;
-  return py::array(numpy_dtype(t.dtype()), shape, strides, t.numel() ? static_cast<void*>(t->data) : &nothing, owner)
+  return py::array(numpy_dtype(t.dtype()), shape, strides,
+                   t.numel() ? static_cast<void*>(t->data) : &nothing, owner)
       .release()
       .ptr();
 }
@@ -331,7 +354,8 @@ DType from_dl_type(DLDataType d) {
 
 PyObject* to_dlpack(const Tensor& t) {
   if (t.wants_grad()) {
-    PyErr_SetString(PyExc_BufferError, "Can't export tensors that require gradient, use tensor.detach()");
+    PyErr_SetString(PyExc_BufferError,
+                    "Can't export tensors that require gradient, use tensor.detach()");
     throw PythonError();
   }
   struct Export {
@@ -340,7 +364,13 @@ PyObject* to_dlpack(const Tensor& t) {
   };
   auto* e = new Export{{}, t};
   TensorImpl* impl = t.get();
-  e->managed = {{impl->data, {kDlCpu, 0}, impl->ndim(), dl_type(impl->dtype), impl->sizes.v, impl->strides.v, 0},
+  e->managed = {{impl->data,
+                 {kDlCpu, 0},
+                 impl->ndim(),
+                 dl_type(impl->dtype),
+                 impl->sizes.v,
+                 impl->strides.v,
+                 0},
                 e,
                 [](DLManagedTensor* m) {
                   const PyGILState_STATE gil = PyGILState_Ensure();
@@ -360,22 +390,31 @@ Tensor from_dlpack(PyObject* object) {
   auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   if (!m) throw PythonError();
   const DLTensor& d = m->tensor;
-  GS_CHECK(d.device.type == kDlCpu || d.device.type == 3, "from_dlpack: only CPU memory can be shared, got device type {}",
-           d.device.type);
+  GS_CHECK(d.device.type == kDlCpu || d.device.type == 3,
+           "from_dlpack: only CPU memory can be shared, got device type {}", d.device.type);
   const DType type = from_dl_type(d.dtype);
   const Dims sizes(d.shape, d.ndim);
   const Dims strides = d.strides ? Dims(d.strides, d.ndim) : contiguous_strides(sizes);
   int64_t last = 0;
-  for (int k = 0; k < sizes.size(); ++k) last += std::max<int64_t>(0, sizes[k] - 1) * strides[k];
-  const size_t bytes = count_elements(sizes) == 0 ? 0 : static_cast<size_t>(last + 1) * element_size(type);
+  for (int k = 0; k < sizes.size(); ++k) {
+    GS_CHECK_VALUE(strides[k] >= 0 || sizes[k] <= 1,
+                   "from_dlpack: negative strides are not supported, got {}", strides);
+    int64_t reach = 0;
+    GS_CHECK(!__builtin_mul_overflow(std::max<int64_t>(0, sizes[k] - 1), strides[k], &reach) &&
+                 !__builtin_add_overflow(last, reach, &last) && last < (int64_t{1} << 59),
+             "Storage size calculation overflowed with sizes={} and strides={}", sizes, strides);
+  }
+  const size_t bytes =
+      count_elements(sizes) == 0 ? 0 : static_cast<size_t>(last + 1) * element_size(type);
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
-  t->storage = Ref(Storage::wrap(static_cast<char*>(d.data) + d.byte_offset, bytes, {},
-                                 [](void* p) {
-                                   auto* owner = static_cast<DLManagedTensor*>(p);
-                                   if (owner->deleter) owner->deleter(owner);
-                                 },
-                                 m));
+  t->storage = Ref(Storage::wrap(
+      static_cast<char*>(d.data) + d.byte_offset, bytes, {},
+      [](void* p) {
+        auto* owner = static_cast<DLManagedTensor*>(p);
+        if (owner->deleter) owner->deleter(owner);
+      },
+      m));
   PyCapsule_SetName(capsule.ptr(), "used_dltensor");
   t->sizes = sizes;
   t->strides = strides;
@@ -393,7 +432,8 @@ const FunctionRow kRows[] = {
        const Tensor t = a.tensor(0);
        return to_list(t, 0, t->data);
      }},
-    {"numpy", "(Tensor input, *, bool force=False)", Method, "A numpy array that shares memory with the tensor.",
+    {"numpy", "(Tensor input, *, bool force=False)", Method,
+     "A numpy array that shares memory with the tensor.",
      [](Args& a) { return to_numpy(a.tensor(0), a.flag(1)); }},
     {"from_numpy", "(object ndarray)", Fn, "A tensor that shares memory with the array.",
      [](Args& a) {
@@ -401,11 +441,15 @@ const FunctionRow kRows[] = {
                      "expected np.ndarray (got {})", Py_TYPE(a.object(0))->tp_name);
        return wrap(tensor_from_numpy(a.object(0)));
      }},
-    {"__dlpack__", "(Tensor input, *, object stream=None, object max_version=None, object dl_device=None, object copy=None)",
+    {"__dlpack__",
+     "(Tensor input, *, object stream=None, object max_version=None, object dl_device=None, object "
+     "copy=None)",
      Method, "", [](Args& a) { return to_dlpack(a.tensor(0)); }},
-    {"__dlpack_device__", "(Tensor input)", Method, "", [](Args&) { return Py_BuildValue("(ii)", kDlCpu, 0); }},
+    {"__dlpack_device__", "(Tensor input)", Method, "",
+     [](Args&) { return Py_BuildValue("(ii)", kDlCpu, 0); }},
     {"from_dlpack", "(object ext_tensor, *, object device=None, object copy=None)", Fn,
-     "Shares the memory of another library's tensor.", [](Args& a) { return wrap(from_dlpack(a.object(0))); }},
+     "Shares the memory of another library's tensor.",
+     [](Args& a) { return wrap(from_dlpack(a.object(0))); }},
     {"__array__", "(Tensor input, object dtype=None, object copy=None)", Method, "",
      [](Args& a) {
        const py::object array = py::reinterpret_steal<py::object>(to_numpy(a.tensor(0), false));

@@ -10,7 +10,8 @@
 
 namespace gradstep::python {
 
-/// A copy of a number, nested lists, a tensor or anything with __array__, as torch.tensor() makes it.
+/// A copy of a number, nested lists, a tensor or anything with __array__, as torch.tensor() makes
+/// it.
 Tensor tensor_from_object(PyObject* data, std::optional<DType> dtype);
 /// Shares memory with a numpy array where the dtype allows (copy = false), as torch.from_numpy().
 Tensor tensor_from_numpy(PyObject* array);

@@ -23,14 +23,20 @@ PyObject* get_shape(PyObject* s, void*) {
 PyObject* get_dtype(PyObject* s, void*) { return wrap(unwrap(s).dtype()); }
 PyObject* get_device(PyObject* s, void*) { return wrap(unwrap(s).device()); }
 PyObject* get_ndim(PyObject* s, void*) { return PyLong_FromLong(unwrap(s).ndim()); }
-PyObject* get_itemsize(PyObject* s, void*) { return PyLong_FromSize_t(element_size(unwrap(s).dtype())); }
+PyObject* get_itemsize(PyObject* s, void*) {
+  return PyLong_FromSize_t(element_size(unwrap(s).dtype()));
+}
 PyObject* get_nbytes(PyObject* s, void*) {
   const Tensor t = unwrap(s);
   return PyLong_FromLongLong(t.numel() * static_cast<int64_t>(element_size(t.dtype())));
 }
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
-PyObject* get_is_cpu(PyObject* s, void*) { return PyBool_FromLong(unwrap(s).device().type == DeviceType::CPU); }
-PyObject* get_is_cuda(PyObject* s, void*) { return PyBool_FromLong(unwrap(s).device().type == DeviceType::CUDA); }
+PyObject* get_is_cpu(PyObject* s, void*) {
+  return PyBool_FromLong(unwrap(s).device().type == DeviceType::CPU);
+}
+PyObject* get_is_cuda(PyObject* s, void*) {
+  return PyBool_FromLong(unwrap(s).device().type == DeviceType::CUDA);
+}
 PyObject* get_layout(PyObject*, void* module) {
   return PyObject_GetAttrString(*static_cast<PyObject**>(module), "strided");
 }
@@ -54,11 +60,13 @@ PyObject* get_requires_grad(PyObject* s, void*) {
 void set_requires_grad(const Tensor& t, bool on) {
   if (grad_fn(t)) {
     GS_CHECK(on,
-             "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+             "you can only change requires_grad flags of leaf variables. If you want to use a "
+             "computed variable in a "
              "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
     return;
   }
-  GS_CHECK(!on || is_floating(t.dtype()), "only Tensors of floating point dtype can require gradients");
+  GS_CHECK(!on || is_floating(t.dtype()),
+           "only Tensors of floating point dtype can require gradients");
   GS_CHECK(!on || !t->inference || modes().inference,
            "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
   t->requires_grad = on;
@@ -75,20 +83,27 @@ PyObject* get_is_leaf(PyObject* s, void*) {
 PyObject* get_grad_fn(PyObject* s, void*) {
   return get(s, [](const Tensor& t) { return wrap_node(Ref<Node>(grad_fn(t))); });
 }
-PyObject* get_output_nr(PyObject* s, void*) { return PyLong_FromUnsignedLong(unwrap(s)->output_nr); }
+PyObject* get_output_nr(PyObject* s, void*) {
+  return PyLong_FromUnsignedLong(unwrap(s)->output_nr);
+}
 PyObject* get_retains_grad(PyObject* s, void*) {
   const Tensor t = unwrap(s);
   return PyBool_FromLong(t->meta && t->meta->retains_grad);
 }
-PyObject* get_base(PyObject* s, void*) { return get(s, [](const Tensor& t) { return wrap(Tensor(t->base)); }); }
+PyObject* get_base(PyObject* s, void*) {
+  return get(s, [](const Tensor& t) { return wrap(Tensor(t->base)); });
+}
 
 PyObject* get_grad(PyObject* s, void*) {
   return get(s, [](const Tensor& t) {
     if (!t->meta && t->grad_fn) {
       if (PyErr_WarnEx(PyExc_UserWarning,
-                       "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
-                       "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
-                       "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor "
+                       "The .grad attribute of a Tensor that is not a leaf Tensor is being "
+                       "accessed. Its .grad attribute "
+                       "won't be populated during autograd.backward(). If you indeed want the "
+                       ".grad field to be populated "
+                       "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+                       "access the non-leaf Tensor "
                        "by mistake, make sure you access the leaf Tensor instead.",
                        1) < 0) {
         throw PythonError();
@@ -104,15 +119,20 @@ int set_grad_attr(PyObject* s, PyObject* v, void*) {
       if (t->meta) t->meta->grad.reset();
       return;
     }
-    GS_CHECK_TYPE(is_tensor(v), "assigned grad expected to be a Tensor or None but got grad of type {}", Py_TYPE(v)->tp_name);
+    GS_CHECK_TYPE(is_tensor(v),
+                  "assigned grad expected to be a Tensor or None but got grad of type {}",
+                  Py_TYPE(v)->tp_name);
     const Tensor g = unwrap(v);
     GS_CHECK(g.get() != t.get(), "can't assign Variable as its own grad");
     GS_CHECK(g.dtype() == t.dtype(),
-             "attempting to assign a gradient of dtype '{}' to a tensor of dtype '{}'. Please ensure that the gradient and "
+             "attempting to assign a gradient of dtype '{}' to a tensor of dtype '{}'. Please "
+             "ensure that the gradient and "
              "the tensor have the same dtype",
              scalar_name(g.dtype()), scalar_name(t.dtype()));
-    GS_CHECK(g.sizes() == t.sizes(), "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure "
-             "that the gradient and the tensor are the same size", g.sizes(), t.sizes());
+    GS_CHECK(g.sizes() == t.sizes(),
+             "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure "
+             "that the gradient and the tensor are the same size",
+             g.sizes(), t.sizes());
     set_grad(t, g);
   });
 }
@@ -127,11 +147,13 @@ PyObject* get_data(PyObject* s, void*) {
 }
 int set_data(PyObject* s, PyObject* v, void*) {
   return guard_int([&] {
-    GS_CHECK_TYPE(v && is_tensor(v), "Variable data has to be a tensor, but got {}", v ? Py_TYPE(v)->tp_name : "nothing");
+    GS_CHECK_TYPE(v && is_tensor(v), "Variable data has to be a tensor, but got {}",
+                  v ? Py_TYPE(v)->tp_name : "nothing");
     const Tensor from = unwrap(v);
     TensorImpl* t = unwrap(s).get();
-    GS_CHECK(!(t->requires_grad && !is_floating(from.dtype())),
-             "data set to a tensor that requires gradients must be floating point or complex dtype");
+    GS_CHECK(
+        !(t->requires_grad && !is_floating(from.dtype())),
+        "data set to a tensor that requires gradients must be floating point or complex dtype");
     // A node that kept a tensor of the old geometry must not read the new one.
     const bool same_geometry = t->sizes == from.sizes() && t->dtype == from.dtype();
     separate_version(unwrap(s), t->version() + (same_geometry ? 0 : 1));
@@ -168,12 +190,14 @@ PyGetSetDef kGetSet[] = {
     {"mT", get_mT, nullptr, "With the last two axes swapped.", nullptr},
     {"H", get_T, nullptr, nullptr, nullptr},
     {"mH", get_mT, nullptr, nullptr, nullptr},
-    {"requires_grad", get_requires_grad, set_requires_grad_attr, "Whether backward() follows this tensor.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad_attr,
+     "Whether backward() follows this tensor.", nullptr},
     {"is_leaf", get_is_leaf, nullptr, nullptr, nullptr},
     {"grad_fn", get_grad_fn, nullptr, "The node that made this tensor, None for a leaf.", nullptr},
     {"output_nr", get_output_nr, nullptr, nullptr, nullptr},
     {"retains_grad", get_retains_grad, nullptr, nullptr, nullptr},
-    {"grad", get_grad, set_grad_attr, "The accumulated gradient, None before the first backward().", nullptr},
+    {"grad", get_grad, set_grad_attr, "The accumulated gradient, None before the first backward().",
+     nullptr},
     {"_grad", get_grad, set_grad_attr, nullptr, nullptr},
     {"data", get_data, set_data, "The same memory without history.", nullptr},
     {"_version", get_version, nullptr, "How often the storage was written in place.", nullptr},
@@ -182,15 +206,17 @@ PyGetSetDef kGetSet[] = {
 
 PyObject* make_subclass(Args& a) {
   PyObject* type = a.object(0);
-  GS_CHECK_TYPE(PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), tensor_type),
-                "_make_subclass: expected a subclass of Tensor, got {}", Py_TYPE(type)->tp_name);
+  GS_CHECK_TYPE(
+      PyType_Check(type) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type), tensor_type),
+      "_make_subclass: expected a subclass of Tensor, got {}", Py_TYPE(type)->tp_name);
   const Tensor t = alias(a.tensor(1));
   set_requires_grad(t, a.flag(2));
   return wrap_as(reinterpret_cast<PyTypeObject*>(type), t);
 }
 
 const FunctionRow kRows[] = {
-    {"requires_grad_", "(Tensor input, bool requires_grad=True)", Method, "Sets requires_grad of a leaf.",
+    {"requires_grad_", "(Tensor input, bool requires_grad=True)", Method,
+     "Sets requires_grad of a leaf.",
      [](Args& a) {
        set_requires_grad(a.tensor(0), a.flag(1));
        return Py_NewRef(a.object(0));
@@ -200,7 +226,8 @@ const FunctionRow kRows[] = {
        retain_grad(a.tensor(0));
        return none();
      }},
-    {"_make_subclass", "(object cls, Tensor data, bool require_grad=False)", Fn, "", &make_subclass},
+    {"_make_subclass", "(object cls, Tensor data, bool require_grad=False)", Fn, "",
+     &make_subclass},
 };
 
 }  // namespace

@@ -36,9 +36,12 @@ void add_settings(py::module_& m) {
     GS_CHECK(n > 0, "set_num_threads expects a positive integer");
     set_num_threads(n);
   });
-  m.def("get_default_dtype", [] { return py::reinterpret_steal<py::object>(wrap(default_dtype())); });
+  m.def("get_default_dtype",
+        [] { return py::reinterpret_steal<py::object>(wrap(default_dtype())); });
   m.def("set_default_dtype", [](py::object d) {
-    GS_CHECK_TYPE(is_dtype(d.ptr()), "invalid dtype object: only floating-point types are supported as the default type");
+    GS_CHECK_TYPE(
+        is_dtype(d.ptr()),
+        "invalid dtype object: only floating-point types are supported as the default type");
     set_default_dtype(unwrap_dtype(d.ptr()));
   });
   m.def("empty_cache", &empty_cache, "Gives free memory back to the system.");

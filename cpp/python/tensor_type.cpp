@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The type object: life cycle, number slots, comparison, item access. Methods are rows (functions_*.cpp) and
-// properties (methods.cpp).
+// The type object: life cycle, number slots, comparison, item access. Methods are rows
+// (functions_*.cpp) and properties (methods.cpp).
 #include "python/tensor_type.h"
 
 #include <structmember.h>
 
 #include <new>
 
-#include "ops/pointwise.h"
 #include "ops/linalg.h"
+#include "ops/pointwise.h"
 #include "ops/view.h"
 #include "python/function.h"
 #include "python/indexing.h"
@@ -115,10 +115,12 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
       Dims sizes;
       for (Py_ssize_t i = 0; i < n; ++i) sizes.push_back(unwrap_int(PyTuple_GET_ITEM(args, i)));
       t = empty(sizes, default_dtype());
-    } else if (Py_TYPE(PyTuple_GET_ITEM(args, 0))->tp_base == &PyTuple_Type && PyTuple_Check(PyTuple_GET_ITEM(args, 0))) {
+    } else if (Py_TYPE(PyTuple_GET_ITEM(args, 0))->tp_base == &PyTuple_Type &&
+               PyTuple_Check(PyTuple_GET_ITEM(args, 0))) {
       Dims sizes;
       PyObject* s = PyTuple_GET_ITEM(args, 0);
-      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s); ++i) sizes.push_back(unwrap_int(PyTuple_GET_ITEM(s, i)));
+      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s); ++i)
+        sizes.push_back(unwrap_int(PyTuple_GET_ITEM(s, i)));
       t = empty(sizes, default_dtype());
     } else {
       t = tensor_from_object(PyTuple_GET_ITEM(args, 0), default_dtype());
@@ -170,13 +172,13 @@ PyObject* inplace(PyObject* a, PyObject* b, F&& f) {
   });
 }
 
-#define GS_OP(slot, op)                                                             \
-  PyObject* nb_##slot(PyObject* a, PyObject* b) {                                   \
-    static const Op& kOp = Op::get(op);                                             \
-    return binary(a, b, [](const Operand& x, const Operand& y) { return map(kOp, {x, y}); }); \
-  }                                                                                 \
-  PyObject* nb_inplace_##slot(PyObject* a, PyObject* b) {                           \
-    static const Op& kOp = Op::get(op);                                             \
+#define GS_OP(slot, op)                                                                         \
+  PyObject* nb_##slot(PyObject* a, PyObject* b) {                                               \
+    static const Op& kOp = Op::get(op);                                                         \
+    return binary(a, b, [](const Operand& x, const Operand& y) { return map(kOp, {x, y}); });   \
+  }                                                                                             \
+  PyObject* nb_inplace_##slot(PyObject* a, PyObject* b) {                                       \
+    static const Op& kOp = Op::get(op);                                                         \
     return inplace(a, b, [](const Operand& x, const Operand& y) { map_inplace(kOp, {x, y}); }); \
   }
 GS_OP(add, "add")
@@ -227,7 +229,8 @@ PyObject* nb_invert(PyObject* a) {
   static const Op& bits = Op::get("bitwise_not");
   return guard([&] {
     const Tensor x = unwrap(a);
-    GS_CHECK_TYPE(!is_floating(x.dtype()), "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+    GS_CHECK_TYPE(!is_floating(x.dtype()),
+                  "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
     return wrap(x.dtype() == DType::Bool ? logical_not(x) : map(bits, {x}));
   });
 }
@@ -260,10 +263,13 @@ PyObject* nb_index(PyObject* a) {
 }
 
 PyObject* tensor_compare(PyObject* a, PyObject* b, int op) {
-  static const Op* ops[] = {&Op::get("lt"), &Op::get("le"), &Op::get("eq"), &Op::get("ne"), &Op::get("gt"), &Op::get("ge")};
+  static const Op* ops[] = {&Op::get("lt"), &Op::get("le"), &Op::get("eq"),
+                            &Op::get("ne"), &Op::get("gt"), &Op::get("ge")};
   return binary(a, b, [op](const Operand& x, const Operand& y) { return map(*ops[op], {x, y}); });
 }
-Py_hash_t tensor_hash(PyObject* o) { return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(o) >> 4); }
+Py_hash_t tensor_hash(PyObject* o) {
+  return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(o) >> 4);
+}
 
 // ---- items ----
 
@@ -280,7 +286,8 @@ PyObject* tensor_subscript(PyObject* o, PyObject* key) {
     const Tensor t = unwrap(o);
     if (PyLong_CheckExact(key)) {
       GS_CHECK_INDEX(t.ndim() > 0,
-                     "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                     "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+                     "`tensor.item<T>()` in C++ to "
                      "convert a 0-dim tensor to a number");
       return wrap(select(t, 0, unwrap_int(key)));
     }
@@ -302,7 +309,10 @@ int tensor_contains(PyObject* o, PyObject* value) {
   if (equal && is_tensor(equal)) any = PyObject_CallMethod(equal, "any", nullptr);
   Py_XDECREF(equal);
   if (!any) {
-    if (!PyErr_Occurred()) PyErr_Format(PyExc_RuntimeError, "Tensor.__contains__ only supports Tensor or scalar, but you passed in a %s.", Py_TYPE(value)->tp_name);
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_RuntimeError,
+                   "Tensor.__contains__ only supports Tensor or scalar, but you passed in a %s.",
+                   Py_TYPE(value)->tp_name);
     return -1;
   }
   const int result = PyObject_IsTrue(any);
@@ -332,10 +342,12 @@ PyObject* tensor_repr(PyObject* o) {
   return PyObject_CallOneArg(fn, o);
 }
 
-PyMemberDef tensor_members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict), READONLY, nullptr},
-                                {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
-                                {}};
-PyGetSetDef tensor_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr}, {}};
+PyMemberDef tensor_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
+    {}};
+PyGetSetDef tensor_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr}, {}};
 
 #define GS_SLOT(id, fn) {id, reinterpret_cast<void*>(fn)}
 PyType_Slot tensor_slots[] = {
@@ -388,11 +400,12 @@ PyType_Slot tensor_slots[] = {
     GS_SLOT(Py_sq_item, tensor_item_at),
     GS_SLOT(Py_sq_length, tensor_length),
     GS_SLOT(Py_sq_contains, tensor_contains),
-    {Py_tp_doc, const_cast<char*>("A multi-dimensional array of one dtype that can record how it was computed.")},
+    {Py_tp_doc, const_cast<char*>(
+                    "A multi-dimensional array of one dtype that can record how it was computed.")},
     {0, nullptr}};
 #undef GS_SLOT
-PyType_Spec tensor_spec = {"gradstep.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-                           tensor_slots};
+PyType_Spec tensor_spec = {"gradstep.Tensor", sizeof(PyTensor), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, tensor_slots};
 
 }  // namespace
 
@@ -418,7 +431,8 @@ void add_tensor_type(PyObject* module) {
 }
 
 void set_tensor_attribute(const char* name, PyObject* value) {
-  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), name, value) < 0) throw PythonError();
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), name, value) < 0)
+    throw PythonError();
 }
 
 }  // namespace gradstep::python

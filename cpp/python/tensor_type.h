@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Python type Tensor: a hand-written heap type around a TensorImpl, with number slots and a free list,
-// since pybind11's class_ costs ten times as much per call. pybind11 functions take and return Tensor
-// through the type_caster at the end.
+// The Python type Tensor: a hand-written heap type around a TensorImpl, with number slots and a
+// free list, since pybind11's class_ costs ten times as much per call. pybind11 functions take and
+// return Tensor through the type_caster at the end.
 #pragma once
 #include <Python.h>
 #include <pybind11/pybind11.h>
@@ -11,8 +11,7 @@
 namespace gradstep::python {
 
 struct PyTensor {
-  PyObject_HEAD
-  TensorImpl* impl;  // owned
+  PyObject_HEAD TensorImpl* impl;  // owned
   PyObject* dict;
   PyObject* weakrefs;
 };
@@ -25,7 +24,8 @@ inline bool is_tensor(PyObject* o) {
 /// The tensor of a Python object for which is_tensor() holds.
 inline Tensor unwrap(PyObject* o) { return Tensor(reinterpret_cast<PyTensor*>(o)->impl); }
 
-/// The Python object of a tensor, a new reference: the one that lives already or a new one. None if undefined.
+/// The Python object of a tensor, a new reference: the one that lives already or a new one. None if
+/// undefined.
 PyObject* wrap(const Tensor& t);
 /// A new object of a subclass that shares t's storage (Tensor._make_subclass).
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t);
@@ -77,6 +77,8 @@ struct type_caster<gradstep::Tensor> {
     value = gradstep::python::unwrap(src.ptr());
     return true;
   }
-  static handle cast(const gradstep::Tensor& t, return_value_policy, handle) { return gradstep::python::wrap(t); }
+  static handle cast(const gradstep::Tensor& t, return_value_policy, handle) {
+    return gradstep::python::wrap(t);
+  }
 };
 }  // namespace pybind11::detail

@@ -16,8 +16,7 @@ namespace {
 // ---- dtype ----
 
 struct PyDType {
-  PyObject_HEAD
-  DType value;
+  PyObject_HEAD DType value;
 };
 PyTypeObject* dtype_type;
 PyObject* dtypes[kDTypes];
@@ -49,14 +48,13 @@ PyType_Slot dtype_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(dtype_repr)},
                              {Py_tp_methods, dtype_methods},
                              {Py_tp_getset, dtype_getset},
                              {0, nullptr}};
-PyType_Spec dtype_spec = {"gradstep.dtype", sizeof(PyDType), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                          dtype_slots};
+PyType_Spec dtype_spec = {"gradstep.dtype", sizeof(PyDType), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, dtype_slots};
 
 // ---- device ----
 
 struct PyDevice {
-  PyObject_HEAD
-  Device value;
+  PyObject_HEAD Device value;
 };
 PyTypeObject* device_type;
 
@@ -71,13 +69,15 @@ Device parse_device(const char* text) {
     d.type = DeviceType::CUDA;
   } else {
     fail(ErrorKind::Runtime,
-         "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, "
+         "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, "
+         "xla, lazy, "
          "vulkan, mps, meta, hpu, mtia, privateuseone device type at start of device string: {}",
          type);
   }
   if (colon != std::string::npos) {
     const std::string index = s.substr(colon + 1);
-    const bool digits = !index.empty() && index.size() < 4 && index.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits = !index.empty() && index.size() < 4 &&
+                        index.find_first_not_of("0123456789") == std::string::npos;
     GS_CHECK(digits && std::stoi(index) < 128, "Invalid device string: '{}'", s);
     d.index = static_cast<int8_t>(std::stoi(index));
   }
@@ -88,17 +88,20 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"type", "index", nullptr};
   PyObject* type = nullptr;
   PyObject* index = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", const_cast<char**>(names), &type, &index)) return nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", const_cast<char**>(names), &type, &index))
+    return nullptr;
   return guard([&] {
     Device d;
     if (PyLong_Check(type)) {
       d = {DeviceType::CUDA, static_cast<int8_t>(PyLong_AsLong(type))};
     } else {
-      GS_CHECK_TYPE(is_device(type), "device(): argument 'type' must be str, not {}", Py_TYPE(type)->tp_name);
+      GS_CHECK_TYPE(is_device(type), "device(): argument 'type' must be str, not {}",
+                    Py_TYPE(type)->tp_name);
       d = unwrap_device(type);
     }
     if (index != Py_None) {
-      GS_CHECK(d.index < 0, "type (string) must not include an index because index was passed explicitly");
+      GS_CHECK(d.index < 0,
+               "type (string) must not include an index because index was passed explicitly");
       d.index = static_cast<int8_t>(unwrap_int(index));
     }
     return wrap(d);
@@ -123,7 +126,8 @@ Py_hash_t device_hash(PyObject* self) {
   return static_cast<int>(d.type) * 256 + d.index + 1;
 }
 PyObject* device_get_type(PyObject* self, void*) {
-  return PyUnicode_FromString(reinterpret_cast<PyDevice*>(self)->value.type == DeviceType::CPU ? "cpu" : "cuda");
+  return PyUnicode_FromString(
+      reinterpret_cast<PyDevice*>(self)->value.type == DeviceType::CPU ? "cpu" : "cuda");
 }
 PyObject* device_get_index(PyObject* self, void*) {
   const int index = reinterpret_cast<PyDevice*>(self)->value.index;
@@ -142,16 +146,18 @@ PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullp
 PyGetSetDef device_getset[] = {{"type", device_get_type, nullptr, nullptr, nullptr},
                                {"index", device_get_index, nullptr, nullptr, nullptr},
                                {}};
-PyType_Slot device_slots[] = {{Py_tp_new, reinterpret_cast<void*>(device_new)},
-                              {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
-                              {Py_tp_str, reinterpret_cast<void*>(device_str)},
-                              {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
-                              {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
-                              {Py_tp_methods, device_methods},
-                              {Py_tp_getset, device_getset},
-                              {Py_tp_doc, const_cast<char*>("device(type, index=None)\n--\n\nWhere a tensor lives.")},
-                              {0, nullptr}};
-PyType_Spec device_spec = {"gradstep.device", sizeof(PyDevice), 0, Py_TPFLAGS_DEFAULT, device_slots};
+PyType_Slot device_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(device_new)},
+    {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
+    {Py_tp_str, reinterpret_cast<void*>(device_str)},
+    {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
+    {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
+    {Py_tp_methods, device_methods},
+    {Py_tp_getset, device_getset},
+    {Py_tp_doc, const_cast<char*>("device(type, index=None)\n--\n\nWhere a tensor lives.")},
+    {0, nullptr}};
+PyType_Spec device_spec = {"gradstep.device", sizeof(PyDevice), 0, Py_TPFLAGS_DEFAULT,
+                           device_slots};
 
 // ---- Size ----
 
@@ -170,7 +176,8 @@ PyObject* size_repr(PyObject* self) {
 }
 PyObject* size_numel(PyObject* self, PyObject*) {
   int64_t n = 1;
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self); ++i) n *= PyLong_AsLongLong(PyTuple_GET_ITEM(self, i));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self); ++i)
+    n *= PyLong_AsLongLong(PyTuple_GET_ITEM(self, i));
   return PyErr_Occurred() ? nullptr : PyLong_FromLongLong(n);
 }
 PyObject* as_size(PyObject* tuple) {
@@ -182,8 +189,12 @@ PyObject* as_size(PyObject* tuple) {
 PyObject* size_subscript(PyObject* self, PyObject* key) {
   return as_size(PyTuple_Type.tp_as_mapping->mp_subscript(self, key));
 }
-PyObject* size_concat(PyObject* a, PyObject* b) { return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b)); }
-PyObject* size_repeat(PyObject* a, Py_ssize_t n) { return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(a, n)); }
+PyObject* size_concat(PyObject* a, PyObject* b) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b));
+}
+PyObject* size_repeat(PyObject* a, Py_ssize_t n) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(a, n));
+}
 PyObject* size_reduce(PyObject* self, PyObject*) {
   PyObject* plain = PySequence_Tuple(self);
   if (plain && !PyTuple_CheckExact(plain)) {
@@ -208,25 +219,28 @@ PyType_Spec size_spec = {"gradstep.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 PyTypeObject* layout_type;
 PyTypeObject* memory_format_type;
 struct PyNamed {
-  PyObject_HEAD
-  const char* name;
+  PyObject_HEAD const char* name;
 };
-PyObject* named_repr(PyObject* self) { return PyUnicode_FromString(reinterpret_cast<PyNamed*>(self)->name); }
+PyObject* named_repr(PyObject* self) {
+  return PyUnicode_FromString(reinterpret_cast<PyNamed*>(self)->name);
+}
 PyObject* named_reduce(PyObject* self, PyObject*) {
   return PyUnicode_FromString(std::strchr(reinterpret_cast<PyNamed*>(self)->name, '.') + 1);
 }
 PyMethodDef named_methods[] = {{"__reduce__", named_reduce, METH_NOARGS, nullptr}, {}};
-PyType_Slot named_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(named_repr)}, {Py_tp_methods, named_methods}, {0, nullptr}};
+PyType_Slot named_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(named_repr)},
+                             {Py_tp_methods, named_methods},
+                             {0, nullptr}};
 PyType_Spec layout_spec = {"gradstep.layout", sizeof(PyNamed), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
 PyType_Spec memory_format_spec = {"gradstep.memory_format", sizeof(PyNamed), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                  named_slots};
 
 // ---- Generator ----
 
 struct PyGenerator {
-  PyObject_HEAD
-  Generator* value;  // owned unless it is the default one
+  PyObject_HEAD Generator* value;  // owned unless it is the default one
 };
 PyTypeObject* generator_type;
 PyObject* default_generator_object;
@@ -234,7 +248,8 @@ PyObject* default_generator_object;
 PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"device", nullptr};
   PyObject* device = nullptr;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &device)) return nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &device))
+    return nullptr;
   return guard([&]() -> PyObject* {
     if (device) unwrap_device(device);
     auto* self = reinterpret_cast<PyGenerator*>(check(type->tp_alloc(type, 0)));
@@ -274,10 +289,12 @@ PyObject* generator_get_state(PyObject* self, PyObject*) {
 }
 PyObject* generator_set_state(PyObject* self, PyObject* state) {
   return guard([&] {
-    GS_CHECK_TYPE(is_tensor(state) && unwrap(state).dtype() == DType::UInt8, "RNG state must be a torch.ByteTensor");
+    GS_CHECK_TYPE(is_tensor(state) && unwrap(state).dtype() == DType::UInt8,
+                  "RNG state must be a torch.ByteTensor");
     const Tensor t = unwrap(state);
     GS_CHECK(t.contiguous(), "RNG state must be contiguous");
-    reinterpret_cast<PyGenerator*>(self)->value->set_state(t.data<uint8_t>(), static_cast<size_t>(t.numel()));
+    reinterpret_cast<PyGenerator*>(self)->value->set_state(t.data<uint8_t>(),
+                                                           static_cast<size_t>(t.numel()));
     return Py_NewRef(self);
   });
 }
@@ -306,8 +323,8 @@ PyType_Slot generator_slots[] = {{Py_tp_new, reinterpret_cast<void*>(generator_n
                                  {Py_tp_methods, generator_methods},
                                  {Py_tp_getset, generator_getset},
                                  {0, nullptr}};
-PyType_Spec generator_spec = {"gradstep.Generator", sizeof(PyGenerator), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-                              generator_slots};
+PyType_Spec generator_spec = {"gradstep.Generator", sizeof(PyGenerator), 0,
+                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, generator_slots};
 
 PyTypeObject* make_type(PyObject* module, PyType_Spec& spec, PyObject* bases = nullptr) {
   PyObject* type = check(PyType_FromSpecWithBases(&spec, bases));
@@ -328,9 +345,10 @@ void add_types(PyObject* module) {
   const struct {
     const char* alias;
     DType type;
-  } aliases[] = {{"float", DType::Float32}, {"double", DType::Float64}, {"half", DType::Float16}, {"long", DType::Int64},
-                 {"int", DType::Int32},     {"short", DType::Int16}};
-  for (const auto& a : aliases) PyModule_AddObjectRef(module, a.alias, dtypes[static_cast<int>(a.type)]);
+  } aliases[] = {{"float", DType::Float32}, {"double", DType::Float64}, {"half", DType::Float16},
+                 {"long", DType::Int64},    {"int", DType::Int32},      {"short", DType::Int16}};
+  for (const auto& a : aliases)
+    PyModule_AddObjectRef(module, a.alias, dtypes[static_cast<int>(a.type)]);
 
   device_type = make_type(module, device_spec);
   PyObject* bases = check(PyTuple_Pack(1, &PyTuple_Type));
@@ -372,7 +390,8 @@ PyObject* wrap(const Dims& v) {
 
 bool is_dtype(PyObject* o) {
   return Py_TYPE(o) == dtype_type || o == reinterpret_cast<PyObject*>(&PyFloat_Type) ||
-         o == reinterpret_cast<PyObject*>(&PyLong_Type) || o == reinterpret_cast<PyObject*>(&PyBool_Type);
+         o == reinterpret_cast<PyObject*>(&PyLong_Type) ||
+         o == reinterpret_cast<PyObject*>(&PyBool_Type);
 }
 DType unwrap_dtype(PyObject* o) {
   if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return DType::Float64;
@@ -380,11 +399,14 @@ DType unwrap_dtype(PyObject* o) {
   if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) return DType::Bool;
   return reinterpret_cast<PyDType*>(o)->value;
 }
-bool is_device(PyObject* o) { return Py_TYPE(o) == device_type || PyUnicode_Check(o) || PyLong_CheckExact(o); }
+bool is_device(PyObject* o) {
+  return Py_TYPE(o) == device_type || PyUnicode_Check(o) || PyLong_CheckExact(o);
+}
 Device unwrap_device(PyObject* o) {
   if (Py_TYPE(o) == device_type) return reinterpret_cast<PyDevice*>(o)->value;
   if (PyLong_CheckExact(o)) return {DeviceType::CUDA, static_cast<int8_t>(PyLong_AsLong(o))};
-  GS_CHECK_TYPE(PyUnicode_Check(o), "device must be a torch.device or a str, not {}", Py_TYPE(o)->tp_name);
+  GS_CHECK_TYPE(PyUnicode_Check(o), "device must be a torch.device or a str, not {}",
+                Py_TYPE(o)->tp_name);
   return parse_device(PyUnicode_AsUTF8(o));
 }
 bool is_generator(PyObject* o) { return PyObject_TypeCheck(o, generator_type); }
@@ -440,7 +462,8 @@ int64_t unwrap_int(PyObject* o) {
   }
   if (is_tensor(o)) {
     const Scalar s = item(unwrap(o));
-    GS_CHECK_TYPE(!s.is_float(), "only integer tensors of a single element can be converted to an index");
+    GS_CHECK_TYPE(!s.is_float(),
+                  "only integer tensors of a single element can be converted to an index");
     return s.to_int();
   }
   PyObject* i = check(PyNumber_Index(o));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small Python types: dtype, device, Size, layout, memory_format, Generator; and numbers both ways.
+// The small Python types: dtype, device, Size, layout, memory_format, Generator; and numbers both
+// ways.
 #pragma once
 #include <Python.h>
 
@@ -13,7 +14,7 @@ namespace gradstep::python {
 
 void add_types(PyObject* module);
 
-PyObject* wrap(DType t);   // new reference to the one object of that dtype
+PyObject* wrap(DType t);  // new reference to the one object of that dtype
 PyObject* wrap(Device d);
 bool is_dtype(PyObject* o);
 DType unwrap_dtype(PyObject* o);

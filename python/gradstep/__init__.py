@@ -12,8 +12,7 @@ from ._C import Generator, Size, Tensor, default_generator, device, dtype, layou
 
 __version__ = "0.1.0"
 
-from . import _tensor  # noqa: E402,F401
-from . import autograd, nn, optim  # noqa: E402
+from . import _tensor, autograd, nn, optim  # noqa: E402
 from ._numerics import finfo, iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
     are_deterministic_algorithms_enabled,
@@ -89,8 +88,18 @@ def __getattr__(name: str) -> Any:
         value = getattr(module, name)
         globals()[name] = value
         return value
-    if name in ("FloatTensor", "DoubleTensor", "HalfTensor", "BFloat16Tensor", "LongTensor", "IntTensor", "ShortTensor",
-                "CharTensor", "ByteTensor", "BoolTensor"):
+    if name in (
+        "FloatTensor",
+        "DoubleTensor",
+        "HalfTensor",
+        "BFloat16Tensor",
+        "LongTensor",
+        "IntTensor",
+        "ShortTensor",
+        "CharTensor",
+        "ByteTensor",
+        "BoolTensor",
+    ):
         from . import _legacy
 
         return getattr(_legacy, name)

@@ -12,7 +12,9 @@ class finfo:
     def __init__(self, type: Any = None) -> None:
         dtype = _C.get_default_dtype() if type is None else type
         if not isinstance(dtype, _C.dtype) or not dtype.is_floating_point:
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype}'")
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype}'"
+            )
         self.dtype = repr(dtype).partition(".")[2]
         fraction, largest_exponent, self.bits = {
             "float16": (10, 15, 16),
@@ -24,7 +26,9 @@ class finfo:
         self.max = (2.0 - self.eps) * 2.0**largest_exponent
         self.min = -self.max
         self.tiny = self.smallest_normal = 2.0 ** (1 - largest_exponent)
-        self.resolution = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}[self.dtype]
+        self.resolution = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}[
+            self.dtype
+        ]
 
     def __repr__(self) -> str:
         return (
@@ -38,7 +42,9 @@ class iinfo:
 
     def __init__(self, type: Any) -> None:
         if not isinstance(type, _C.dtype) or type.is_floating_point or type is _C.bool:
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'"
+            )
         self.dtype = repr(type).partition(".")[2]
         self.bits = 8 * type.itemsize
         signed = type.is_signed

@@ -39,7 +39,9 @@ def set_num_interop_threads(n: int) -> None:
 def set_default_device(device: Any) -> None:
     """Only 'cpu' (or None) can be the default."""
     if device is not None and _C.device(device).type != "cpu":
-        raise RuntimeError(f"cannot use {device!r} as the default device: this build has no such device")
+        raise RuntimeError(
+            f"cannot use {device!r} as the default device: this build has no such device"
+        )
 
 
 def set_default_tensor_type(t: Any) -> None:

@@ -57,7 +57,9 @@ def frombuffer(
     if len(view) == 0:
         raise ValueError(f"both buffer length (0) and count ({count}) must not be 0")
     if not 0 <= offset < len(view):
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({len(view)} bytes) minus 1")
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({len(view)} bytes) minus 1"
+        )
     available = len(view) - offset
     if count < 0:
         if available % size:
@@ -79,14 +81,21 @@ _C.frombuffer = frombuffer
 
 
 def _bytes(t: Tensor) -> bytes:
-    return t.detach().contiguous().reshape(-1).view(_C.uint8).numpy().tobytes() if t.numel() else b""
+    return (
+        t.detach().contiguous().reshape(-1).view(_C.uint8).numpy().tobytes() if t.numel() else b""
+    )
 
 
 def _reduce_ex(self: Tensor, protocol: int) -> Any:
     if self.grad_fn is not None and type(self) is Tensor:
         # As in PyTorch, the history is not pickled.
         pass
-    return _rebuild, (_bytes(self), self.dtype, tuple(self.shape), self.requires_grad and self.is_leaf)
+    return _rebuild, (
+        _bytes(self),
+        self.dtype,
+        tuple(self.shape),
+        self.requires_grad and self.is_leaf,
+    )
 
 
 def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -176,7 +185,9 @@ def _fill_diagonal(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     self.as_strided((min(rows, cols),), (step,)).fill_(fill_value)
     if wrap and self.dim() == 2 and rows > cols + 1:
         below = -(-rows * cols // (cols + 1)) - cols
-        self.as_strided((below,), (step,), self.storage_offset() + self.stride(0) * (cols + 1)).fill_(fill_value)
+        self.as_strided(
+            (below,), (step,), self.storage_offset() + self.stride(0) * (cols + 1)
+        ).fill_(fill_value)
     return self
 
 

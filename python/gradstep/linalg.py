@@ -68,12 +68,17 @@ def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
     """fn of the numpy arrays, as tensors of the first one's dtype."""
     dtype = tensors[0].dtype
     if not dtype.is_floating_point or dtype.itemsize < 4:
-        raise RuntimeError(f"linalg.{name}: Expected a floating point tensor of 32 or 64 bits as input. Got {dtype}")
+        raise RuntimeError(
+            f"linalg.{name}: Expected a floating point tensor of 32 or 64 bits as input. Got {dtype}"
+        )
     try:
         out = fn(*(t.detach().numpy() for t in tensors))
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"linalg.{name}: {error}") from None
-    wrap = [_C.from_numpy(np.asarray(a, order="C")).to(dtype) for a in (out if isinstance(out, tuple) else (out,))]
+    wrap = [
+        _C.from_numpy(np.asarray(a, order="C")).to(dtype)
+        for a in (out if isinstance(out, tuple) else (out,))
+    ]
     return tuple(wrap) if isinstance(out, tuple) else wrap[0]
 
 
@@ -329,7 +334,9 @@ class _QrFunction(Function):
         gq = _C.zeros_like(q) if gq is None else gq
         m = -(gq.mT @ q) if gr is None else r @ gr.mT - gq.mT @ q
         low = m.tril(-1)
-        return _Solve.apply(r, (gq + q @ (low + low.mT + _C.diag_embed(m.diagonal(0, -2, -1)))).mT).mT
+        return _Solve.apply(
+            r, (gq + q @ (low + low.mT + _C.diag_embed(m.diagonal(0, -2, -1)))).mT
+        ).mT
 
 
 def qr(A: Tensor, mode: str = "reduced") -> _Qr:
@@ -346,7 +353,9 @@ def qr(A: Tensor, mode: str = "reduced") -> _Qr:
         return _Qr(*_call("qr", lambda x: tuple(np.linalg.qr(x, "complete")), A))
     if mode == "r":
         return _Qr(_C.empty(0, dtype=A.dtype), _QrFunction.apply(A)[1])
-    raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+    raise RuntimeError(
+        f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
+    )
 
 
 # ---- norms ----
@@ -356,14 +365,18 @@ def _converted(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else x.to(dtype)
 
 
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """'fro', 'nuc', inf, -inf, 1, -1, 2 or -2 norm of the matrices along two axes.
 
     >>> matrix_norm(torch.tensor([[3.0, 4.0]]))
     tensor(5.)
     """
     if A.dim() < 2:
-        raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+        raise RuntimeError(
+            "linalg.matrix_norm: The input tensor A must have at least 2 dimensions."
+        )
     x = _converted(A, dtype)
     rows, cols = (d % x.dim() for d in dim)
     if rows == cols:
@@ -385,7 +398,15 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     return best if keepdim else best.squeeze((rows, cols))
 
 
-def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None) -> Tensor:
+def norm(
+    A: Tensor,
+    ord: Any = None,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+) -> Tensor:
     """vector_norm or matrix_norm, by ord and the number of axes."""
     x = _converted(A, dtype)
     if ord is None:
@@ -393,7 +414,9 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     axes = (dim,) if isinstance(dim, int) else dim
     if axes is None:
         if x.dim() not in (1, 2):
-            raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {x.dim()}D.")
+            raise RuntimeError(
+                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {x.dim()}D."
+            )
         axes = tuple(range(x.dim()))
     if isinstance(ord, str) or len(axes) == 2:
         return matrix_norm(x, ord, axes, keepdim)

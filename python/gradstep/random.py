@@ -16,7 +16,9 @@ default_generator = _C.default_generator
 
 
 @contextlib.contextmanager
-def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, **kwargs: Any) -> Iterator[None]:
+def fork_rng(
+    devices: Iterable[Any] | None = None, enabled: bool = True, **kwargs: Any
+) -> Iterator[None]:
     """Restores the random state at the end of the block."""
     state = get_rng_state() if enabled else None
     try:

@@ -5,7 +5,12 @@ from typing import Any
 
 from gradstep import _C
 
-_TOLERANCES = {"float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+_TOLERANCES = {
+    "float16": (1e-3, 1e-5),
+    "bfloat16": (1.6e-2, 1e-5),
+    "float32": (1.3e-6, 1e-5),
+    "float64": (1e-7, 1e-7),
+}
 
 
 def _tensor(x: Any) -> Any:
@@ -29,21 +34,36 @@ def assert_close(
     """Raises AssertionError unless |actual - expected| <= atol + rtol * |expected| everywhere."""
     if isinstance(expected, dict):
         if actual.keys() != expected.keys():
-            raise AssertionError(f"The keys of the mappings do not match: {list(actual)} and {list(expected)}")
+            raise AssertionError(
+                f"The keys of the mappings do not match: {list(actual)} and {list(expected)}"
+            )
         for k in expected:
-            assert_close(actual[k], expected[k], rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype)
+            assert_close(
+                actual[k],
+                expected[k],
+                rtol=rtol,
+                atol=atol,
+                equal_nan=equal_nan,
+                check_dtype=check_dtype,
+            )
         return
     if isinstance(expected, list | tuple):
         if len(actual) != len(expected):
-            raise AssertionError(f"The length of the sequences mismatch: {len(actual)} != {len(expected)}")
+            raise AssertionError(
+                f"The length of the sequences mismatch: {len(actual)} != {len(expected)}"
+            )
         for a, b in zip(actual, expected, strict=True):
             assert_close(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype)
         return
     a, b = _tensor(actual), _tensor(expected)
     if a.shape != b.shape:
-        raise AssertionError(f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}.")
+        raise AssertionError(
+            f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}."
+        )
     if check_dtype and a.dtype != b.dtype:
-        raise AssertionError(f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}.")
+        raise AssertionError(
+            f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}."
+        )
     if (rtol is None) != (atol is None):
         raise ValueError("rtol and atol must both be specified or both be unspecified")
     if rtol is None or atol is None:

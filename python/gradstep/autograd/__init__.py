@@ -39,7 +39,13 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """Accumulates the sum of the gradients of `tensors` into the leaves' `.grad`."""
-    _C._backward(tensors, grad_tensors if grad_variables is None else grad_variables, retain_graph, create_graph, inputs)
+    _C._backward(
+        tensors,
+        grad_tensors if grad_variables is None else grad_variables,
+        retain_graph,
+        create_graph,
+        inputs,
+    )
 
 
 def grad(
@@ -56,11 +62,25 @@ def grad(
     """The gradients of `outputs` with respect to `inputs`, without touching `.grad`."""
     if is_grads_batched:
         stacked = [
-            grad(outputs, inputs, _rows(grad_outputs, i), True, create_graph, True, allow_unused, False, materialize_grads)
+            grad(
+                outputs,
+                inputs,
+                _rows(grad_outputs, i),
+                True,
+                create_graph,
+                True,
+                allow_unused,
+                False,
+                materialize_grads,
+            )
             for i in range(len(_listed(grad_outputs)[0]))
         ]
-        return tuple(_C.stack(list(gs)) if gs[0] is not None else None for gs in zip(*stacked, strict=True))
-    return _C._grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
+        return tuple(
+            _C.stack(list(gs)) if gs[0] is not None else None for gs in zip(*stacked, strict=True)
+        )
+    return _C._grad(
+        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
+    )
 
 
 def _listed(x: Any) -> list[Any]:

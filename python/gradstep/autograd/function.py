@@ -90,7 +90,9 @@ class FunctionCtx:
 
     # ---- called by the native node ----
 
-    def _run_backward(self, node: Any, grads: tuple[Any, ...], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    def _run_backward(
+        self, node: Any, grads: tuple[Any, ...], needs: tuple[bool, ...]
+    ) -> tuple[Any, ...]:
         self._node = node
         try:
             return self._gradients(grads)
@@ -179,7 +181,9 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
@@ -196,7 +200,9 @@ class Function:
         """Runs forward without history and records one node that calls backward."""
         ctx: Any = FunctionCtx()
         ctx._function = cls
-        ctx._backward = cls.vjp if hasattr(cls, "vjp") and cls.backward is Function.backward else cls.backward
+        ctx._backward = (
+            cls.vjp if hasattr(cls, "vjp") and cls.backward is Function.backward else cls.backward
+        )
         ctx._to_save = ()
         ctx._n_args = len(args)
         tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
@@ -220,20 +226,29 @@ class Function:
         for t in ctx._dirty:
             if recording:
                 if t.is_leaf and t.requires_grad:
-                    raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+                    raise RuntimeError(
+                        "a leaf Variable that requires grad has been used in an in-place operation."
+                    )
                 _C._check_inplace(t)
             _C._bump_version(t)
         if recording:
             # An input that is returned unchanged comes out as a view, or it would get two histories.
             outputs = [
-                _C._alias(o) if isinstance(o, _C.Tensor) and id(o) in by_id and id(o) not in dirty else o for o in outputs
+                _C._alias(o)
+                if isinstance(o, _C.Tensor) and id(o) in by_id and id(o) not in dirty
+                else o
+                for o in outputs
             ]
             differentiable = [
-                i for i, o in enumerate(outputs) if isinstance(o, _C.Tensor) and o.is_floating_point() and id(o) not in fixed
+                i
+                for i, o in enumerate(outputs)
+                if isinstance(o, _C.Tensor) and o.is_floating_point() and id(o) not in fixed
             ]
             ctx._n_outputs = len(outputs)
             ctx._output_places = differentiable
-            ctx._outputs_meta = [(o.shape, o.dtype) if isinstance(o, _C.Tensor) else None for o in outputs]
+            ctx._outputs_meta = [
+                (o.shape, o.dtype) if isinstance(o, _C.Tensor) else None for o in outputs
+            ]
             ctx._inputs_meta = [(i, t.shape, t.dtype) for i, t in tensors]
             saved = ctx._to_save
             _C._attach_function(
@@ -246,7 +261,9 @@ class Function:
             # Outputs are kept without history, which would make a cycle.
             places = {id(outputs[i]): k for k, i in enumerate(differentiable)}
             ctx._saved_places = tuple(places.get(id(s), -1) for s in saved)
-            ctx._saved = tuple(s.detach() if p >= 0 else s for s, p in zip(saved, ctx._saved_places, strict=True))
+            ctx._saved = tuple(
+                s.detach() if p >= 0 else s for s, p in zip(saved, ctx._saved_places, strict=True)
+            )
             ctx._versions = tuple(0 if s is None else s._version for s in saved)
         else:
             ctx._saved = ctx._to_save
@@ -263,7 +280,9 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def wrapper(ctx: Any, *args: Any) -> Any:
-        recording = _C.is_grad_enabled() and any(isinstance(a, _C.Tensor) and a.requires_grad for a in args)
+        recording = _C.is_grad_enabled() and any(
+            isinstance(a, _C.Tensor) and a.requires_grad for a in args
+        )
         before = _C.is_grad_enabled()
         _C._set_grad_enabled(False)
         try:
@@ -288,7 +307,8 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         carrier = next(a for a in args if isinstance(a, _C.Tensor) and a.requires_grad)
         marked = tuple(
-            Failing.apply(o, carrier) if isinstance(o, _C.Tensor) and o.is_floating_point() else o for o in listed
+            Failing.apply(o, carrier) if isinstance(o, _C.Tensor) and o.is_floating_point() else o
+            for o in listed
         )
         return marked[0] if single else marked
 

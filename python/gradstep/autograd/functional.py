@@ -41,7 +41,9 @@ def _outputs(x: Any, fn: str) -> tuple[bool, Tensors]:
 def _leaves(inputs: Tensors, keep_history: bool) -> Tensors:
     """The inputs as tensors to differentiate by, part of their own graph only where that is wanted."""
     if keep_history:
-        return tuple(x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs)
+        return tuple(
+            x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs
+        )
     return tuple(x.detach().requires_grad_() for x in inputs)
 
 
@@ -56,12 +58,16 @@ def _vector(v: Any, like: Tensors, like_is_tuple: bool, fn: str, keep_history: b
     _, values = _tensors(v, "v", fn)
     if len(values) != len(like):
         if like_is_tuple:
-            raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(values)}.")
+            raise RuntimeError(
+                f"v is a tuple of invalid length: should be {len(like)} but got {len(values)}."
+            )
         raise RuntimeError("The given v should contain a single Tensor.")
     for i, (value, other) in enumerate(zip(values, like, strict=True)):
         if value.shape != other.shape:
             entry = f"Entry {i} in " if like_is_tuple else ""
-            raise RuntimeError(f"{entry}v has invalid size: should be {other.shape} but got {value.shape}.")
+            raise RuntimeError(
+                f"{entry}v has invalid size: should be {other.shape} but got {value.shape}."
+            )
     return values if keep_history else tuple(value.detach() for value in values)
 
 
@@ -72,13 +78,17 @@ def _ones(like: Tensors, message: str) -> Tensors:
     return (_C.ones_like(like[0]),)
 
 
-def _grads(outputs: Tensors, inputs: Tensors, vector: Any, create_graph: bool, missing: str | None) -> Tensors:
+def _grads(
+    outputs: Tensors, inputs: Tensors, vector: Any, create_graph: bool, missing: str | None
+) -> Tensors:
     """The gradients, zero where an input was not used; `missing` is the error for that in strict mode."""
     pairs = list(zip(outputs, vector or (None,) * len(outputs), strict=True))
     pairs = [(o, v) for o, v in pairs if o.requires_grad]
     found: Tensors = (None,) * len(inputs)
     if pairs:
-        found = _C._grad([o for o, _ in pairs], list(inputs), [v for _, v in pairs], True, create_graph, True)
+        found = _C._grad(
+            [o for o, _ in pairs], list(inputs), [v for _, v in pairs], True, create_graph, True
+        )
     for i, g in enumerate(found):
         if g is None and missing is not None:
             raise RuntimeError(missing.format(i))
@@ -90,9 +100,7 @@ _NO_GRADIENT = (
     "Output {} of the user-provided function does not require gradients. The outputs must be computed in a "
     "differentiable manner from the input when running in strict mode."
 )
-_NO_JACOBIAN = (
-    "The jacobian of the user-provided function is independent of input {}. This is not allowed in strict mode{}."
-)
+_NO_JACOBIAN = "The jacobian of the user-provided function is independent of input {}. This is not allowed in strict mode{}."
 
 
 def _strict_outputs(outputs: Tensors, strict: bool) -> None:
@@ -111,7 +119,11 @@ def _strict_results(values: Tensors, strict: bool) -> None:
 
 
 def vjp(
-    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    v: Any = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """(outputs, v^T J) of `func` at `inputs`; v has the form of the outputs and is 1 for a single number.
 
@@ -137,7 +149,11 @@ def vjp(
 
 
 def jvp(
-    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    v: Any = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """(outputs, J v) of `func` at `inputs`, by differentiating v^T J with respect to v."""
     with enable_grad():
@@ -158,7 +174,9 @@ def jvp(
         transposed = _grads(outputs, leaves, seeds, True, _INDEPENDENT if strict else None)
         result = _grads(transposed, seeds, vector, create_graph, _INDEPENDENT if strict else None)
         _strict_results(result, strict and create_graph)
-    return _results(outputs, out_is_tuple, create_graph), _results(result, out_is_tuple, create_graph)
+    return _results(outputs, out_is_tuple, create_graph), _results(
+        result, out_is_tuple, create_graph
+    )
 
 
 def jacobian(
@@ -198,7 +216,9 @@ def jacobian(
                 for k, g in enumerate(grads):
                     found[k].append(g)
             blocks = tuple(
-                _C.stack(gs).reshape(out.shape + x.shape) if gs else _C.zeros(out.shape + x.shape, dtype=x.dtype)
+                _C.stack(gs).reshape(out.shape + x.shape)
+                if gs
+                else _C.zeros(out.shape + x.shape, dtype=x.dtype)
                 for gs, x in zip(found, leaves, strict=True)
             )
             rows.append(_results(blocks, is_tuple, create_graph))
@@ -213,7 +233,9 @@ def _scalar(out: Any, fn: str) -> Any:
     if is_tuple:
         raise RuntimeError(f"The function given to {fn} should return a single Tensor")
     if outputs[0].numel() != 1:
-        raise RuntimeError(f"The Tensor returned by the function given to {fn} should contain a single element")
+        raise RuntimeError(
+            f"The Tensor returned by the function given to {fn} should contain a single element"
+        )
     return outputs[0].reshape(())
 
 
@@ -229,7 +251,9 @@ def hessian(
     is_tuple, given = _tensors(inputs, "inputs", "hessian")
 
     def gradient(*xs: Any) -> Any:
-        result = jacobian(lambda *ys: _scalar(func(*ys), "hessian"), xs, create_graph=True, strict=strict)
+        result = jacobian(
+            lambda *ys: _scalar(func(*ys), "hessian"), xs, create_graph=True, strict=strict
+        )
         return result if is_tuple else result[0]
 
     result = jacobian(gradient, given, create_graph=create_graph, strict=strict)
@@ -238,7 +262,9 @@ def hessian(
     return result[0]
 
 
-def _products(func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool, strict: bool, fn: str) -> Any:
+def _products(
+    func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool, strict: bool, fn: str
+) -> Any:
     """(func(inputs), H v). The Hessian is symmetric, so v^T H and H v are the same numbers."""
     with enable_grad():
         is_tuple, given = _tensors(inputs, "inputs", fn)
@@ -255,20 +281,30 @@ def _products(func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool,
         _scalar(raw, fn)
         _strict_outputs((raw,), strict)
         first = _grads((raw,), leaves, None, True, _INDEPENDENT if strict else None)
-        result = _grads(first, leaves, vector, create_graph, _NO_JACOBIAN.format("{}", "") if strict else None)
+        result = _grads(
+            first, leaves, vector, create_graph, _NO_JACOBIAN.format("{}", "") if strict else None
+        )
         _strict_results(result, strict and create_graph)
     return _results((raw,), False, create_graph), _results(result, is_tuple, create_graph)
 
 
 def vhp(
-    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    v: Any = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """(func(inputs), v^T H) for a function that returns one number, without making H."""
     return _products(func, inputs, v, create_graph, strict, "vhp")
 
 
 def hvp(
-    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    v: Any = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """(func(inputs), H v) for a function that returns one number, without making H."""
     return _products(func, inputs, v, create_graph, strict, "hvp")

@@ -30,7 +30,9 @@ def _outputs(func: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]:
     return _floating(_tuple(func(*inputs)))
 
 
-def _numerical(func: Callable[..., Any], inputs: tuple[Any, ...], x: Any, eps: float) -> list[np.ndarray]:
+def _numerical(
+    func: Callable[..., Any], inputs: tuple[Any, ...], x: Any, eps: float
+) -> list[np.ndarray]:
     """d(output)/dx for each output: arrays [x.numel, output.numel]."""
     data = x.detach()
     flat = data.view(-1) if data.is_contiguous() else None
@@ -140,7 +142,8 @@ def gradgradcheck(
     if grad_outputs is None:
         rng = np.random.default_rng(0)
         grads = [
-            _C.tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype).requires_grad_(True) for o in outputs
+            _C.tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype).requires_grad_(True)
+            for o in outputs
         ]
     else:
         grads = list(_tuple(grad_outputs))
@@ -156,8 +159,16 @@ def gradgradcheck(
             result = _C._grad(outs, wanted, list(gs), True, True, True)
         finally:
             _C._set_grad_enabled(before)
-        return tuple(_C.zeros_like(x) if r is None else r for r, x in zip(result, wanted, strict=True))
+        return tuple(
+            _C.zeros_like(x) if r is None else r for r, x in zip(result, wanted, strict=True)
+        )
 
     return gradcheck(
-        gradients, (*inputs, *grads), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol
+        gradients,
+        (*inputs, *grads),
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        nondet_tol=nondet_tol,
     )

@@ -3,9 +3,7 @@
 
 from typing import Any
 
-_MESSAGE = (
-    "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part. Use device='cpu'."
-)
+_MESSAGE = "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part. Use device='cpu'."
 
 
 class OutOfMemoryError(RuntimeError):

@@ -39,20 +39,10 @@ def _max_pool(
     return getattr(_C, name)(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-
-
-
-
-
-
 def _full_size(n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     """The output size with the input's where None was given."""
     size = _tuple(output_size, n)
     return tuple(input.shape[i - n] if s is None else s for i, s in enumerate(size))
-
-
-
-
 
 
 def _adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -214,12 +204,6 @@ def fold(
 
 
 # ---- shuffling ----
-
-
-
-
-
-
 
 
 # ---- resampling ----

@@ -123,7 +123,6 @@ from ._vision import (
     upsample_nearest,
 )
 
-
 # ---- activations ----
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
-
+from gradstep.autograd.grad_mode import no_grad
 
 # ---- plain fills ----
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, namedtuple
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import no_grad
 
 from ..parameter import Parameter, is_lazy
 from ._hooks import RemovableHandle, WithModule

@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import no_grad
 
 from .. import functional as F
 from .. import init

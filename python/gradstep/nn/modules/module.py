@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import no_grad
 
 from ..parameter import Buffer, Parameter
 from ._hook_api import HookApi

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import no_grad
 
 from .. import functional as F
 from .. import init

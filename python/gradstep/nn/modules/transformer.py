@@ -7,7 +7,8 @@ Sequences are (L, N, E), or (N, L, E) with batch_first.
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor

@@ -7,11 +7,12 @@ Only public tensor operations; the total stays a tensor, so that nothing waits f
 from __future__ import annotations
 
 import warnings
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from gradstep import _C
-from gradstep.autograd.grad_mode import no_grad
 from gradstep._C import Tensor
+from gradstep.autograd.grad_mode import no_grad
 
 
 def _as_list(tensors: Any) -> list[Tensor]:

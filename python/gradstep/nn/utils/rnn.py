@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor
