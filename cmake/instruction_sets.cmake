@@ -6,7 +6,7 @@ include_guard()
 set(GRADSTEP_ISA "ALL" CACHE STRING "Instruction sets of the CPU kernels: ALL or GENERIC")
 option(GRADSTEP_WERROR "Treat warnings as errors" OFF)
 
-set(GRADSTEP_COMPILE_OPTIONS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden
+set(GRADSTEP_COMPILE_OPTIONS -O3 -fwrapv -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden
     -Wall -Wextra)
 if(GRADSTEP_SANITIZE)
   list(APPEND GRADSTEP_COMPILE_OPTIONS -O1)  # half the time to compile; the checks find the same
