@@ -167,7 +167,8 @@ void test_worker_init_runs_in_each_worker() {
 
 // ---- memory ----
 
-// Under the address sanitizer each request is a heap block of exactly its size: no spare bytes, no reuse.
+// Under the address sanitizer each request is a heap block of exactly its size: no spare bytes, no
+// reuse.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kPooled = false;
 #else
