@@ -9,6 +9,7 @@ The machine should be idle: each table says which load it saw.
 from __future__ import annotations
 
 import argparse
+import datetime
 import pathlib
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="commands that contain this text")
     parser.add_argument("--output", type=pathlib.Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
-    parts = [HEAD]
+    how = " --quick" if options.quick else ""
+    parts = [f"{HEAD}\nLast run: {datetime.date.today()}, `python bench/results.py{how}`.\n"]
     for command in COMMANDS:
         shown = " ".join(["python", f"bench/{command[0]}", *command[1:]])
         if options.only not in shown:
