@@ -87,9 +87,7 @@ def _bytes(t: Tensor) -> bytes:
 
 
 def _reduce_ex(self: Tensor, protocol: int) -> Any:
-    if self.grad_fn is not None and type(self) is Tensor:
-        # As in PyTorch, the history is not pickled.
-        pass
+    # As in PyTorch, the history is not pickled.
     return _rebuild, (
         _bytes(self),
         self.dtype,
@@ -129,14 +127,6 @@ def _format(self: Tensor, spec: str) -> str:
 
 def _reversed(self: Tensor) -> Tensor:
     return self if self.dim() == 0 else self.flip(0)
-
-
-def _dir(self: Tensor) -> list[str]:
-    return sorted(set(dir(type(self))) | set(self.__dict__))
-
-
-def _rdivmod(self: Tensor, other: Any) -> Any:
-    return NotImplemented
 
 
 class _Storage:
@@ -219,15 +209,11 @@ for _name, _value in {
     "__copy__": _copy,
     "__format__": _format,
     "__reversed__": _reversed,
-    "storage": _Storage,
-    "untyped_storage": _Storage,
+    "storage": lambda self: _Storage(self),
+    "untyped_storage": lambda self: _Storage(self),
     "apply_": _apply,
     "__array_priority__": 1000,
     "names": property(lambda self: (None,) * self.dim()),
     "real": property(lambda self: self),
-    "is_leaf_tensor": None,
 }.items():
-    if _value is not None:
-        setattr(Tensor, _name, _value)
-for _name in ("storage", "untyped_storage"):
-    setattr(Tensor, _name, lambda self: _Storage(self))
+    setattr(Tensor, _name, _value)
