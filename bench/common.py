@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: side-by-side timing of gradstep and PyTorch in one process, and its tables.
+"""What the benchmarks share: side-by-side timing of gradstep, PyTorch and JAX in one process, and its tables.
 
     cases = [Case("a + b", stmt="a + b", setup="a = lib.ones(8); b = lib.ones(8)", target_us=0.15)]
     report = measure(cases, rounds=20)
     show(report, parse_arguments())
 
-The two sides take turns, round after round, so that a change of the machine's clock or load hits both. A
+The sides take turns, round after round, so that a change of the machine's clock or load hits all of them. A
 round of one side lasts some milliseconds; the side starts each round with a few calls that are not timed.
-The ratio is PyTorch's time over gradstep's: above 1, gradstep is faster. Everything works without torch.
+The ratio is PyTorch's time over gradstep's: above 1, gradstep is faster. Everything works without torch;
+JAX takes part where a case has a twin for it and it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -43,8 +45,13 @@ class Case:
     make: Callable[[Any], Callable[[], Any]] | None = None
     target_us: float | None = None  # of gradstep's fastest round
     group: str = ""
+    make_jax: Callable[[], Callable[[], Any]] | None = None
+    floor_us: float | None = None  # what the machine allows: see floor.py
 
     def timer(self, lib: Any) -> timeit.Timer:
+        if lib.__name__ == "jax":
+            assert self.make_jax is not None
+            return timeit.Timer("call()", globals={"call": self.make_jax()})
         scope: dict[str, Any] = {"lib": lib, "F": lib.nn.functional}
         if self.make is not None:
             return timeit.Timer("call()", globals={"call": self.make(lib)})
@@ -74,8 +81,13 @@ class Times:
 
 
 def load(threads: int) -> dict[str, Any]:
-    """gradstep, and torch where it is installed, both set to that many threads."""
+    """gradstep, and torch where it is installed, both set to that many threads.
+
+    The process may use that many cores from here on: JAX takes as many threads as it sees cores.
+    """
     found: dict[str, Any] = {}
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     for name in LIBRARIES:
         try:
             lib = importlib.import_module(name)
@@ -99,14 +111,13 @@ def machine(threads: int, libraries: dict[str, Any]) -> dict[str, Any]:
         cpu = names[0] if names else cpu
     return {
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "threads": threads,
         "python": platform.python_version(),
         "gradstep": libraries["gradstep"].__version__ if "gradstep" in libraries else None,
         "torch": libraries["torch"].__version__ if "torch" in libraries else None,
+        "jax": libraries["jax"].__version__ if "jax" in libraries else None,
         "isa": os.environ.get("GRADSTEP_ISA", "best of this machine"),
     }
 
@@ -135,12 +146,17 @@ def measure(
 ) -> dict[str, Any]:
     """Times every case on both sides, interleaved; `seconds` is the length of one round of one side."""
     libraries = load(threads)
+    if any(case.make_jax for case in cases):
+        with contextlib.suppress(ImportError):
+            libraries["jax"] = importlib.import_module("jax")
     if pause is None:  # idle workers of libgomp spin for some milliseconds
         pause = 0.0 if threads == 1 else 0.01
     rows = []
     for case in cases:
         timers, errors = {}, {}
         for name, lib in libraries.items():
+            if name == "jax" and case.make_jax is None:
+                continue
             try:
                 timers[name] = case.timer(lib)
                 timers[name].timeit(1)
@@ -167,16 +183,23 @@ def row(case: Case, times: dict[str, Times], errors: dict[str, str]) -> dict[str
             "p25_us": low * 1e6,
             "p75_us": high * 1e6,
         }
-    if len(times) == 2:
-        ours, theirs = times["gradstep"], times["torch"]
-        per_round = Times([b / a for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
-        low, high = per_round.quartiles()
-        out["ratio"] = {
-            "of_medians": theirs.median / ours.median,
-            "of_minima": theirs.min / ours.min,
-            "p25": low,
-            "p75": high,
-        }
+    if "gradstep" in times:
+        ours = times["gradstep"]
+        for name, key in (("torch", "ratio"), ("jax", "jax_ratio")):
+            if name not in times:
+                continue
+            theirs = times[name]
+            per_round = Times([b / a for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
+            low, high = per_round.quartiles()
+            out[key] = {
+                "of_medians": theirs.median / ours.median,
+                "of_minima": theirs.min / ours.min,
+                "p25": low,
+                "p75": high,
+            }
+        if case.floor_us is not None:
+            out["floor_us"] = case.floor_us
+            out["x_floor"] = {name: t.median * 1e6 / case.floor_us for name, t in times.items()}
     if case.target_us is not None:
         out["target_us"] = case.target_us
         if "gradstep" in times:
@@ -220,10 +243,11 @@ def machine_line(m: dict[str, Any]) -> str:
     return (
         f"{m['cpu']}, {m['cores']} cores, load {m['load']}; {m['threads']} thread(s); Python {m['python']}, "
         f"gradstep {m['gradstep']} (instruction set: {m['isa']}), {torch}"
+        + (f", jax {m['jax']}" if m["jax"] else "")
     )
 
 
-def cells(r: dict[str, Any]) -> list[str]:
+def cells(r: dict[str, Any], columns: set[str]) -> list[str]:
     out = [f"{r['group']} {r['name']}".strip()]
     for name in LIBRARIES:
         if name in r:
@@ -234,12 +258,24 @@ def cells(r: dict[str, Any]) -> list[str]:
     out.append(
         f"{ratio['of_medians']:.2f} ({ratio['p25']:.2f}-{ratio['p75']:.2f})" if ratio else "-"
     )
+    if "jax_ratio" in columns:
+        ratio = r.get("jax_ratio")
+        out += [us(r["jax"]["median_us"]), f"{ratio['of_medians']:.2f}"] if ratio else ["-", "-"]
+    if "floor_us" in columns:
+        x = r.get("x_floor", {})
+        out.append(us(r["floor_us"]) if "floor_us" in r else "-")
+        out += [f"{x[name]:.2f}" if name in x else "-" for name in ("gradstep", "torch")]
     if "target_us" in r:
         out.append(f"{us(r['target_us'])} {'met' if r.get('met') else 'missed'}")
     return out
 
 
 HEADER = ["case", "gradstep min", "median", "torch min", "median", "torch / gradstep (quartiles)"]
+MORE = {
+    "jax_ratio": ["jax median", "jax / gradstep"],
+    "floor_us": ["floor", "gradstep x floor", "torch x floor"],
+    "target_us": ["target"],
+}
 
 
 def table(header: list[str], body: list[list[str]], markdown: bool) -> str:
@@ -263,9 +299,10 @@ def show(report: dict[str, Any], options: argparse.Namespace, title: str = "") -
     if options.json:
         print(json.dumps(report, indent=1))
         return
-    header = HEADER + (["target"] if any("target_us" in r for r in report["rows"]) else [])
+    columns = {key for key in MORE if any(key in r for r in report["rows"])}
+    header = HEADER + [text for key, texts in MORE.items() if key in columns for text in texts]
     if title:
         print(f"{'### ' if options.markdown else ''}{title}\n")
-    print(table(header, [cells(r) for r in report["rows"]], options.markdown))
+    print(table(header, [cells(r, columns) for r in report["rows"]], options.markdown))
     note = f"{machine_line(report['machine'])}; {report['rounds']} interleaved rounds"
     print(f"\n{note}" + ("\n" if options.markdown else ""))

@@ -18,8 +18,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 COMMANDS = (
     ["overhead.py"],
     ["train.py"],
-    ["train.py", "--threads", "2"],
-    ["train.py", "--fused"],
+    ["train.py", "--threads", "2", "--plot", str(HERE / "train.png")],
+    ["train.py", "--fused", "--threads", "2"],
+    ["train.py", "--memory", "--threads", "2"],
     ["optim.py"],
     ["optim.py", "--fused", "--only", "ResNet-50"],
     ["ops.py"],
