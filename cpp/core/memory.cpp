@@ -68,8 +68,17 @@ constexpr auto kKeep = [] {
   return keep;
 }();
 
+// What is kept for reuse: twice what was ever in use at once, and this. Sizes that change from step
+// to step would otherwise leave a set of free blocks for each.
+constexpr size_t kSpare = size_t{64} << 20;
+
 struct FreeBlock {
   FreeBlock* next;
+};
+
+struct FreeBig {
+  void* p;
+  uint64_t freed_at;  // in frees of big blocks
 };
 
 struct FreeList {
@@ -96,10 +105,11 @@ struct Central {
   FreeList list[kSmallClasses];
   char* slab = nullptr;
   char* slab_end = nullptr;
-  std::vector<void*> bin[kBigClasses];
-  std::unordered_map<void*, int> big;  // every big block, free or not: its class
-  ThreadCache* caches = nullptr;       // of all threads, living or not; never deleted
+  std::vector<FreeBig> bin[kBigClasses];  // the last one freed is the last one
+  std::unordered_map<void*, int> big;     // every big block, free or not: its class
+  ThreadCache* caches = nullptr;          // of all threads, living or not; never deleted
   size_t cached = 0;
+  uint64_t n_big_frees = 0;
   size_t cache_limit = 0;
   size_t memory = 0;  // what the machine has
   int64_t reserved = 0;
@@ -204,9 +214,9 @@ void unmap_locked(Central& c, void* p, size_t bytes) {
 
 void empty_cache_locked(Central& c) {
   for (int k = 0; k < kBigClasses; ++k) {
-    for (void* p : c.bin[k]) {
-      c.big.erase(p);
-      unmap_locked(c, p, big_size(k));
+    for (const FreeBig& block : c.bin[k]) {
+      c.big.erase(block.p);
+      unmap_locked(c, block.p, big_size(k));
     }
     c.bin[k].clear();
   }
@@ -342,15 +352,34 @@ ThreadCache* get_cache() {
 
 // ---- big blocks ----
 
+/// Makes room for a new mapping: gives the blocks that were free longest back to the system.
+void drop_oldest_locked(Central& c, size_t wanted) {
+  const auto peak = static_cast<size_t>(c.peak_allocated.load(std::memory_order_relaxed));
+  const size_t limit = 2 * peak + kSpare;
+  while (c.cached != 0 && static_cast<size_t>(c.reserved) + wanted > limit) {
+    int oldest = -1;
+    for (int k = 0; k < kBigClasses; ++k) {
+      if (c.bin[k].empty()) continue;
+      if (oldest < 0 || c.bin[k].front().freed_at < c.bin[oldest].front().freed_at) oldest = k;
+    }
+    void* p = c.bin[oldest].front().p;
+    c.bin[oldest].erase(c.bin[oldest].begin());
+    c.big.erase(p);
+    c.cached -= big_size(oldest);
+    unmap_locked(c, p, big_size(oldest));
+  }
+}
+
 void* take_big_locked(Central& c, int wanted) {
   for (int k = wanted; k <= std::min(wanted + kBigBorrow, kBigClasses - 1); ++k) {
     if (c.bin[k].empty()) continue;
-    void* p = c.bin[k].back();  // the last one freed: the warmest
+    void* p = c.bin[k].back().p;  // the last one freed: the warmest
     c.bin[k].pop_back();
     c.cached -= big_size(k);
     return p;
   }
   const size_t size = big_size(wanted);
+  drop_oldest_locked(c, size);
   void* p = map_locked(c, size);
   if (!p && c.cached != 0) {
     empty_cache_locked(c);
@@ -389,7 +418,7 @@ void* take_big_locked(Central& c, int wanted) {
     unmap_locked(c, p, big_size(k));
     return;
   }
-  c.bin[k].push_back(p);
+  c.bin[k].push_back({p, ++c.n_big_frees});
   c.cached += big_size(k);
 }
 

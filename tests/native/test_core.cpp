@@ -210,6 +210,20 @@ void test_freed_blocks_are_reused() {
   }
 }
 
+/// Blocks of ever new sizes must not pile up: what is kept is bound by what was in use at once.
+void test_cache_of_changing_sizes_is_bounded() {
+  empty_cache();
+  reset_peak();
+  for (size_t mib = 8; mib < 40; ++mib) {
+    void* p = allocate(mib << 20);
+    deallocate(p, mib << 20);
+  }
+  const MemoryStats stats = memory_stats();
+  EXPECT(!kPooled || stats.reserved <= 2 * stats.peak_allocated + (int64_t{64} << 20));
+  EXPECT(!kPooled || stats.cached >= int64_t{39} << 20);
+  empty_cache();
+}
+
 void test_stats() {
   empty_cache();
   reset_peak();
@@ -315,6 +329,8 @@ int main() {
   test_worker_init_runs_in_each_worker();
   test_blocks_are_aligned_and_disjoint();
   if (kPooled) test_freed_blocks_are_reused();
+  test_cache_of_changing_sizes_is_bounded();
+  test_cache_of_changing_sizes_is_bounded();
   test_stats();
   test_impossible_sizes_throw_and_leave_the_process_usable();
   test_blocks_may_be_freed_in_another_thread();
