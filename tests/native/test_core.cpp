@@ -330,7 +330,6 @@ int main() {
   test_blocks_are_aligned_and_disjoint();
   if (kPooled) test_freed_blocks_are_reused();
   test_cache_of_changing_sizes_is_bounded();
-  test_cache_of_changing_sizes_is_bounded();
   test_stats();
   test_impossible_sizes_throw_and_leave_the_process_usable();
   test_blocks_may_be_freed_in_another_thread();
