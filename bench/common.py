@@ -47,6 +47,7 @@ class Case:
     group: str = ""
     make_jax: Callable[[], Callable[[], Any]] | None = None
     floor_us: float | None = None  # what the machine allows: see floor.py
+    floor_bytes: int = 0  # memory traffic that nothing can avoid
 
     def timer(self, lib: Any) -> timeit.Timer:
         if lib.__name__ == "jax":

@@ -4,6 +4,9 @@
     python bench/ops.py [--only softmax] [--threads 2] [--markdown | --json]
 
 "fwd" is the op alone, "fwd+bwd" the op on a leaf and the backward pass from a ready-made gradient.
+The rows of 10 million elements live on memory traffic; their floor is the traffic of a fused forward and
+backward over the measured bandwidth (floor.py). PyTorch has no cache for CPU memory: compare with an
+allocator that has one as well, `LD_PRELOAD=libtcmalloc_minimal.so.4 python bench/ops.py --only 10M`.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from common import Case, arguments, chosen, measure, show
+import floor
+from common import Case, arguments, chosen, load, measure, show
 
 Build = Callable[[Any, list[Any]], Any]
 
@@ -143,12 +147,44 @@ def convolution() -> list[Case]:
     return out
 
 
+def large() -> list[Case]:
+    """Forward and backward over 10 million floats; the passes of a fused step over them give the floor."""
+    x = (10_000, 1_000)
+    target = np.random.default_rng(1).integers(0, x[1], x[0])
+
+    def chain(lib: Any, t: list[Any]) -> Any:
+        return ((t[0] * 2.0 + 1.0).tanh() * 0.5 - 0.1).relu()
+
+    def cross_entropy(lib: Any, t: list[Any]) -> Any:
+        return lib.nn.functional.cross_entropy(t[0], lib.from_numpy(target))
+
+    calls: list[tuple[str, Build, int]] = [
+        ("exp", lambda lib, t: t[0].exp(), 5),
+        ("gelu", lambda lib, t: lib.nn.functional.gelu(t[0]), 5),
+        ("layer_norm", lambda lib, t: lib.nn.functional.layer_norm(t[0], x[1:]), 5),
+        ("softmax", lambda lib, t: t[0].softmax(1), 5),
+        ("chain of five", chain, 5),
+        ("cross_entropy", cross_entropy, 3),
+    ]
+    out = []
+    for name, call, passes in calls:
+        case = op_cases("10M", name, [x], call)[1]
+        case.floor_bytes = passes * 4 * x[0] * x[1]
+        out.append(case)
+    return out
+
+
 def main() -> None:
     options = arguments(__doc__, rounds=9).parse_args()
-    cases = elementwise() + reduce() + rows() + matmul() + convolution()
-    report = measure(
-        chosen(cases, options.only), rounds=options.rounds, threads=options.threads, seconds=0.02
+    cases = chosen(
+        elementwise() + reduce() + rows() + matmul() + convolution() + large(), options.only
     )
+    if any(case.floor_bytes for case in cases):
+        machine = floor.measure_machine(load(options.threads))
+        for case in cases:
+            if case.floor_bytes:
+                case.floor_us = case.floor_bytes / machine.bandwidth * 1e6
+    report = measure(cases, rounds=options.rounds, threads=options.threads, seconds=0.02)
     show(report, options, f"Ops, {options.threads} thread(s)")
 
 

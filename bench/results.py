@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import pathlib
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+# A cache for PyTorch's large temporaries, where it is installed.
+TCMALLOC = "LD_PRELOAD=libtcmalloc_minimal.so.4"
 COMMANDS = (
     ["overhead.py"],
     ["train.py"],
@@ -25,6 +28,7 @@ COMMANDS = (
     ["optim.py", "--fused", "--only", "ResNet-50"],
     ["ops.py"],
     ["ops.py", "--threads", "2"],
+    [TCMALLOC, "ops.py", "--only", "10M", "--threads", "2"],
     ["import_time.py"],
     ["callgrind_budget.py"],
 )
@@ -47,7 +51,12 @@ def main() -> None:
     how = " --quick" if options.quick else ""
     parts = [f"{HEAD}\nLast run: {datetime.date.today()}, `python bench/results.py{how}`.\n"]
     for command in COMMANDS:
-        shown = " ".join(["python", f"bench/{command[0]}", *command[1:]])
+        environment = dict(os.environ)
+        if "=" in command[0]:
+            name, _, value = command[0].partition("=")
+            environment[name] = value
+        prefix, command = [c for c in command if "=" in c], [c for c in command if "=" not in c]
+        shown = " ".join([*prefix, "python", f"bench/{command[0]}", *command[1:]])
         if options.only not in shown:
             continue
         print(shown, file=sys.stderr, flush=True)
@@ -57,7 +66,7 @@ def main() -> None:
             else []
         )
         run = [sys.executable, str(HERE / command[0]), *command[1:], "--markdown", *quick]
-        done = subprocess.run(run, capture_output=True, text=True)
+        done = subprocess.run(run, capture_output=True, text=True, env=environment)
         text = done.stdout.strip() or "no output"
         if done.returncode != 0:
             text += f"\n\nExit status {done.returncode}: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}"
