@@ -236,3 +236,68 @@ def test_operands_of_different_dtypes_are_torchs_error(dtypes):
             lib, 2, *(lib.ones(s, dtype=getattr(lib, d)) for s, d in zip(shapes, dtypes))
         )
     )
+
+
+# ---- 3x3 kernels by Winograd's algorithm ----
+
+# batch, channels in, channels out, image, padding: many tiles; few tiles; sizes that leave rests everywhere
+WINOGRAD = [
+    (6, 16, 32, (24, 20), 1),
+    (2, 160, 40, (8, 8), 1),
+    (5, 17, 21, (7, 10), 0),
+    (3, 33, 16, (4, 3), 2),
+    (1, 16, 16, (9, 30), 1),
+]
+
+
+@pytest.mark.parametrize("case", WINOGRAD, ids=str)
+def test_3x3_convolutions_are_those_of_float64(case):
+    batch, c_in, c_out, image, padding = case
+    arrays = [
+        numbers(batch, c_in, *image, seed=1, dtype=np.float32),
+        numbers(c_out, c_in, 3, 3, seed=2, dtype=np.float32),
+        numbers(c_out, seed=3, dtype=np.float32),
+    ]
+
+    def results(lib, dtype):
+        operands = [lib.from_numpy(a).to(dtype).requires_grad_(True) for a in arrays]
+        y = lib.nn.functional.conv2d(*operands, padding=padding)
+        dy = lib.from_numpy(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
+        return [t.detach().numpy() for t in (y, *lib.autograd.grad(y, operands, dy))]
+
+    for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):
+        assert np.abs(ours - exact).max() < 3e-5 * np.sqrt(np.square(exact).mean())
+
+
+def test_3x3_convolutions_do_not_depend_on_the_number_of_threads():
+    x, w = gs.randn(3, 32, 33, 16, requires_grad=True), gs.randn(48, 32, 3, 3, requires_grad=True)
+    few = gs.randn(2, 96, 8, 8, requires_grad=True), gs.randn(80, 96, 3, 3, requires_grad=True)
+    before = gs.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        gs.set_num_threads(threads)
+        for operands in ((x, w), few):
+            y = gs.nn.functional.conv2d(*operands, padding=1)
+            found += [y, *gs.autograd.grad(y, operands, gs.ones_like(y))]
+    gs.set_num_threads(before)
+    for one, three in zip(found[:6], found[6:], strict=True):
+        assert gs.equal(one, three)
+
+
+def test_the_precision_of_3x3_convolutions_can_be_asked_for():
+    conv = gs.backends.mkldnn.conv
+    assert conv.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "none"
+    x, w = gs.randn(2, 64, 16, 16), gs.randn(64, 64, 3, 3)
+    exact = gs.nn.functional.conv2d(x.double(), w.double()).numpy()
+
+    def error():
+        return np.abs(gs.nn.functional.conv2d(x, w).numpy() - exact).max() / exact.std()
+
+    try:
+        default = error()
+        conv.fp32_precision = "ieee"
+        assert error() < 3e-6 and error() < default
+    finally:
+        conv.fp32_precision = "none"
+    assert error() == default
+    same_error(lambda lib: setattr(lib.backends.mkldnn.conv, "fp32_precision", "half"))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this build is made of, for `gradstep info`. Filled in by cpp/kernels.
+// What this build is made of, for `gradstep info`, and which of it may run. Filled in by
+// cpp/kernels.
 #pragma once
 
 namespace gradstep {
@@ -7,5 +8,9 @@ namespace gradstep {
 const char* instruction_set_name();  // "v2", "v3", "v4" of x86-64, or "generic"
 const char* blas_name();             // "openblas" or "own"
 const char* convolution_name();      // "onednn" or "im2col"
+
+/// Whether 3x3 convolutions may take the algorithm that is twice as fast and rounds more (the
+/// default). False: they run as everything else does.
+void allow_winograd(bool on);
 
 }  // namespace gradstep

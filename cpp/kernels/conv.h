@@ -2,8 +2,9 @@
 // Convolution in 1, 2 and 3 dimensions on plain NCHW pointers, threaded over the batch:
 //   ConvShape s{.batch = 32, .c_in = 3, .c_out = 64, .groups = 1, .nd = 2, .in = {32, 32}, ...};
 //   conv_forward<float>(s, x, weight, bias, y);
-// float runs in oneDNN where the build has it (conv_dnnl.cpp), otherwise, and for double, as im2col
-// and a matrix product (conv_im2col.cpp). Results do not depend on the number of threads. A
+// float runs by Winograd's algorithm where that is faster (conv_winograd.cpp), then in oneDNN where
+// the build has it (conv_dnnl.cpp), otherwise, and for double, as im2col and a matrix product
+// (conv_im2col.cpp). Results do not depend on the number of threads. A
 // transposed convolution is conv_transpose_forward with the shape of the convolution that it
 // transposes; its gradients are conv_forward (data) and conv_backward_weights with x and dy
 // exchanged.
@@ -42,11 +43,11 @@ void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweig
 template <class T>
 void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y);
 
-/// Which implementation runs: Auto uses oneDNN where it is built in. Im2col is for tests and
-/// comparisons.
-enum class ConvBackend : uint8_t { Auto, Im2col };
+/// Which implementation runs: Auto takes the fastest, Direct leaves out Winograd's algorithm.
+/// Im2col is for tests and comparisons.
+enum class ConvBackend : uint8_t { Auto, Direct, Im2col };
 void set_conv_backend(ConvBackend backend);
-/// "onednn" or "im2col".
+/// "winograd", "onednn" or "im2col": the first that is tried.
 const char* conv_backend_name();
 
 // ---- implementations ----
@@ -64,5 +65,14 @@ bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const
 bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight, float* dx);
 bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
                            float* dbias);
+
+/// 3x3 with stride 1; see Note [Winograd]. Compiled once per instruction set.
+struct WinogradTable {
+  void (*forward)(const ConvShape&, const float* x, const float* weight, const float* bias,
+                  float* y);
+  void (*backward_data)(const ConvShape&, const float* dy, const float* weight, float* dx);
+  void (*backward_weights)(const ConvShape&, const float* x, const float* dy, float* dweight,
+                           float* dbias);
+};
 
 }  // namespace gradstep

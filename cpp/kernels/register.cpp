@@ -2,6 +2,7 @@
 // Fills the ops' CPU kernels from the copy that was compiled for this machine's instruction set.
 #include "graph/build_info.h"
 #include "graph/call.h"
+#include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/instruction_set.h"
 
@@ -71,5 +72,7 @@ const char* convolution_name() {
   return "im2col";
 #endif
 }
+
+void allow_winograd(bool on) { set_conv_backend(on ? ConvBackend::Auto : ConvBackend::Direct); }
 
 }  // namespace gradstep

@@ -58,6 +58,7 @@ void add_settings(py::module_& m) {
     return d;
   });
   m.def("reset_peak_memory_stats", &reset_peak);
+  m.def("_allow_winograd", &allow_winograd);
   m.def("_build_info", [] {
     py::dict d;
     d["instruction_set"] = instruction_set_name();

@@ -300,6 +300,7 @@ void check_convs() {
   check_conv<T>(square_conv(7, 6, 16, 14, 5, 0));  // LeNet; a last chunk that is shorter
   check_conv<T>(square_conv(2, 24, 20, 9, 1, 0));  // a plain matrix product
   check_conv<T>(square_conv(19, 16, 32, 8, 3, 1));
+  check_conv<T>(square_conv(3, 48, 20, 7, 3, 2));
 }
 
 }  // namespace
@@ -312,9 +313,9 @@ int main() {
   }
   set_gemm_backend(GemmBackend::Auto);
   check_integer_gemm();
-  for (const ConvBackend backend : {ConvBackend::Auto, ConvBackend::Im2col}) {
+  for (const ConvBackend backend : {ConvBackend::Auto, ConvBackend::Direct, ConvBackend::Im2col}) {
     set_conv_backend(backend);
-    set_gemm_backend(backend == ConvBackend::Auto ? GemmBackend::Auto : GemmBackend::Own);
+    set_gemm_backend(backend == ConvBackend::Im2col ? GemmBackend::Own : GemmBackend::Auto);
     check_convs<float>();
     check_thread_independence();
   }
