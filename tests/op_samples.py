@@ -1153,7 +1153,7 @@ ROWS = [
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
 # the package's own and have tests with their callers (test_optim.py, test_autograd.py).
 NOT_OPS = {
-    "types": "Generator Node Size Tensor device dtype layout memory_format",
+    "types": "Generator ModuleBase Node Size Tensor device dtype layout memory_format",
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
     "settings and state": "get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "

@@ -85,6 +85,12 @@ class Node:
     @property
     def variable(self) -> Tensor: ...
 
+class ModuleBase:
+    """What nn.Module does natively: calls and attributes."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __getattr__(self, name: builtins.str) -> Any: ...
+
 _dtype: TypeAlias = dtype
 _layout: TypeAlias = layout
 _memory_format: TypeAlias = memory_format
@@ -207,6 +213,7 @@ PYTHON_METHODS = {
     "where": "(self, condition: Tensor, other: Tensor | Number) -> Tensor",
 }
 FUNCTIONS = {
+    "_take_attribute_slot": "(cls: builtins.type) -> None",
     "empty_cache": "() -> None",
     "frombuffer": "(buffer: Any, *, dtype: _dtype, count: builtins.int = -1, offset: builtins.int = 0, "
     "requires_grad: builtins.bool = False) -> Tensor",

@@ -18,6 +18,7 @@ namespace gradstep::python {
 void init_functions(PyObject* module);
 void add_methods(PyObject* module);
 void add_optim(PyObject* module);
+void add_nn_module(PyObject* module);
 void add_map_functions();
 void add_pointwise_functions();
 void add_core_functions();
@@ -96,6 +97,7 @@ PYBIND11_MODULE(_C, m) {
   add_conv_pool_functions();
   add_linalg_more_functions();
   add_optim(m.ptr());
+  add_nn_module(m.ptr());
   add_settings(m);
 }
 

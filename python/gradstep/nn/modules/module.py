@@ -24,7 +24,7 @@ from ._state_dict import StateDictApi
 
 # Note [Hook tables]
 # An instance starts without hook dictionaries. The first read of one of the names below ends in
-# __getattr__, which creates the table and, for the tables that __call__ must consult, sets
+# _missing_attribute(), which creates the table and, for the tables that __call__ must consult, sets
 # `_hooked` on the instance. So whoever can add a hook has switched the fast path off, even by
 # writing to `module._forward_hooks` directly. Global hooks set `Module._hooked` for everybody.
 _CALL_TABLES = frozenset(
@@ -73,7 +73,7 @@ def _forward_unimplemented(self: Any, *input: Any) -> None:
     )
 
 
-class Module(HookApi, StateDictApi):
+class Module(HookApi, StateDictApi, _C.ModuleBase):
     """Module()
 
     Base class of layers and models: a tree of parameters, buffers and submodules.
@@ -122,12 +122,8 @@ class Module(HookApi, StateDictApi):
 
     # ---- calling ----
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooked:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
-
-    _call_impl = __call__
+    # __call__ is ModuleBase's: forward(), or _call_with_hooks() if `_hooked` is set.
+    _call_impl = _C.ModuleBase.__call__
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         table = self.__dict__.get
@@ -242,23 +238,18 @@ class Module(HookApi, StateDictApi):
 
     # ---- attributes ----
 
-    def __getattr__(self, name: str) -> Any:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _C._take_attribute_slot(cls)
+
+    def _missing_attribute(self, name: str) -> Any:
+        """What ModuleBase asks for a name that is nowhere, not in the tables either."""
         d = self.__dict__
-        if "_parameters" in d:
-            table = d["_parameters"]
-            if name in table:
-                return table[name]
-            table = d["_modules"]
-            if name in table:
-                return table[name]
-            table = d["_buffers"]
-            if name in table:
-                return table[name]
-            if name in _CALL_TABLES or name in _OTHER_TABLES:
-                table = d[name] = OrderedDict()
-                if name in _CALL_TABLES:
-                    d["_hooked"] = True
-                return table
+        if "_parameters" in d and (name in _CALL_TABLES or name in _OTHER_TABLES):
+            table = d[name] = OrderedDict()
+            if name in _CALL_TABLES:
+                d["_hooked"] = True
+            return table
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -687,6 +678,9 @@ class Module(HookApi, StateDictApi):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+_C._take_attribute_slot(Module)
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:

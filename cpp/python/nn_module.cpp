@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// ModuleBase: the part of nn.Module that runs at every call of a layer. Calling a module without
+// hooks goes straight to its forward(); an attribute that is a parameter, buffer or submodule is
+// found in the tables at the speed of a plain attribute. The type has no fields: everything stays
+// in the instance's dict, where Python code may edit it. See Note [Module attributes].
+#include <Python.h>
+
+#include "python/function.h"
+#include "python/tensor_type.h"
+
+namespace gradstep::python {
+
+namespace {
+
+PyTypeObject* module_type;
+PyObject *getattr_name, *getattribute_name, *missing_name, *forward_name, *hooked_name,
+    *call_with_hooks_name;
+PyObject* table_names[3];  // in PyTorch's order of search
+
+// Note [Module attributes]
+// An attribute is looked for as always, then, by `__getattr__`, in the tables `_parameters`,
+// `_modules` and `_buffers` of the instance's dict, then by the Python method `_missing_attribute`,
+// which raises (or makes a hook table: Note [Hook tables] in module.py). A subclass may override
+// `__getattr__` and call super().__getattr__(). But a class with a `__getattr__` has CPython's
+// general slot, which makes an exception before each look into the tables. Module's
+// __init_subclass__ therefore puts find_attribute(), which does all steps, into the slot of every
+// class that has ModuleBase's own `__getattr__` and object's `__getattribute__`; when either is
+// assigned to a class later, CPython puts its general slot back by itself.
+
+/// The instance's dict, borrowed; null where there is none yet.
+PyObject* dict_of(PyObject* self) {
+  PyObject** const at = _PyObject_GetDictPtr(self);
+  return at ? *at : nullptr;
+}
+
+/// table[name] as a new reference; null without an error if it is not there.
+PyObject* find_in(PyObject* table, PyObject* name) {
+  if (PyDict_Check(table)) return Py_XNewRef(PyDict_GetItemWithError(table, name));
+  const int has = PySequence_Contains(table, name);  // a mapping of the user's own
+  return has == 1 ? PyObject_GetItem(table, name) : nullptr;
+}
+
+/// A parameter, submodule or buffer, a new reference; null without an error if there is none.
+PyObject* find_in_tables(PyObject* dict, PyObject* name) {
+  if (!dict) return nullptr;
+  for (PyObject* const table_name : table_names) {
+    PyObject* const table = PyDict_GetItemWithError(dict, table_name);
+    if (!table) return nullptr;  // Module.__init__() did not run yet
+    PyObject* const found = find_in(table, name);
+    if (found || PyErr_Occurred()) return found;
+  }
+  return nullptr;
+}
+
+PyObject* missing_attribute(PyObject* self, PyObject* name) {
+  return PyObject_CallMethodOneArg(self, missing_name, name);
+}
+
+/// For tp_getattro: all of the search.
+PyObject* find_attribute(PyObject* self, PyObject* name) {
+  PyObject* dict = dict_of(self);
+  PyObject* found;
+  if (PyUnicode_CheckExact(name) && dict && !_PyType_Lookup(Py_TYPE(self), name)) {
+    found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+  } else {
+    found = PyObject_GenericGetAttr(self, name);
+    if (!found && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+    dict = dict_of(self);  // a property can do anything
+  }
+  if (found || PyErr_Occurred()) return found;
+  found = find_in_tables(dict, name);
+  if (found || PyErr_Occurred()) return found;
+  return missing_attribute(self, name);
+}
+
+/// __getattr__: for what the usual search did not find.
+PyObject* getattr(PyObject* self, PyObject* name) {
+  PyObject* const found = find_in_tables(dict_of(self), name);
+  return found || PyErr_Occurred() ? found : missing_attribute(self, name);
+}
+
+/// True if the class has under this name what `owner` itself defines.
+bool is_from(PyTypeObject* type, PyTypeObject* owner, PyObject* name) {
+  PyObject* const own = _PyType_Lookup(owner, name);
+  return own && _PyType_Lookup(type, name) == own;
+}
+
+/// _take_attribute_slot(cls), see Note [Module attributes].
+PyObject* take_attribute_slot(PyObject*, PyObject* cls) {
+  if (!PyType_Check(cls) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), module_type)) {
+    PyErr_SetString(PyExc_TypeError, "expected a subclass of Module");
+    return nullptr;
+  }
+  auto* const type = reinterpret_cast<PyTypeObject*>(cls);
+  if (is_from(type, module_type, getattr_name) &&
+      is_from(type, &PyBaseObject_Type, getattribute_name)) {
+    type->tp_getattro = &find_attribute;
+    PyType_Modified(type);
+  }
+  return none();
+}
+
+// ---- calling ----
+
+/// 1 if the module, or every module, may have hooks; -1 with an error set.
+int has_hooks(PyObject* self, PyObject* dict) {
+  PyObject* flag = dict ? PyDict_GetItemWithError(dict, hooked_name) : nullptr;
+  if (!flag) flag = _PyType_Lookup(Py_TYPE(self), hooked_name);
+  if (flag == Py_False) return 0;
+  return flag ? PyObject_IsTrue(flag) : 0;
+}
+
+/// method(self, *args, **kwargs) without a tuple of its own for a few arguments.
+PyObject* call_method(PyObject* method, PyObject* self, PyObject* args, PyObject* kwargs) {
+  constexpr Py_ssize_t kInline = 8;
+  PyObject* stack[1 + kInline];
+  const Py_ssize_t n = PyTuple_GET_SIZE(args);
+  stack[0] = self;
+  for (Py_ssize_t i = 0; i < n; ++i) stack[i + 1] = PyTuple_GET_ITEM(args, i);
+  return PyObject_VectorcallDict(method, stack, static_cast<size_t>(n) + 1, kwargs);
+}
+
+PyObject* call_with_hooks(PyObject* self, PyObject* args, PyObject* kwargs) {
+  PyObject* const keywords = kwargs ? Py_NewRef(kwargs) : PyDict_New();
+  if (!keywords) return nullptr;
+  PyObject* const result =
+      PyObject_CallMethodObjArgs(self, call_with_hooks_name, args, keywords, nullptr);
+  Py_DECREF(keywords);
+  return result;
+}
+
+/// tp_call: self.forward(*args, **kwargs), with hooks around it where there are any.
+PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
+  PyObject* const dict = dict_of(self);
+  const int hooked = has_hooks(self, dict);
+  if (hooked != 0) return hooked < 0 ? nullptr : call_with_hooks(self, args, kwargs);
+  const bool replaced = dict && PyDict_GetItemWithError(dict, forward_name);
+  PyObject* const method = replaced ? nullptr : _PyType_Lookup(Py_TYPE(self), forward_name);
+  if (method && PyTuple_GET_SIZE(args) <= 8 &&
+      PyType_HasFeature(Py_TYPE(method), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
+    PyObject* const held = Py_NewRef(method);  // forward may replace itself
+    PyObject* const result = call_method(held, self, args, kwargs);
+    Py_DECREF(held);
+    return result;
+  }
+  if (PyErr_Occurred()) return nullptr;
+  PyObject* const bound = PyObject_GetAttr(self, forward_name);
+  if (!bound) return nullptr;
+  PyObject* const result = PyObject_Call(bound, args, kwargs);
+  Py_DECREF(bound);
+  return result;
+}
+
+PyMethodDef module_methods[] = {
+    {"__getattr__", &getattr, METH_O,
+     "__getattr__($self, name, /)\n--\n\nThe parameter, submodule or buffer of that name."},
+    {}};
+PyType_Slot module_slots[] = {
+    {Py_tp_doc, const_cast<char*>("What nn.Module does natively: calls and attributes.")},
+    {Py_tp_call, reinterpret_cast<void*>(&call)},
+    {Py_tp_methods, module_methods},
+    {0, nullptr}};
+PyType_Spec module_spec = {"gradstep._C.ModuleBase", sizeof(PyObject), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, module_slots};
+
+PyMethodDef functions[] = {
+    {"_take_attribute_slot", &take_attribute_slot, METH_O,
+     "_take_attribute_slot(cls)\n--\n\nGives a subclass of ModuleBase its fast attribute search."},
+    {}};
+
+}  // namespace
+
+void add_nn_module(PyObject* module) {
+  const std::pair<PyObject**, const char*> names[] = {{&getattr_name, "__getattr__"},
+                                                      {&getattribute_name, "__getattribute__"},
+                                                      {&missing_name, "_missing_attribute"},
+                                                      {&forward_name, "forward"},
+                                                      {&hooked_name, "_hooked"},
+                                                      {&call_with_hooks_name, "_call_with_hooks"},
+                                                      {&table_names[0], "_parameters"},
+                                                      {&table_names[1], "_modules"},
+                                                      {&table_names[2], "_buffers"}};
+  for (const auto& [at, text] : names) *at = check(PyUnicode_InternFromString(text));
+  PyObject* const type = check(PyType_FromSpec(&module_spec));
+  module_type = reinterpret_cast<PyTypeObject*>(type);
+  if (PyModule_AddObjectRef(module, "ModuleBase", type) < 0 ||
+      PyModule_AddFunctions(module, functions) < 0) {
+    throw PythonError();
+  }
+}
+
+}  // namespace gradstep::python
