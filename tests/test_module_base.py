@@ -42,7 +42,7 @@ def test_tables_edited_by_hand_are_what_attributes_show(lib):
     del m.__dict__["fc"]
     del m._modules["fc"]
     with pytest.raises(AttributeError, match="'Made' object has no attribute 'fc'"):
-        m.fc
+        _ = m.fc
     del m.other
     assert not hasattr(m, "other") and "other" not in m._modules
 
@@ -63,7 +63,7 @@ def test_a_table_may_be_a_mapping_of_its_own(lib):
     m.__dict__["_parameters"] = Table(w=5)
     assert m.w == 5
     with pytest.raises(AttributeError):
-        m.v
+        _ = m.v
 
 
 @every
@@ -80,12 +80,12 @@ def test_a_property_that_raises_attribute_error_falls_to_getattr(lib):
 
     m = make(lib, broken=property(broken))()
     with pytest.raises(AttributeError, match="object has no attribute 'broken'"):
-        m.broken
+        _ = m.broken
     m._buffers["broken"] = "from the table"
     assert m.broken == "from the table"
     other = make(lib, bad=property(lambda self: 1 / 0))()
     with pytest.raises(ZeroDivisionError):
-        other.bad
+        _ = other.bad
 
 
 @every
@@ -101,7 +101,7 @@ def test_getattr_of_a_subclass_may_ask_super(lib):
     m.inner = lib.nn.Linear(3, 2)
     assert m.in_features == 3 and m.weight is m.inner.weight and m.training is True
     with pytest.raises(AttributeError, match="nowhere"):
-        m.nowhere
+        _ = m.nowhere
     child = type("Child", (Forwarding,), {})()
     child.inner = lib.nn.Linear(4, 2)
     assert child.in_features == 4

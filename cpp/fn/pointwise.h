@@ -98,6 +98,7 @@ struct Square : UnaryMap {
   static constexpr auto name = "square";
   static constexpr auto doc = "square(input) -> Tensor\n\nThe square of each element.";
   static constexpr Types types = Arithmetic;
+  static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return x * x; }
   template <class T> GS_FN T grad(T dy, T x) const { return T(2) * x * dy; }
 };
@@ -119,6 +120,7 @@ struct Reciprocal : UnaryMap {
   static constexpr auto name = "reciprocal";
   static constexpr auto doc = "reciprocal(input) -> Tensor\n\n1 / input.";
   static constexpr Saves saves = Output;
+  static constexpr int gradient_degree = 2;
   template <class T> GS_FN T operator()(T x) const { return T(1) / x; }
   template <class T> GS_FN T grad(T dy, T y) const { return -dy * (y * y); }
 };
@@ -126,6 +128,7 @@ struct Exp : UnaryMap {
   static constexpr auto name = "exp";
   static constexpr auto doc = "exp(input) -> Tensor\n\ne to the power of each element.";
   static constexpr Saves saves = Output;
+  static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return exp(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * y; }
 };
@@ -133,6 +136,7 @@ struct Exp2 : UnaryMap {
   static constexpr auto name = "exp2";
   static constexpr auto doc = "exp2(input) -> Tensor\n\n2 to the power of each element.";
   static constexpr Saves saves = Output;
+  static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return exp2(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * y * T(kLn2); }
 };
@@ -224,6 +228,7 @@ struct Tanh : UnaryMap {
   static constexpr auto doc = "tanh(input) -> Tensor\n\nThe hyperbolic tangent.";
   static constexpr Saves saves = Output;
   static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
+  static constexpr int gradient_degree = 2;
   template <class T> GS_FN T operator()(T x) const { return tanh(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * (T(1) - y * y); }
 };

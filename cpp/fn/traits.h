@@ -44,6 +44,9 @@ struct Map {
   /// The op is linear in each of the first so many operands: d/d(operand k) is the op with dy
   /// there.
   static constexpr int multilinear = 0;
+  /// Unary: the power of x in dy * F'(x) as the gradient sees it, 1 or 2, if derivatives of every
+  /// order follow from that (c * dy * x, or a + c * x^2). See Note [Any order] in ops/op.cpp.
+  static constexpr int gradient_degree = 0;
   /// +1 or -1 where d/d(operand k) is that number: dy is passed on without a kernel.
   static constexpr int pass(int) { return 0; }
   /// Bit j: the gradient of operand k reads operand j.

@@ -31,6 +31,8 @@ struct Capture {
   size_t index;
 };
 
+}  // namespace
+
 class Run {
  public:
   Run(bool retain_graph, bool create_graph)
@@ -65,6 +67,25 @@ class Run {
       }
       slot = std::move(have.ref());
     }
+  }
+
+  // Note [Gradients added in place]
+  // A product can be added to what is there already (beta = 1): one pass over the memory less than
+  // to make it, deliver it and add it. What is there: a sum that waits in the node and that nobody
+  // else owns, or the .grad of a leaf, where the sum would be added in the end anyway. Not where
+  // somebody should see the gradient by itself (hooks, anomaly detection, a restricted run) or a
+  // graph is made of it.
+  Tensor sum_at(const Node& from, const Edge& edge) const {
+    if (create_graph_ || from.extra || g_anomaly.on || !edge.node) return Tensor();
+    const Node& to = *edge.node;
+    const Tensor waiting(to.queued == id_ ? to.grads[edge.slot] : Ref<TensorImpl>());
+    if (waiting.defined()) {  // owned by the slot and by `waiting`
+      return waiting->ref_count == 2 && waiting->storage->ref_count == 1 ? waiting : Tensor();
+    }
+    if (restricted_ || !to.leaf || !to.leaf->meta) return Tensor();
+    const AutogradMeta& meta = *to.leaf->meta;
+    const bool seen = !meta.hooks.pre.empty() || !meta.hooks.post.empty();
+    return seen || !meta.grad || meta.grad->inference ? Tensor() : Tensor(meta.grad);
   }
 
   /// Only custom functions, hooks and a leaf whose data was replaced can bring a gradient of
@@ -195,6 +216,7 @@ class Run {
     if (restricted_ && !paths_.count(&node)) return;
 
     Backward b{node, out_grads, in_grads};
+    b.run = this;
     if (restricted_) {
       b.mask = 0;
       for (int k = 0; k < node.n_edges && k < 64; ++k) {
@@ -295,6 +317,18 @@ class Run {
   std::unordered_set<Node*> needed_;  // a wanted gradient can be reached
   std::unordered_set<Node*> paths_;   // .. through its inputs
 };
+
+Tensor Backward::sum_to_add_to(int k, const Dims& sizes,
+                               std::initializer_list<const Tensor*> reads) const {
+  const Tensor sum = run ? run->sum_at(node, node.edges[k]) : Tensor();
+  if (!sum.defined() || !sum.contiguous() || !(sum.sizes() == sizes)) return Tensor();
+  for (const Tensor* t : reads) {
+    if ((*t)->storage == sum->storage || t->dtype() != sum.dtype()) return Tensor();
+  }
+  return sum;
+}
+
+namespace {
 
 /// The gradient to start from: the given one, or 1 for a scalar.
 Tensor root_gradient(const Tensor& root, const Tensor& given, size_t index) {

@@ -97,6 +97,8 @@ class Node : public RefCounted {
   std::string display_name() const;
 };
 
+class Run;
+
 /// What a derivative sees.
 struct Backward {
   Node& node;
@@ -109,6 +111,11 @@ struct Backward {
 
   bool needs(int k) const { return node.edges[k].node && (k >= 64 || (mask >> k & 1)); }
   void set(int k, Tensor g) { in_grads[static_cast<size_t>(k)] = std::move(g); }
+  const Run* run = nullptr;
+  /// Where a derivative may add the gradient of input k itself instead of set(): the sum that waits
+  /// there or the leaf's .grad, contiguous, of these sizes, apart from the memory of `reads`.
+  /// Mostly undefined. See Note [Gradients added in place] in engine.cpp.
+  Tensor sum_to_add_to(int k, const Dims& sizes, std::initializer_list<const Tensor*> reads) const;
   /// The i-th kept tensor; raises PyTorch's error if it was modified in place or freed.
   Tensor saved(int i) const;
   bool has_saved(int i) const { return static_cast<bool>(node.saved[i].tensor); }

@@ -48,17 +48,34 @@ void check_product(const char* op, const Tensor& a, const Tensor& b) {
 
 // ---- derivatives ----
 
+/// True for the types that the product adds up in without rounding twice.
+bool adds_exactly(DType t) { return t == DType::Float32 || t == DType::Float64; }
+
+/// The gradient of input k is alpha * left @ right: added to the gradient that is there already, or
+/// made.
+void give_product(Backward& b, int k, const Tensor& left, const Tensor& right, double alpha = 1) {
+  if (left.ndim() == 2 && right.ndim() == 2 && adds_exactly(left.dtype())) {
+    const Tensor sum = b.sum_to_add_to(k, {left.sizes()[0], right.sizes()[1]}, {&left, &right});
+    if (sum.defined()) {
+      product_into(sum, left, right, alpha, 1);
+      return bump_version(sum);
+    }
+  }
+  const Tensor g = matmul(left, right);
+  b.set(k, alpha == 1 ? g : mul(g, alpha));
+}
+
 // da = dy @ b^T, db = a^T @ dy, for matrices and for batches.
 void mm_backward(Backward& b) {
-  if (b.needs(0)) b.set(0, matmul(b.grad(), mT(b.saved(1))));
-  if (b.needs(1)) b.set(1, matmul(mT(b.saved(0)), b.grad()));
+  if (b.needs(0)) give_product(b, 0, b.grad(), mT(b.saved(1)));
+  if (b.needs(1)) give_product(b, 1, mT(b.saved(0)), b.grad());
 }
 
 // dx = dy @ w, dw = dy^T @ x, db = dy summed over the rows.
 void linear_backward(Backward& b) {
   const Tensor& dy = b.grad();
   const Tensor w = b.saved(1);
-  if (b.needs(0)) b.set(0, matmul(dy, w));
+  if (b.needs(0)) give_product(b, 0, dy, w);
   const bool vector = dy.ndim() == 1;
   const Tensor rows = vector           ? unsqueeze(dy, 0)
                       : dy.ndim() == 2 ? dy
@@ -66,7 +83,7 @@ void linear_backward(Backward& b) {
   if (b.needs(1)) {
     const Tensor x = b.saved(0);
     const Tensor flat = x.ndim() == 2 ? x : reshape(x, {-1, x.sizes().back()});
-    b.set(1, mm(t(rows), flat));
+    give_product(b, 1, t(rows), flat);
   }
   if (b.node.n_edges > 2 && b.needs(2)) b.set(2, vector ? dy : sum(rows, {0}));
 }
@@ -76,14 +93,14 @@ void addmm_backward(Backward& b) {
   const double beta = b.f(0);
   const double alpha = b.f(1);
   const Tensor& dy = b.grad();
-  const auto scaled = [](const Tensor& x, double by) { return by == 1 ? x : mul(x, by); };
   if (b.needs(0)) {
     Dims sizes;
     for (int k = 0; k < b.i(2); ++k) sizes.push_back(b.i(3 + k));
-    b.set(0, scaled(sum_to_size(dy, sizes), beta));
+    const Tensor g = sum_to_size(dy, sizes);
+    b.set(0, beta == 1 ? g : mul(g, beta));
   }
-  if (b.needs(1)) b.set(1, scaled(matmul(dy, mT(b.saved(1))), alpha));
-  if (b.needs(2)) b.set(2, scaled(matmul(mT(b.saved(0)), dy), alpha));
+  if (b.needs(1)) give_product(b, 1, dy, mT(b.saved(1)), alpha);
+  if (b.needs(2)) give_product(b, 2, mT(b.saved(0)), dy, alpha);
 }
 
 Tensor recorded_product(const Tensor& a, const Tensor& b, const Op& op) {

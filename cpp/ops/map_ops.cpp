@@ -38,17 +38,20 @@ void define_gradients(Op& op) {
     grad.rule = TypeRule::Floating;
     grad.arity = static_cast<uint8_t>(F::arity + 1);
     grad.tensor_operands = static_cast<uint8_t>(op.tensor_operands + 1);
-    grad.multilinear = 1;
-    grad.reads[0] = all_but(0);
+    grad.multilinear = F::gradient_degree == 1 ? 2 : 1;
+    for (int i = 0; i < grad.multilinear; ++i) grad.reads[i] = all_but(i);
     make_map_op(grad);
     op.grad[k] = &grad;
+    if (F::gradient_degree == 1) continue;
     for (int j = 0; j < op.tensor_operands; ++j) {
       Op& second = Op::get(name + "_grad" + std::to_string(j));
       second.rule = TypeRule::Floating;
       second.arity = static_cast<uint8_t>(F::arity + 2);
       second.tensor_operands = static_cast<uint8_t>(op.tensor_operands + 2);
-      second.multilinear = 2;
-      for (int i = 0; i < second.tensor_operands; ++i) second.reads[i] = i < 2 ? all_but(i) : 0xff;
+      second.multilinear = F::gradient_degree == 2 ? 3 : 2;
+      for (int i = 0; i < second.tensor_operands; ++i) {
+        second.reads[i] = i < second.multilinear ? all_but(i) : 0xff;
+      }
       make_map_op(second);
       grad.grad[j + 1] = &second;
       grad.reads[j + 1] = 0xff;

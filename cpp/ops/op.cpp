@@ -382,40 +382,49 @@ Tensor to_shape_of(const Saved& saved, Tensor g) {
 }
 
 // Note [Any order]
-// Gradient functors exist to second order. Where the gradient is being differentiated itself,
-// functions whose derivative is made of other ops use those instead, so that every order exists (a
-// third derivative of tanh in a physics-informed net, say). `y` is an output that the op keeps in
-// place of operand 0.
-/// The gradient of operand k, x[] being the kept operands; undefined where this form has none.
+// Gradient functors exist to second order: grad(dy, x) and second(v, dy, x) = v * d grad / dx. The
+// third derivative (a residual with u_xx in a physics-informed net) comes from one of
+//   the degree    dy * (1 - y^2) has the second derivative -2 * v * dy * y, which is linear in y
+//                 like in v and dy, so it is its own gradient with any of them replaced; exp and
+//                 square end one order earlier (gradient_degree in fn/traits.h)
+//   this table    other common functions: their third derivative made of ops, which have
+//                 derivatives themselves. div and pow are made of ops from the first on.
+/// The gradient of operand k, x[] being the operands; undefined where this form has none.
 using ComposedGradient = Tensor (*)(int k, const Tensor& dy, const Operand* x);
+
+/// A gradient of the second derivative, whose operands are (v, dy, x): third(x) times all of them.
+template <auto kThird>
+Tensor third(int, const Tensor& w, const Operand* x) {
+  return kThird(mul(mul(w, x[0]), x[1]), x + 2);
+}
 
 ComposedGradient composed_gradient(const Op& op) {
   static const auto* table = new std::unordered_map<const Op*, ComposedGradient>{
-      {&Op::get("tanh"),
-       [](int, const Tensor& dy, const Operand* y) { return dy * sub(1, mul(*y, *y)); }},
-      {&Op::get("sigmoid"),
-       [](int, const Tensor& dy, const Operand* y) { return dy * mul(*y, sub(1, *y)); }},
-      {&Op::get("exp"), [](int, const Tensor& dy, const Operand* y) { return dy * *y; }},
-      {&Op::get("log"), [](int, const Tensor& dy, const Operand* x) { return div(dy, *x); }},
-      {&Op::get("sin"),
-       [](int, const Tensor& dy, const Operand* x) { return dy * map(Op::get("cos"), {*x}); }},
-      {&Op::get("cos"),
-       [](int, const Tensor& dy, const Operand* x) { return neg(dy * map(Op::get("sin"), {*x})); }},
-      {&Op::get("square"), [](int, const Tensor& dy, const Operand* x) { return dy * mul(*x, 2); }},
-      {&Op::get("sqrt"),
-       [](int, const Tensor& dy, const Operand* y) { return div(dy, mul(*y, 2)); }},
-      {&Op::get("reciprocal"),
-       [](int, const Tensor& dy, const Operand* y) { return neg(dy * mul(*y, *y)); }},
-      {&Op::get("silu"),
-       [](int, const Tensor& dy, const Operand* x) {
+      {&Op::get("sigmoid_grad0_grad0"),  // of y (1 - y) by y, twice
+       &third<[](const Tensor& all, const Operand*) { return mul(all, -2); }>},
+      {&Op::get("sqrt_grad0_grad0"),  // of 1 / (2 y) by y, twice
+       &third<[](const Tensor& all, const Operand* y) { return div(all, mul(mul(*y, *y), *y)); }>},
+      {&Op::get("log_grad0_grad0"), &third<[](const Tensor& all, const Operand* x) {
+         return div(mul(all, 2), mul(mul(*x, *x), *x));
+       }>},
+      {&Op::get("sin_grad0_grad0"), &third<[](const Tensor& all, const Operand* x) {
+         return neg(all * map(Op::get("cos"), {*x}));
+       }>},
+      {&Op::get("cos_grad0_grad0"),
+       &third<[](const Tensor& all, const Operand* x) { return all * map(Op::get("sin"), {*x}); }>},
+      {&Op::get("silu_grad0_grad0"), &third<[](const Tensor& all, const Operand* x) {
+         // Of x s, thrice: 3 s2 + x s3, with s1 = s (1 - s), s2 = s1 (1 - 2 s).
          const Tensor s = map(Op::get("sigmoid"), {*x});
-         return dy * (s + mul(*x, s) * sub(1, s));
-       }},
-      {&Op::get("softplus"),
-       [](int, const Tensor& dy, const Operand* x) {
+         const Tensor s1 = s * sub(1, s), turn = sub(1, mul(s, 2)), s2 = s1 * turn;
+         return all * (mul(s2, 3) + mul(*x, s2 * turn - mul(s1 * s1, 2)));
+       }>},
+      {&Op::get("softplus_grad0_grad0"), &third<[](const Tensor& all, const Operand* x) {
          const Tensor scaled = mul(x[0], x[1]);
-         return where(gt(scaled, x[2]), dy, dy * map(Op::get("sigmoid"), {scaled}));
-       }},
+         const Tensor s = map(Op::get("sigmoid"), {scaled});
+         const double beta = x[1].number.to_double();
+         const Tensor inner = mul(all * (s * sub(1, s) * sub(1, mul(s, 2))), beta * beta);
+         return where(gt(scaled, x[2]), 0, inner);
+       }>},
       {&Op::get("div"),
        [](int k, const Tensor& dy, const Operand* x) {
          return k == 0 ? Tensor() : neg(div(dy * div(x[0], x[1]), x[1]));
@@ -464,7 +473,9 @@ void map_backward(Backward& b) {
       with_dy[at] = dy;
       g = map(op, std::span<const Operand>(with_dy.data(), op.arity));
     } else {
-      if (const ComposedGradient composed = grad_enabled() ? composed_gradient(op) : nullptr) {
+      // Without a graph only where there is no functor, of third order.
+      if (const ComposedGradient composed =
+              grad_enabled() || !op.grad[k] ? composed_gradient(op) : nullptr) {
         g = composed(k, dy, &operands[1]);
       }
       if (!g.defined()) {
