@@ -80,6 +80,7 @@ struct TensorImpl : RefCounted {
 struct Modes {
   bool grad = true;
   bool inference = false;
+  bool autocast = false;  // ops/autocast.h has the rest
 };
 Modes& modes();
 

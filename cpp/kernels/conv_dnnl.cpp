@@ -5,26 +5,16 @@
 // does better.
 #ifdef GS_WITH_ONEDNN
 
-#include <dnnl.h>
-
 #include <algorithm>
 #include <cstring>
-#include <list>
-#include <memory>
-#include <mutex>
-#include <string_view>
-#include <unordered_map>
 
-#include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/conv.h"
-
-extern "C" {
-int omp_get_max_threads();
-void omp_set_num_threads(int);
-}
+#include "kernels/onednn.h"
 
 namespace gradstep {
+
+using namespace onednn;
 
 namespace {
 
@@ -39,92 +29,6 @@ constexpr int64_t kPartialElements =
     1 << 21;  // all partial weight gradients together, unless two need more
 constexpr size_t kCachedPlans = 256;
 constexpr int kMaxDims = 6;  // groups, c_out, c_in and three of the kernel
-
-// ---- handles ----
-
-/// Owns one oneDNN object; Destroy is its C function.
-template <class T, auto Destroy>
-struct Deleter {
-  void operator()(T* p) const { Destroy(p); }
-};
-using PrimitiveDesc =
-    std::unique_ptr<dnnl_primitive_desc, Deleter<dnnl_primitive_desc, dnnl_primitive_desc_destroy>>;
-using Primitive = std::unique_ptr<dnnl_primitive, Deleter<dnnl_primitive, dnnl_primitive_destroy>>;
-using MemoryDesc =
-    std::unique_ptr<dnnl_memory_desc, Deleter<dnnl_memory_desc, dnnl_memory_desc_destroy>>;
-using Memory = std::unique_ptr<dnnl_memory, Deleter<dnnl_memory, dnnl_memory_destroy>>;
-using Attributes =
-    std::unique_ptr<dnnl_primitive_attr, Deleter<dnnl_primitive_attr, dnnl_primitive_attr_destroy>>;
-
-/// oneDNN refused. Never leaves this file.
-struct Unsupported {};
-void check(dnnl_status_t status) {
-  if (status != dnnl_success) throw Unsupported{};
-}
-
-dnnl_engine_t engine() {
-  static const dnnl_engine_t e = [] {
-    dnnl_engine_t made = nullptr;
-    check(dnnl_engine_create(&made, dnnl_cpu, 0));
-    return made;
-  }();
-  return e;
-}
-
-dnnl_stream_t stream() {
-  thread_local const std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>> s =
-      [] {
-        dnnl_stream_t made = nullptr;
-        check(dnnl_stream_create(&made, engine(), dnnl_stream_default_flags));
-        return std::unique_ptr<dnnl_stream, Deleter<dnnl_stream, dnnl_stream_destroy>>(made);
-      }();
-  return s.get();
-}
-
-/// oneDNN runs in the calling thread while this lives; the program's own OpenMP setting comes back
-/// after it.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) {
-    if (before_ != 1) omp_set_num_threads(1);
-  }
-  ~OneThread() {
-    if (before_ != 1) omp_set_num_threads(before_);
-  }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
-/// Floats for the time of one call.
-class Scratch {
- public:
-  explicit Scratch(size_t bytes) : bytes_(bytes), data_(bytes > 0 ? allocate(bytes) : nullptr) {}
-  ~Scratch() {
-    if (data_) deallocate(data_, bytes_);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  char* data() const { return static_cast<char*>(data_); }
-
- private:
-  size_t bytes_;
-  void* data_;
-};
-
-MemoryDesc clone(const_dnnl_memory_desc_t d) {
-  dnnl_memory_desc_t copy = nullptr;
-  check(dnnl_memory_desc_clone(&copy, d));
-  return MemoryDesc(copy);
-}
-
-Memory memory(const MemoryDesc& d, void* data) {
-  dnnl_memory_t m = nullptr;
-  check(dnnl_memory_create(&m, d.get(), engine(), data));
-  return Memory(m);
-}
 
 // ---- plans ----
 
@@ -153,28 +57,6 @@ struct Plan {
   size_t scratch_bytes = 0;
   bool supported = false;
 };
-
-size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-MemoryDesc query(const PrimitiveDesc& pd, dnnl_query_t what) {
-  const const_dnnl_memory_desc_t d = dnnl_primitive_desc_query_md(pd.get(), what, 0);
-  if (!d) throw Unsupported{};
-  return clone(d);
-}
-
-Attributes user_scratch() {
-  dnnl_primitive_attr_t a = nullptr;
-  check(dnnl_primitive_attr_create(&a));
-  Attributes owned(a);
-  check(dnnl_primitive_attr_set_scratchpad_mode(a, dnnl_scratchpad_mode_user));
-  return owned;
-}
-
-Primitive make_primitive(const PrimitiveDesc& pd) {
-  dnnl_primitive_t p = nullptr;
-  check(dnnl_primitive_create(&p, pd.get()));
-  return Primitive(p);
-}
 
 /// Fills in the layout that the primitive wants; `to_plain` for its outputs.
 void prepare(Operand& o, MemoryDesc wanted, bool to_plain, const Attributes& attributes) {
@@ -257,24 +139,11 @@ void build(Plan& plan, const Key& key) {
       std::max({dnnl_memory_desc_get_size(plan.scratch.get()), plan.src.reorder_scratch,
                 plan.weights.reorder_scratch, plan.dst.reorder_scratch});
   plan.primitive = make_primitive(pd);
-  plan.supported = true;
 }
-
-struct KeyHash {
-  size_t operator()(const Key& k) const {
-    return std::hash<std::string_view>{}({reinterpret_cast<const char*>(&k), sizeof k});
-  }
-};
-struct KeyEqual {
-  bool operator()(const Key& a, const Key& b) const { return std::memcmp(&a, &b, sizeof a) == 0; }
-};
 
 /// The plan for a shape, from a cache that forgets the least recently used.
 std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias) {
-  using Entry = std::pair<Key, std::shared_ptr<const Plan>>;
-  static std::mutex& mutex = *new std::mutex;
-  static auto& order = *new std::list<Entry>;
-  static auto& index = *new std::unordered_map<Key, std::list<Entry>::iterator, KeyHash, KeyEqual>;
+  static auto& cache = *new PlanCache<Key, Plan>(kCachedPlans);
   Key key;
   std::memset(static_cast<void*>(&key), 0, sizeof key);
   key.shape.batch = s.batch;
@@ -292,24 +161,7 @@ std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias) {
   }
   key.kind = kind;
   key.bias = bias;
-  const std::lock_guard lock(mutex);
-  if (const auto found = index.find(key); found != index.end()) {
-    order.splice(order.begin(), order, found->second);
-    return found->second->second;
-  }
-  auto plan = std::make_shared<Plan>();
-  try {
-    build(*plan, key);
-  } catch (const Unsupported&) {
-    plan->supported = false;  // kept, so that it is asked once
-  }
-  order.emplace_front(key, plan);
-  index.emplace(key, order.begin());
-  if (order.size() > kCachedPlans) {
-    index.erase(order.back().first);
-    order.pop_back();
-  }
-  return plan;
+  return cache.get(key, &build);
 }
 
 // ---- execution ----

@@ -2,20 +2,12 @@
 // The matmul call on the CPU: finds out how each operand lies in memory and hands it to gemm.
 #include <cstring>
 
-#include "core/memory.h"
 #include "core/threads.h"
 #include "graph/call.h"
 #include "kernels/gemm.h"
+#include "kernels/matmul.h"
 
 namespace gradstep {
-
-namespace {
-
-struct Matrix {
-  bool transposed;
-  int64_t ld;
-  int64_t batch_stride;
-};
 
 Matrix layout(const TensorImpl& t) {
   const int n = t.ndim();
@@ -26,6 +18,8 @@ Matrix layout(const TensorImpl& t) {
   if (by_rows) return {false, rows == 1 ? std::max<int64_t>(cols, 1) : rs, batch_stride};
   return {true, cols == 1 ? std::max<int64_t>(rows, 1) : cs, batch_stride};
 }
+
+namespace {
 
 template <class T>
 void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix lb,
@@ -75,50 +69,6 @@ void matmul_native(const Call& call) {
   product(add, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
 }
 
-template <class T>
-float* as_float(const TensorImpl& t, int64_t n) {
-  auto* out =
-      static_cast<float*>(allocate(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)));
-  const auto* p = reinterpret_cast<const T*>(t.data);
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(p[i]);
-  return out;
-}
-
-int64_t reach(const TensorImpl& t) {
-  int64_t last = 0;
-  for (int d = 0; d < t.ndim(); ++d) {
-    if (t.sizes[d] == 0) return 0;
-    last += (t.sizes[d] - 1) * t.strides[d];
-  }
-  return last + 1;
-}
-
-// Halves: the product is made in float.
-template <class T>
-void matmul_half(const Call& call) {
-  const TensorImpl& out = call.out(0);
-  const int64_t na = reach(call.in(0)), nb = reach(call.in(1)), nc = out.numel;
-  float* a = as_float<T>(call.in(0), na);
-  float* b = as_float<T>(call.in(1), nb);
-  float* c = as_float<T>(out, nc);
-  const int n = out.ndim();
-  Call inner = call;
-  if (call.n_in == 3) {
-    const auto* bias = reinterpret_cast<const T*>(call.in(2).data);
-    const int64_t cols = out.sizes[1];
-    const int64_t step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
-    for (int64_t i = 0; i < nc; ++i) c[i] = static_cast<float>(bias[i % cols * step]);
-    inner.params.s[1].f = 1;
-  }
-  product(inner, a, b, c, layout(call.in(0)), layout(call.in(1)),
-          out.sizes[n - 2] * out.sizes[n - 1]);
-  auto* p = reinterpret_cast<T*>(out.data);
-  for (int64_t i = 0; i < nc; ++i) p[i] = T(c[i]);
-  deallocate(a, static_cast<size_t>(std::max<int64_t>(na, 1)) * sizeof(float));
-  deallocate(b, static_cast<size_t>(std::max<int64_t>(nb, 1)) * sizeof(float));
-  deallocate(c, static_cast<size_t>(std::max<int64_t>(nc, 1)) * sizeof(float));
-}
-
 // Integers: plain loops.
 template <class T>
 void matmul_integer(const Call& call) {
@@ -160,7 +110,7 @@ void matmul(const Call& call) {
     } else if constexpr (std::is_integral_v<T>) {
       matmul_integer<T>(call);
     } else {
-      matmul_half<T>(call);
+      matmul_half(call);
     }
   });
 }

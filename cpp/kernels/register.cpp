@@ -3,21 +3,24 @@
 #include "graph/build_info.h"
 #include "graph/call.h"
 #include "kernels/conv.h"
+#include "kernels/convert.h"
 #include "kernels/gemm.h"
 #include "kernels/instruction_set.h"
+#include "kernels/matmul.h"
 
 namespace gradstep {
 
-#define GS_DECLARE_REGISTRATIONS(isa) \
-  namespace isa {                     \
-  void register_copy_kernels();       \
-  void register_unary_loops();        \
-  void register_binary_loops();       \
-  void register_ternary_loops();      \
-  void register_activation_loops();   \
-  void register_reduce_kernels();     \
-  void register_row_kernels();        \
-  void register_multi_kernels();      \
+#define GS_DECLARE_REGISTRATIONS(isa)             \
+  namespace isa {                                 \
+  void register_copy_kernels();                   \
+  void register_unary_loops();                    \
+  void register_binary_loops();                   \
+  void register_ternary_loops();                  \
+  void register_activation_loops();               \
+  void register_reduce_kernels();                 \
+  void register_row_kernels();                    \
+  void register_multi_kernels();                  \
+  ConvertLoop convert_loop(DType to, DType from); \
   }
 #define GS_REGISTER(isa)              \
   do {                                \
@@ -54,6 +57,18 @@ const bool kRegistered = [] {
 }();
 }  // namespace
 
+ConvertLoop convert_loop_for(DType to, DType from) {
+#ifdef GS_SINGLE_ISA
+  return generic::convert_loop(to, from);
+#else
+  switch (instruction_set()) {
+    case 4: return v4::convert_loop(to, from);
+    case 3: return v3::convert_loop(to, from);
+    default: return v2::convert_loop(to, from);
+  }
+#endif
+}
+
 const char* instruction_set_name() {
   switch (instruction_set()) {
     case 4: return "v4";
@@ -64,6 +79,8 @@ const char* instruction_set_name() {
 }
 
 const char* blas_name() { return gemm_backend_name(); }
+
+const char* bfloat16_name() { return bfloat16_backend_name(); }
 
 const char* convolution_name() {
 #ifdef GS_WITH_ONEDNN

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "ops/autocast.h"
 #include "ops/pointwise.h"
 #include "python/interop.h"
 #include "python/tensor_type.h"
@@ -52,6 +53,7 @@ struct Parsed {
   const FunctionRow* row;
   std::vector<Param> params;
   int n_positional = 0;
+  Cast cast = Cast::None;
 };
 
 const std::unordered_map<std::string_view, Kind>& kinds() {
@@ -129,7 +131,7 @@ PyObject* parse_default(std::string_view text) {
 }
 
 Parsed parse(const FunctionRow& row) {
-  Parsed out{&row, {}, 0};
+  Parsed out{&row, {}, 0, cast_of(row.name)};
   std::string_view s(row.signature);
   s = s.substr(1, s.rfind(')') - 1);
   bool keyword_only = false;
@@ -249,6 +251,37 @@ bool same_key(const Param& p, PyObject* key) {
 
 }  // namespace
 
+namespace {
+
+/// The casts of autocast: tensors and lists of tensors in `a` are replaced. Nothing is cast for
+/// out=.
+void cast_arguments(const Parsed& sig, Args& a) {
+  if (sig.cast == Cast::None) return;
+  const auto n = static_cast<int>(sig.params.size());
+  std::vector<Tensor> tensors;
+  for (int i = 0; i < n; ++i) {
+    const Param& p = sig.params[static_cast<size_t>(i)];
+    if (p.name == "out" && a.has(i)) return;
+    if (a.is_tensor(i)) {
+      tensors.push_back(a.tensor(i));
+    } else if (p.kind == Kind::TensorList) {
+      for (Tensor& t : a.tensors(i)) tensors.push_back(std::move(t));
+    }
+  }
+  const DType to = autocast_type(sig.cast, tensors);
+  for (int i = 0; i < n; ++i) {
+    if (a.is_tensor(i)) {
+      a.own(i, wrap(autocast(a.tensor(i), to)));
+    } else if (sig.params[static_cast<size_t>(i)].kind == Kind::TensorList) {
+      std::vector<Tensor> list = a.tensors(i);
+      for (Tensor& t : list) t = autocast(t, to);
+      a.own(i, wrap(list));
+    }
+  }
+}
+
+}  // namespace
+
 struct FunctionGroup {
   std::string name;
   std::vector<FunctionRow> rows = {};
@@ -340,7 +373,10 @@ struct FunctionGroup {
     }
     Args a;
     for (const Parsed& p : parsed) {
-      if (match(p, a, args, n, names, nullptr)) return p.row->impl(a);
+      if (!match(p, a, args, n, names, nullptr)) continue;
+      if (modes().autocast) [[unlikely]]
+        cast_arguments(p, a);
+      return p.row->impl(a);
     }
     std::string reason;
     if (parsed.size() == 1) {

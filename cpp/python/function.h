@@ -56,6 +56,12 @@ class Args {
   /// A tensor or a number.
   Operand operand(int i) const;
 
+  /// Replaces argument i by an object that belongs to the call.
+  void own(int i, PyObject* o) {
+    owned_.push_back(o);
+    value[i] = o;
+  }
+
   PyObject* value[kMax];  // borrowed; the default where nothing was given
   const struct FunctionRow* row = nullptr;
   PyObject* variadic = nullptr;  // owned: the tuple made from x.view(2, 3)
@@ -63,9 +69,13 @@ class Args {
  private:
   friend struct FunctionGroup;
   mutable Tensor held_[kMax];  // what operand() refers to
+  std::vector<PyObject*> owned_;
 
  public:
-  ~Args() { Py_XDECREF(variadic); }
+  ~Args() {
+    Py_XDECREF(variadic);
+    for (PyObject* o : owned_) Py_DECREF(o);
+  }
 };
 
 using FunctionImpl = PyObject* (*)(Args&);

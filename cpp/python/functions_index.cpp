@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of the ops in ops/index.h, ops/sort.h and ops/shape_ops.h, with PyTorch's signatures.
+#include "ops/autocast.h"
 #include "ops/create.h"
 #include "ops/index.h"
 #include "ops/pointwise.h"
@@ -191,7 +192,12 @@ std::vector<int64_t> int_list(const Args& a, int i) {
 }
 
 PyObject* pad_row(Args& a) {
-  return wrap(pad(a.tensor(0), int_list(a, 1), a.str(2), a.opt_scalar(3)));
+  const std::string mode = a.str(2);
+  Tensor x = a.tensor(0);
+  // Whether autocast casts hangs on the mode.
+  if (modes().autocast && (mode == "reflect" || mode == "replicate"))
+    x = autocast(x, DType::Float32);
+  return wrap(pad(x, int_list(a, 1), mode, a.opt_scalar(3)));
 }
 
 PyObject* tensor_split_row(Args& a) {

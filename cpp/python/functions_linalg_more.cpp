@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of composed products, distances and attention.
+#include "ops/autocast.h"
 #include "ops/linalg_more.h"
 #include "python/function.h"
 #include "python/types.h"
@@ -37,10 +38,26 @@ Tensor tensordot_row(const Tensor& a, const Tensor& b, PyObject* dims) {
   return tensordot(a, b, from, to);
 }
 
+// Whether autocast casts hangs on the operands: only where there is a product to be made.
+Tensor lower(const Tensor& x) { return modes().autocast ? autocast(x, autocast_state().dtype) : x; }
+
+PyObject* einsum_row(Args& a) {
+  std::vector<Tensor> operands = a.tensors(1);
+  for (Tensor& x : operands) {
+    if (operands.size() > 1) x = lower(x);
+  }
+  return wrap(einsum(a.str(0), operands));
+}
+
+PyObject* inner_row(Args& a) {
+  const Tensor x = a.tensor(0), y = a.tensor(1);
+  const bool product = (x.ndim() > 1 || y.ndim() > 1) && !a.has(2);
+  return wrap_out(a, 2, product ? inner(lower(x), lower(y)) : inner(x, y));
+}
+
 const FunctionRow kRows[] = {
     {"einsum", "(str equation, TensorList* operands)", Fn,
-     "Sums of products by Einstein's convention: \"ij,jk->ik\".",
-     [](Args& a) { return wrap(einsum(a.str(0), a.tensors(1))); }},
+     "Sums of products by Einstein's convention: \"ij,jk->ik\".", &einsum_row},
     {"einsum", "(str equation, Tensor operand)", Fn, "",
      [](Args& a) {
        const Tensor x = a.tensor(1);
@@ -50,8 +67,7 @@ const FunctionRow kRows[] = {
      "Sums products over the last axes of a and the first of b, or over pairs of axes.",
      [](Args& a) { return wrap_out(a, 3, tensordot_row(a.tensor(0), a.tensor(1), a.object(2))); }},
     {"inner", "(Tensor input, Tensor other, *, Tensor? out=None)", Fn | Method,
-     "Sums products over the last axes.",
-     [](Args& a) { return wrap_out(a, 2, inner(a.tensor(0), a.tensor(1))); }},
+     "Sums products over the last axes.", &inner_row},
     {"kron", "(Tensor input, Tensor other, *, Tensor? out=None)", Fn | Method,
      "The Kronecker product.",
      [](Args& a) { return wrap_out(a, 2, kron(a.tensor(0), a.tensor(1))); }},

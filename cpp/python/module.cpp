@@ -28,6 +28,7 @@ void add_index_functions();
 void add_random_functions();
 void add_conv_pool_functions();
 void add_linalg_more_functions();
+void add_amp_functions();
 
 namespace {
 
@@ -64,6 +65,7 @@ void add_settings(py::module_& m) {
     py::dict d;
     d["instruction_set"] = instruction_set_name();
     d["blas"] = blas_name();
+    d["bfloat16"] = bfloat16_name();
     d["convolution"] = convolution_name();
     return d;
   });
@@ -96,6 +98,7 @@ PYBIND11_MODULE(_C, m) {
   add_random_functions();
   add_conv_pool_functions();
   add_linalg_more_functions();
+  add_amp_functions();
   add_optim(m.ptr());
   add_nn_module(m.ptr());
   add_settings(m);

@@ -7,6 +7,7 @@
 
 #include <new>
 
+#include "ops/autocast.h"
 #include "ops/linalg.h"
 #include "ops/pointwise.h"
 #include "ops/view.h"
@@ -210,7 +211,14 @@ PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
 }
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
   if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-  return guard([&] { return wrap(matmul(unwrap(a), unwrap(b))); });
+  return guard([&] {
+    const Tensor x = unwrap(a), y = unwrap(b);
+    if (!modes().autocast) [[likely]]
+      return wrap(matmul(x, y));
+    static const Cast cast = cast_of("matmul");
+    const DType to = autocast_type(cast, {});
+    return wrap(matmul(autocast(x, to), autocast(y, to)));
+  });
 }
 PyObject* nb_divmod(PyObject* a, PyObject* b) {
   PyObject* q = nb_floor_divide(a, b);

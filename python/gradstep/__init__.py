@@ -57,6 +57,7 @@ def set_printoptions(**kwargs: Any) -> None:
 
 _LAZY = {
     "backends": "gradstep.backends",
+    "cpu": "gradstep.cpu",
     "cuda": "gradstep.cuda",
     "random": "gradstep.random",
     "testing": "gradstep.testing",
@@ -88,6 +89,11 @@ def __getattr__(name: str) -> Any:
         value = getattr(module, name)
         globals()[name] = value
         return value
+    if name == "autocast":
+        from .amp import autocast
+
+        globals()[name] = autocast
+        return autocast
     if name in (
         "FloatTensor",
         "DoubleTensor",

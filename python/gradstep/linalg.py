@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradstep import _C
+from gradstep._autocast import in_float32, in_lower
 from gradstep._C import Tensor, cross, matmul
 from gradstep._C import linalg_vector_norm as vector_norm
 from gradstep.autograd import Function
@@ -108,6 +109,7 @@ class _Inv(Function):
         return -(y.mT @ g @ y.mT)
 
 
+@in_float32
 def inv(A: Tensor) -> Tensor:
     """The inverse of a square matrix, or of each of a batch.
 
@@ -163,6 +165,7 @@ class _Solve(Function):
         return -(db @ x.mT), db
 
 
+@in_float32
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B where left is False. B is a matrix, a batch of them, or a vector.
 
@@ -225,6 +228,7 @@ class _Cholesky(Function):
         return 0.5 * (s + s.mT)
 
 
+@in_float32
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L', for a symmetric positive definite A; L' where upper.
 
@@ -260,12 +264,14 @@ def _off_diagonal_reciprocal(gap: Tensor, n: int) -> Tensor:
     return (1 - eye) / (gap + eye)
 
 
+@in_float32
 def eigh(A: Tensor, UPLO: str = "L") -> _Eigh:
     """Eigenvalues in ascending order and eigenvectors, in columns, of a symmetric matrix."""
     _square("eigh", A)
     return _Eigh(*_EighFunction.apply(A, UPLO.upper() == "L"))
 
 
+@in_float32
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of a symmetric matrix in ascending order."""
     return eigh(A, UPLO).eigenvalues
@@ -301,6 +307,7 @@ class _SvdFunction(Function):
         return u @ inner @ vh + out
 
 
+@in_float32
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> _Svd:
     """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices."""
     if A.dim() < 2:
@@ -315,6 +322,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return _Svd(u, s, vh)
 
 
+@in_float32
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values in descending order."""
     return svd(A, full_matrices=False).S
@@ -339,6 +347,7 @@ class _QrFunction(Function):
         ).mT
 
 
+@in_float32
 def qr(A: Tensor, mode: str = "reduced") -> _Qr:
     """Q, R with A = Q R; without gradients where mode is 'complete'."""
     rows, cols = A.shape[-2:]
@@ -431,6 +440,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return A.diagonal(offset, dim1, dim2)
 
 
+@in_lower
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The inner product along an axis."""
     return (x * y).sum(dim)

@@ -3,6 +3,8 @@
 
 from typing import Any
 
+from . import amp  # noqa: F401
+
 _MESSAGE = "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part. Use device='cpu'."
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradstep import _C
+from gradstep._autocast import in_float32
 from gradstep._C import Tensor
 
 
@@ -137,6 +138,7 @@ def kl_div(
 # ---- of several ops ----
 
 
+@in_float32
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -188,6 +190,7 @@ def triplet_margin_with_distance_loss(
     return _reduce((margin + to_positive - to_negative).clamp_min(0), reduction)
 
 
+@in_float32
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from gradstep import _C
+from gradstep._autocast import in_float32
 from gradstep._C import Tensor
 
 
@@ -157,6 +158,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@in_float32
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -169,6 +171,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@in_float32
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -381,6 +384,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     return (base @ theta.transpose(1, 2)).view(size[0], *spatial, n)
 
 
+@in_float32
 def grid_sample(
     input: Tensor,
     grid: Tensor,

@@ -23,6 +23,7 @@ from gradstep._C import (
     avg_pool2d,
     avg_pool3d,
     batch_norm,
+    bilinear,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     celu,
@@ -233,22 +234,6 @@ def normalize(
 
 
 # ---- linear and sparse ----
-
-
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1^T W x2 + b for every row of a weight (out, in1, in2)."""
-    n_out, n_1, n_2 = weight.shape
-    if input1.shape[-1] != n_1 or input2.shape[-1] != n_2:
-        raise RuntimeError(
-            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match "
-            f"weight size {n_1} and {n_2}"
-        )
-    left = input1.reshape(-1, n_1) @ weight.transpose(0, 1).reshape(n_1, n_out * n_2)
-    right = input2.reshape(-1, n_2, 1)
-    out = (left.view(-1, n_out, n_2) @ right).squeeze(-1)
-    if bias is not None:
-        out = out + bias
-    return out.view(*input1.shape[:-1], n_out)
 
 
 def embedding_bag(

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products of bfloat16 and float16, threaded over pieces of C that depend on the shape only.
+// Two ways:
+//   oneDNN  where the machine multiplies bfloat16 faster than float: AMX, or AVX512_BF16 of AMD.
+//           Intel's AVX512_BF16 without AMX has half the rate of its float FMA (Emerald Rapids: 87
+//           against 165 GFLOP/s of one core; Zen 4: 215 against 110).
+//   float   everywhere else: blocks are converted to float while they are packed, multiplied by
+//           gradstep's own float product, and rounded while they are in the cache.
+// GRADSTEP_BF16=onednn|float chooses one, for tests and comparisons.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/convert.h"
+#include "kernels/gemm.h"
+#include "kernels/gemm_own.h"
+#include "kernels/instruction_set.h"
+#include "kernels/matmul.h"
+#include "kernels/onednn.h"
+
+GS_DECLARE_ISA_TABLE(GemmOwnTable, kGemmOwn)
+
+namespace gradstep {
+
+namespace {
+
+// Counted in multiplications unless said otherwise.
+constexpr int64_t kSmallWork = 1 << 18;  // up to here in the calling thread, never by oneDNN
+constexpr int64_t kPieceWork = 1 << 20;  // least work of one chunk
+constexpr int64_t kEntryWork = 1 << 24;  // from here on entries of a short batch run one by one
+constexpr int64_t kSkinny = 8;           // so few rows or columns are not packed
+constexpr int64_t kMaxTiles = 16;
+constexpr int64_t kBlockSide = 4096;       // rows of A and columns of B packed at once
+constexpr int64_t kConvertFloats = 16384;  // 64 KB that are converted at once
+constexpr int64_t kItem = 2;               // bytes of a half
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// C (m x n) = alpha * A B + beta * C + bias for each entry of a batch. Strides count elements; one
+/// of A's is 1, so is one of B's, and C's rows are contiguous.
+struct Product {
+  DType dtype;
+  int64_t batch, m, n, k;
+  const char* a;
+  int64_t a_row, a_col, a_batch;
+  const char* b;
+  int64_t b_row, b_col, b_batch;
+  char* c;
+  int64_t ldc, c_batch;
+  float alpha, beta;
+  const char* bias;
+  int64_t bias_step;
+};
+
+Product entries(Product p, int64_t begin, int64_t end) {
+  p.a += begin * p.a_batch * kItem;
+  p.b += begin * p.b_batch * kItem;
+  p.c += begin * p.c_batch * kItem;
+  p.batch = end - begin;
+  return p;
+}
+
+/// Rows [i, i + m) and columns [j, j + n) of C.
+Product tile(Product p, int64_t i, int64_t j, int64_t m, int64_t n) {
+  p.a += i * p.a_row * kItem;
+  p.b += j * p.b_col * kItem;
+  p.c += (i * p.ldc + j) * kItem;
+  if (p.bias) p.bias += j * p.bias_step * kItem;
+  p.m = m;
+  p.n = n;
+  return p;
+}
+
+/// Floats for the time of one call.
+class Floats {
+ public:
+  explicit Floats(int64_t n)
+      : bytes_(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)),
+        data_(static_cast<float*>(allocate(bytes_))) {}
+  ~Floats() { deallocate(data_, bytes_); }
+  Floats(const Floats&) = delete;
+  Floats& operator=(const Floats&) = delete;
+  float* data() const { return data_; }
+
+ private:
+  size_t bytes_;
+  float* data_;
+};
+
+// ---- conversions ----
+
+/// `rows` runs of `cols` halves, `ld` apart, to floats without gaps.
+void widen(DType from, int64_t rows, int64_t cols, const char* src, int64_t ld, float* dst) {
+  const ConvertLoop loop = convert_loop_for(DType::Float32, from);
+  if (ld == cols) return loop(dst, src, rows * cols);
+  for (int64_t i = 0; i < rows; ++i) loop(dst + i * cols, src + i * ld * kItem, cols);
+}
+
+/// What the product is added to, in float: bias and beta * C. False if it is nothing.
+bool preload(const Product& p, float* c) {
+  if (p.beta != 0) {
+    widen(p.dtype, p.m, p.n, p.c, p.ldc, c);
+    for (int64_t i = 0; i < p.m * p.n && p.beta != 1; ++i) c[i] *= p.beta;
+  }
+  if (!p.bias) return p.beta != 0;
+  const ConvertLoop loop = convert_loop_for(DType::Float32, p.dtype);
+  const Floats bias(p.n);
+  if (p.bias_step == 1) {
+    loop(bias.data(), p.bias, p.n);
+  } else {
+    for (int64_t j = 0; j < p.n; ++j) loop(bias.data() + j, p.bias + j * p.bias_step * kItem, 1);
+  }
+  for (int64_t i = 0; i < p.m; ++i) {
+    float* const row = c + i * p.n;
+    if (p.beta == 0) {
+      std::memcpy(row, bias.data(), static_cast<size_t>(p.n) * sizeof(float));
+    } else {
+      for (int64_t j = 0; j < p.n; ++j) row[j] += bias.data()[j];
+    }
+  }
+  return true;
+}
+
+void round_to(const Product& p, const float* c) {
+  const ConvertLoop loop = convert_loop_for(p.dtype, DType::Float32);
+  if (p.ldc == p.n) return loop(p.c, c, p.m * p.n);
+  for (int64_t i = 0; i < p.m; ++i) loop(p.c + i * p.ldc * kItem, c + i * p.n, p.n);
+}
+
+// ---- in float ----
+
+/// Everything converted as a whole, in the calling thread.
+void plain(const Product& batch) {
+  const Floats a(batch.m * batch.k), b(batch.k * batch.n), c(batch.m * batch.n);
+  for (int64_t e = 0; e < batch.batch; ++e) {
+    const Product p = entries(batch, e, e + 1);
+    const bool trans_a = p.a_col != 1, trans_b = p.b_col != 1;
+    if (e == 0 || p.a_batch != 0) {
+      widen(p.dtype, trans_a ? p.k : p.m, trans_a ? p.m : p.k, p.a, trans_a ? p.a_col : p.a_row,
+            a.data());
+    }
+    if (e == 0 || p.b_batch != 0) {
+      widen(p.dtype, trans_b ? p.n : p.k, trans_b ? p.k : p.n, p.b, trans_b ? p.b_col : p.b_row,
+            b.data());
+    }
+    const float beta = preload(p, c.data()) ? 1.0f : 0.0f;
+    gemm_serial(trans_a, trans_b, p.m, p.n, p.k, p.alpha, a.data(), trans_a ? p.m : p.k, b.data(),
+                trans_b ? p.k : p.n, beta, c.data(), p.n);
+    round_to(p, c.data());
+  }
+}
+
+/// The stored rows of a block with one contiguous axis, as GemmArgs take them.
+struct Block {
+  const float* data;
+  int64_t row, col;
+};
+Block widen_block(DType from, const char* src, int64_t row, int64_t col, int64_t rows, int64_t cols,
+                  float* room) {
+  if (col == 1) {
+    widen(from, rows, cols, src, row, room);
+    return {room, cols, 1};
+  }
+  widen(from, cols, rows, src, col, room);
+  return {room, 1, rows};
+}
+
+/// Packs A and B as floats in one parallel region, multiplies tiles of C in a second one.
+void packed(const Product& p) {
+  const GemmOwn<float>& f = GS_ISA_TABLE(kGemmOwn).f32;
+  const int64_t n_slices = ceil_div(p.m, f.slice), n_panels = ceil_div(p.n, f.panel);
+  const int64_t a_size = n_slices * f.slice, b_size = n_panels * f.panel;  // per unit of k
+  const Floats packed_a(a_size * p.k), packed_b(b_size * p.k);
+  const int64_t n_blocks = ceil_div(p.k, f.depth);
+  const auto block_k = [&](int64_t q) { return std::min(f.depth, p.k - q * f.depth); };
+
+  const int64_t slices_at_once = std::max<int64_t>(1, kConvertFloats / (f.slice * f.depth)),
+                panels_at_once = std::max<int64_t>(1, kConvertFloats / (f.panel * f.depth));
+  const int64_t slice_units = ceil_div(n_slices, slices_at_once),
+                units = slice_units + ceil_div(n_panels, panels_at_once);
+  const int64_t room = std::max(slices_at_once * f.slice, panels_at_once * f.panel) * f.depth;
+  parallel_for(n_blocks * units, 1, [&](int64_t begin, int64_t end) {
+    const Floats converted(room);
+    for (int64_t u = begin; u < end; ++u) {
+      const int64_t q = u / units, unit = u % units, first_k = q * f.depth, k = block_k(q);
+      GemmArgs<float> g{};
+      g.k = k;
+      if (unit < slice_units) {
+        const int64_t slice = unit * slices_at_once, i = slice * f.slice;
+        const int64_t count = std::min(slices_at_once, n_slices - slice);
+        g.m = std::min(count * f.slice, p.m - i);
+        const Block x = widen_block(p.dtype, p.a + (i * p.a_row + first_k * p.a_col) * kItem,
+                                    p.a_row, p.a_col, g.m, k, converted.data());
+        g.a = x.data, g.a_row = x.row, g.a_col = x.col;
+        f.pack_rows(g, 0, count, packed_a.data() + first_k * a_size + i * k);
+      } else {
+        const int64_t panel = (unit - slice_units) * panels_at_once, j = panel * f.panel;
+        const int64_t count = std::min(panels_at_once, n_panels - panel);
+        g.n = std::min(count * f.panel, p.n - j);
+        const Block x = widen_block(p.dtype, p.b + (first_k * p.b_row + j * p.b_col) * kItem,
+                                    p.b_row, p.b_col, k, g.n, converted.data());
+        g.b = x.data, g.b_row = x.row, g.b_col = x.col;
+        f.pack_columns(g, 0, count, packed_b.data() + first_k * b_size + j * k);
+      }
+    }
+  });
+
+  // Tiles of about 96 x 256, smaller if there would be few.
+  int64_t slices = std::min(n_slices, std::max<int64_t>(1, 96 / f.slice)),
+          panels = std::min(n_panels, std::max<int64_t>(1, 256 / f.panel));
+  while (ceil_div(n_slices, slices) * ceil_div(n_panels, panels) < kMaxTiles) {
+    if (panels * f.panel >= slices * f.slice && panels > 1) {
+      panels = (panels + 1) / 2;
+    } else if (slices > 2) {
+      slices = (slices + 1) / 2;
+    } else {
+      break;
+    }
+  }
+  const int64_t across = ceil_div(n_panels, panels), n_tiles = ceil_div(n_slices, slices) * across;
+  parallel_for(n_tiles, 1, [&](int64_t begin, int64_t end) {
+    const Floats sum(slices * f.slice * panels * f.panel);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t i = t / across * slices * f.slice, j = t % across * panels * f.panel;
+      const Product part =
+          tile(p, i, j, std::min(slices * f.slice, p.m - i), std::min(panels * f.panel, p.n - j));
+      GemmArgs<float> g{};
+      g.m = part.m, g.n = part.n, g.c = sum.data(), g.ldc = part.n;
+      g.alpha = p.alpha;
+      g.beta = preload(part, sum.data()) ? 1.0f : 0.0f;
+      for (int64_t q = 0; q < n_blocks; ++q) {
+        g.k = block_k(q);
+        f.packed(g, 0, ceil_div(g.m, f.slice), 0, ceil_div(g.n, f.panel),
+                 packed_a.data() + q * f.depth * a_size + i * g.k,
+                 packed_b.data() + q * f.depth * b_size + j * g.k);
+        g.beta = 1.0f;
+      }
+      round_to(part, sum.data());
+    }
+  });
+}
+
+/// Pieces of the longer side of C, each converted on its own.
+void skinny(const Product& p) {
+  const bool by_rows = p.m >= p.n;
+  const int64_t line = std::max<int64_t>(1, (by_rows ? p.n : p.m) * p.k);
+  parallel_for(
+      by_rows ? p.m : p.n, std::max<int64_t>(1, kPieceWork / line),
+      [&](int64_t begin, int64_t end) {
+        plain(by_rows ? tile(p, begin, 0, end - begin, p.n) : tile(p, 0, begin, p.m, end - begin));
+      });
+}
+
+void in_float(const Product& p) {
+  const int64_t work = p.m * p.n * p.k;
+  if (p.batch == 1 && work > kSmallWork) {
+    if (std::min(p.m, p.n) <= kSkinny) return skinny(p);
+    for (int64_t i = 0; i < p.m; i += kBlockSide) {
+      for (int64_t j = 0; j < p.n; j += kBlockSide) {
+        packed(tile(p, i, j, std::min(kBlockSide, p.m - i), std::min(kBlockSide, p.n - j)));
+      }
+    }
+  } else if (p.batch < 8 && work > kEntryWork) {
+    for (int64_t e = 0; e < p.batch; ++e) in_float(entries(p, e, e + 1));
+  } else {
+    parallel_for(p.batch, std::max<int64_t>(1, kPieceWork / std::max<int64_t>(1, work)),
+                 [&](int64_t begin, int64_t end) { plain(entries(p, begin, end)); });
+  }
+}
+
+// ---- oneDNN ----
+
+#ifdef GS_WITH_ONEDNN
+
+using namespace onednn;
+
+constexpr size_t kCachedPlans = 256;
+
+/// What a plan is made for. Compared and hashed as bytes, so it has no padding.
+struct Key {
+  int64_t batch, m, n, k;
+  int64_t a_row, a_col, a_batch;
+  int64_t b_row, b_col, b_batch;
+  int64_t ldc, c_batch;
+  float alpha, beta;
+  int64_t bias;
+};
+
+struct Plan {
+  MemoryDesc src, weights, bias, dst, scratch;
+  Primitive primitive;
+  size_t scratch_bytes = 0;
+  bool supported = false;
+};
+
+void build(Plan& plan, const Key& s) {
+  const OneThread one;
+  const Attributes attributes = user_scratch();
+  if (s.alpha != 1 || s.beta != 0) {
+    dnnl_post_ops_t made = nullptr;
+    check(dnnl_post_ops_create(&made));
+    const std::unique_ptr<dnnl_post_ops, Deleter<dnnl_post_ops, dnnl_post_ops_destroy>> ops(made);
+    if (s.alpha != 1) check(dnnl_post_ops_append_eltwise(made, dnnl_eltwise_linear, s.alpha, 0));
+    if (s.beta != 0) check(dnnl_post_ops_append_sum(made, s.beta, 0, dnnl_bf16));
+    check(dnnl_primitive_attr_set_post_ops(attributes.get(), made));
+  }
+  const bool batched = s.batch > 1;
+  const auto desc = [&](int64_t rows, int64_t cols, int64_t row, int64_t col, int64_t entry) {
+    const dnnl_dims_t dims3{s.batch, rows, cols}, strides3{entry, row, col};
+    const dnnl_dims_t dims2{rows, cols}, strides2{row, col};
+    dnnl_memory_desc_t d = nullptr;
+    check(dnnl_memory_desc_create_with_strides(&d, batched ? 3 : 2, batched ? dims3 : dims2,
+                                               dnnl_bf16, batched ? strides3 : strides2));
+    return MemoryDesc(d);
+  };
+  plan.src = desc(s.m, s.k, s.a_row, s.a_col, s.a_batch);
+  plan.weights = desc(s.k, s.n, s.b_row, s.b_col, s.b_batch);
+  plan.dst = desc(s.m, s.n, s.ldc, 1, s.c_batch);
+  if (s.bias) plan.bias = desc(1, s.n, s.n, 1, s.n);
+  dnnl_primitive_desc_t made = nullptr;
+  check(dnnl_matmul_primitive_desc_create(&made, engine(), plan.src.get(), plan.weights.get(),
+                                          plan.bias.get(), plan.dst.get(), attributes.get()));
+  const PrimitiveDesc pd(made);
+  plan.scratch = query(pd, dnnl_query_scratchpad_md);
+  plan.scratch_bytes = dnnl_memory_desc_get_size(plan.scratch.get());
+  plan.primitive = make_primitive(pd);
+}
+
+std::shared_ptr<const Plan> plan_for(const Product& p) {
+  static auto& cache = *new PlanCache<Key, Plan>(kCachedPlans);
+  const Key key{p.batch, p.m,       p.n,     p.k,     p.a_row,
+                p.a_col, p.a_batch, p.b_row, p.b_col, p.b_batch,
+                p.ldc,   p.c_batch, p.alpha, p.beta,  p.bias ? int64_t{1} : int64_t{0}};
+  return cache.get(key, &build);
+}
+
+void execute(const Plan& plan, const Product& p) {
+  const OneThread one;
+  const Scratch room(plan.scratch_bytes);
+  const Memory src = memory(plan.src, const_cast<char*>(p.a)),
+               weights = memory(plan.weights, const_cast<char*>(p.b)), dst = memory(plan.dst, p.c),
+               scratch = memory(plan.scratch, room.data());
+  Memory bias;
+  dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, src.get()},
+                             {DNNL_ARG_WEIGHTS, weights.get()},
+                             {DNNL_ARG_DST, dst.get()},
+                             {DNNL_ARG_SCRATCHPAD, scratch.get()},
+                             {}};
+  int n = 4;
+  if (p.bias) {
+    bias = memory(plan.bias, const_cast<char*>(p.bias));
+    args[n++] = {DNNL_ARG_BIAS, bias.get()};
+  }
+  check(dnnl_primitive_execute(plan.primitive.get(), stream(), n, args));
+}
+
+/// False, with nothing written, where oneDNN has no such product.
+bool in_onednn(const Product& p) try {
+  const int64_t work = p.m * p.n * p.k;
+  if (p.batch * work <= kSmallWork || p.k == 0 || (p.bias && p.bias_step != 1) ||
+      (p.batch > 1 && (p.a_batch == 0 || p.b_batch == 0))) {
+    return false;
+  }
+  // Entries of a batch, or tiles: halves of the longer side while there are few.
+  const int64_t group = std::clamp<int64_t>(4 * kPieceWork / work, 1, p.batch);
+  int64_t rows = p.m, cols = p.n;
+  const auto n_tiles = [&] { return ceil_div(p.m, rows) * ceil_div(p.n, cols); };
+  while (p.batch == 1 && n_tiles() < kMaxTiles && rows * cols * p.k > 4 * kPieceWork) {
+    int64_t& side = rows >= cols ? rows : cols;
+    side = ceil_div(ceil_div(side, 2), 64) * 64;
+  }
+  const int64_t across = ceil_div(p.n, cols), n = p.batch > 1 ? p.batch : n_tiles();
+  const auto piece = [&](int64_t begin, int64_t end) {
+    if (p.batch > 1) return entries(p, begin, end);
+    const int64_t i = begin / across * rows, j = begin % across * cols;
+    return tile(p, i, j, std::min(rows, p.m - i), std::min(cols, p.n - j));
+  };
+  const int64_t step = p.batch > 1 ? chunk_size(n, group) : 1;
+  for (int64_t at = 0; at < n; at += step) {
+    if (!plan_for(piece(at, std::min(at + step, n)))->supported) return false;
+  }
+  parallel_for(n, p.batch > 1 ? group : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += step) {
+      const Product part = piece(at, std::min(at + step, end));
+      execute(*plan_for(part), part);
+    }
+  });
+  return true;
+} catch (const Unsupported&) {
+  return false;
+}
+
+/// True where bfloat16 is the faster type.
+bool onednn_is_faster() {
+  static const bool faster = [] {
+    if (const char* choice = std::getenv("GRADSTEP_BF16"))
+      return std::strcmp(choice, "onednn") == 0;
+    const unsigned isa = dnnl_get_effective_cpu_isa();
+    const auto has = [&](unsigned set) { return (isa & set) == set; };
+    if (has(dnnl_cpu_isa_avx512_core_amx)) return true;
+#ifdef __x86_64__
+    return has(dnnl_cpu_isa_avx512_core_bf16) && __builtin_cpu_is("amd") != 0;
+#else
+    return false;
+#endif
+  }();
+  return faster;
+}
+
+#else
+
+bool in_onednn(const Product&) { return false; }
+bool onednn_is_faster() { return false; }
+
+#endif
+
+}  // namespace
+
+const char* bfloat16_backend_name() { return onednn_is_faster() ? "onednn" : "float"; }
+
+void matmul_half(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const Matrix a = layout(call.in(0)), b = layout(call.in(1));
+  const int n = out.ndim();
+  Product p{};
+  p.dtype = out.dtype;
+  p.batch = n == 3 ? out.sizes[0] : 1;
+  p.m = out.sizes[n - 2];
+  p.n = out.sizes[n - 1];
+  p.k = call.in(0).sizes[n - 1];
+  p.a = call.in(0).data;
+  p.a_row = a.transposed ? 1 : a.ld;
+  p.a_col = a.transposed ? a.ld : 1;
+  p.a_batch = a.batch_stride;
+  p.b = call.in(1).data;
+  p.b_row = b.transposed ? 1 : b.ld;
+  p.b_col = b.transposed ? b.ld : 1;
+  p.b_batch = b.batch_stride;
+  p.c = out.data;
+  p.ldc = p.n;
+  p.c_batch = p.m * p.n;
+  p.alpha = static_cast<float>(call.f(0));
+  p.beta = static_cast<float>(call.f(1));
+  if (call.n_in == 3) {
+    p.bias = call.in(2).data;
+    p.bias_step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
+  }
+  if (p.batch > 1 && p.b_batch == 0 && p.a_col == 1 && p.a_batch == p.m * p.a_row) {
+    p.m *= p.batch;  // one tall product
+    p.batch = 1;
+  }
+  if (p.dtype == DType::BFloat16 && onednn_is_faster() && in_onednn(p)) return;
+  in_float(p);
+}
+
+}  // namespace gradstep

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lists of autocast and its casts. See autocast.h.
+#include "ops/autocast.h"
+
+#include <unordered_map>
+
+#include "graph/node.h"
+#include "ops/pointwise.h"
+
+namespace gradstep {
+
+namespace {
+
+// ---- the lists: what PyTorch 2.13 registers for AutocastCPU ----
+
+constexpr std::string_view kLower[] = {
+    "addbmm",
+    "addmm",
+    "baddbmm",
+    "bmm",
+    "chain_matmul",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "matmul",
+    "mm",
+    "prelu",
+    "scaled_dot_product_attention",
+    "tensordot",
+};
+
+constexpr std::string_view kFloat[] = {
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool3d",
+    "avg_pool3d",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cdist",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "max_pool3d",
+    "mse_loss",
+    "multi_margin_loss",
+    "nanquantile",
+    "nll_loss",
+    "poisson_nll_loss",
+    "prod",
+    "quantile",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "trace",
+    "triplet_margin_loss",
+};
+
+constexpr std::string_view kPromote[] = {"cat", "concat", "concatenate", "index_copy", "stack"};
+
+// ---- the casts of leaves ----
+
+/// The cast of a leaf, with what it was made from: it is made anew where that has changed.
+struct Kept {
+  Ref<TensorImpl> leaf;
+  Tensor cast;
+  uint32_t version;
+  bool grad;  // a cast made without history would lose the gradient
+};
+
+std::unordered_map<TensorImpl*, Kept>& kept() {
+  thread_local std::unordered_map<TensorImpl*, Kept> map;
+  return map;
+}
+
+bool is_kept(const Tensor& x, DType to) {
+  const AutocastState& state = autocast_state();
+  return state.cache && state.nesting > 0 && to == state.dtype && x->requires_grad && !x->grad_fn &&
+         !x->base && x.dtype() == DType::Float32;
+}
+
+}  // namespace
+
+Cast cast_of(std::string_view function) {
+  static const auto* table = [] {
+    auto* t = new std::unordered_map<std::string_view, Cast>;
+    for (const auto name : kLower) t->emplace(name, Cast::Lower);
+    for (const auto name : kFloat) t->emplace(name, Cast::Float);
+    for (const auto name : kPromote) t->emplace(name, Cast::Promote);
+    return t;
+  }();
+  const auto found = table->find(function);
+  return found == table->end() ? Cast::None : found->second;
+}
+
+AutocastState& autocast_state() {
+  thread_local AutocastState state;
+  return state;
+}
+
+Tensor autocast(const Tensor& x, DType to_type) {
+  if (!x.defined() || !is_floating(x.dtype()) || x.dtype() == DType::Float64 ||
+      x.dtype() == to_type) {
+    return x;
+  }
+  if (!is_kept(x, to_type)) return to(x, to_type);
+  const auto found = kept().find(x.get());
+  if (found != kept().end() && found->second.version == x->version() &&
+      found->second.cast.dtype() == to_type && found->second.grad == grad_enabled()) {
+    return found->second.cast;
+  }
+  const Tensor cast = to(x, to_type);
+  kept().insert_or_assign(x.get(), Kept{x.ref(), cast, x->version(), grad_enabled()});
+  return cast;
+}
+
+DType autocast_type(Cast cast, std::span<const Tensor> arguments) {
+  const DType lower = autocast_state().dtype;
+  if (cast == Cast::Float) return DType::Float32;
+  if (cast == Cast::Lower) return lower;
+  for (const Tensor& t : arguments) {
+    if (!t.defined() || !is_floating(t.dtype()) || t.dtype() == DType::Float64) continue;
+    if (t.dtype() == DType::Float32) return DType::Float32;
+    GS_CHECK(t.dtype() == lower, "Unexpected floating ScalarType in at::autocast::prioritize");
+  }
+  return lower;
+}
+
+void clear_autocast_cache() { kept().clear(); }
+
+}  // namespace gradstep
