@@ -1159,6 +1159,10 @@ NOT_OPS = {
     "settings and state": "get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
     "initial_seed manual_seed seed is_anomaly_check_nan_enabled is_anomaly_enabled is_grad_enabled is_inference_mode_enabled empty_cache memory_stats "
     "reset_peak_memory_stats",
+    "autocast (test_amp.py)": "autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache "
+    "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
+    "is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype "
+    "set_autocast_enabled",
     "facts about tensors and dtypes (test_dtypes.py, test_creation.py)": "can_cast promote_types result_type is_complex "
     "is_floating_point is_inference is_nonzero is_signed numel",
     "the engine's side of F.unfold and F.fold, which have rows": "im2col col2im",

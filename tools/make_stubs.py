@@ -126,15 +126,19 @@ ELEMENT = {"IntList": "builtins.int", "TensorList": "Tensor"}
 PAIR = "tuple[Tensor, Tensor]"
 MANY = "tuple[Tensor, ...]"
 RETURNS = {
-    "None": "backward retain_grad set_rng_state _backward _bump_version _check_inplace _set_anomaly "
+    "None": "clear_autocast_cache set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled "
+    "backward retain_grad set_rng_state _backward _bump_version _check_inplace _set_anomaly "
     "_set_grad_enabled _set_inference_mode",
-    "builtins.int": "data_ptr dim element_size get_device initial_seed ndimension nelement numel seed storage_offset",
-    "builtins.bool": "allclose can_cast equal is_anomaly_check_nan_enabled is_anomaly_enabled is_complex is_contiguous "
+    "builtins.int": "autocast_decrement_nesting autocast_increment_nesting "
+    "data_ptr dim element_size get_device initial_seed ndimension nelement numel seed storage_offset",
+    "builtins.bool": "is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
+    "allclose can_cast equal is_anomaly_check_nan_enabled is_anomaly_enabled is_complex is_contiguous "
     "is_floating_point is_grad_enabled is_inference is_inference_mode_enabled is_nonzero is_pinned is_same_size "
     "is_set_to is_shared is_signed is_tensor",
     "Number": "item",
     "Generator": "manual_seed",
-    "_dtype": "promote_types result_type get_default_dtype",
+    "_dtype": "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
+    "promote_types result_type get_default_dtype",
     "Any": "__array__ __dlpack__ numpy register_hook register_post_accumulate_grad_hook tolist unique "
     "unique_consecutive _attach_function storage untyped_storage nonzero atleast_1d atleast_2d atleast_3d",
     "tuple[builtins.int, builtins.int]": "__dlpack_device__",

@@ -50,9 +50,9 @@ class autocast:
             )
         self.device = device_type
         self.fast_dtype = _C.get_autocast_dtype(device_type) if dtype is None else dtype
-        if cache_enabled is None:
-            cache_enabled = _C.is_autocast_cache_enabled()
-        self._cache_enabled = cache_enabled
+        self._cache_enabled = (
+            _C.is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
+        )
         if enabled and device_type == "cuda":
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
             enabled = False
@@ -81,14 +81,13 @@ class autocast:
         _C.autocast_increment_nesting()
         return self
 
-    def __exit__(self, *exception: Any) -> bool:
+    def __exit__(self, *exception: Any) -> None:
         if _C.autocast_decrement_nesting() == 0:
             _C.clear_autocast_cache()
         enabled, dtype, cache = self._before.pop()
         _C.set_autocast_enabled(self.device, enabled)
         _C.set_autocast_dtype(self.device, dtype)
         _C.set_autocast_cache_enabled(cache)
-        return False
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(func):
