@@ -102,6 +102,25 @@ def test_nan_is_the_maximum_and_its_place_is_torchs(kernel):
     )
 
 
+@pytest.mark.parametrize(
+    "window", [(2, 2, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 2, 0, 3), (3, 3, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("width", [5, 31, 32, 33, 66, 71])
+def test_rows_longer_than_a_vector_are_pooled(width, window):
+    kernel, stride, padding, dilation = window
+    x = numbers(2, 3, 7, width, seed=width, dtype=np.float32)
+    x = np.round(2 * x)  # many equal maxima
+    x[0, 1, 2, width // 2] = np.nan
+
+    def pooled(lib):
+        functional, t = lib.nn.functional, lib.from_numpy(x)
+        y, places = functional.max_pool2d(t, *window, return_indices=True)
+        return [y, places, functional.avg_pool2d(t, kernel, stride, padding)]
+
+    for ours, theirs in zip(pooled(gs), pooled(torch), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
+
+
 def test_integers_have_maxima():
     check(
         lambda lib, x: F(lib).max_pool2d(x, 2),

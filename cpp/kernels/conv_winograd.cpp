@@ -3,12 +3,8 @@
 // instruction set (GS_ISA).
 #include <algorithm>
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
 #include "core/threads.h"
-#include "fn/simd.h"
+#include "fn/partial.h"
 #include "kernels/conv.h"
 #include "kernels/instruction_set.h"
 #include "kernels/walk.h"
@@ -168,22 +164,6 @@ GS_FN void transpose(V (&v)[kWidth]) {
   }
 }
 
-/// The first n lanes; the others are 0, and their memory is not touched.
-GS_FN V load_first(const float* p, int n) {
-#if defined(__AVX512F__)
-  return V(V::V(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p)));
-#else
-  return V::load_partial(p, n);
-#endif
-}
-GS_FN void store_first(V v, float* p, int n) {
-#if defined(__AVX512F__)
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), __m512(v.v));
-#else
-  v.store_partial(p, n);
-#endif
-}
-
 /// f(i, v) for each i < n: v holds p[i], p[i + stride], .. of the first `rows` rows and zeros.
 /// Nothing at `end` or after it is read.
 template <class F>
@@ -196,7 +176,7 @@ GS_FN void columns_of(const float* p, int64_t stride, int rows, int64_t n, const
       for (int r = 0; r < kWidth; ++r) v[r] = V::load(p + i + r * stride);
     } else {
       for (int r = 0; r < kWidth; ++r)
-        v[r] = r < rows ? load_first(p + i + r * stride, count) : V(0.0f);
+        v[r] = r < rows ? load_some<V>(p + i + r * stride, count) : V(0.0f);
     }
     transpose(v);
     for (int c = 0; c < count; ++c) f(i + c, v[c]);
@@ -213,7 +193,7 @@ GS_FN void store_columns(float* p, int64_t stride, int rows, int64_t n, F f) {
     for (int c = count; c < kWidth; ++c) v[c] = V(0.0f);
     transpose(v);
     for (int r = 0; r < rows; ++r) {
-      store_first(v[r], p + i + r * stride, count);
+      store_some(p + i + r * stride, v[r], count);
     }
   }
 }
@@ -302,7 +282,7 @@ void store_row(const Plane& p, const Tiles& from, int64_t at, int64_t column, co
   const int64_t height = std::min<int64_t>(kOut, p.height - top), plane = p.height * p.width;
   const int rows = static_cast<int>(std::min<int64_t>(kWidth, p.channels - channel));
   const int64_t width = p.tile_columns * kOut;
-  const V shift = bias ? load_first(bias + channel, rows) : V(0.0f);
+  const V shift = bias ? load_some<V>(bias + channel, rows) : V(0.0f);
   for (int64_t t = 0; t < p.tile_columns; ++t) {
     const float* in = from.data + (at + t) * from.channels + column;
     float* out = strip + t * kOut * kWidth;

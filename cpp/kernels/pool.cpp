@@ -5,7 +5,7 @@
 //   max_pool_grad: dx; dy, indices     avg_pool_grad, adaptive_avg_pool_grad: dx; dy
 // Slots: nd (avg_pool: + 256 if padding counts), then nd each of kernel, stride, padding[,
 // dilation][, divisor]. All operands are contiguous; threads share the planes. Halves accumulate in
-// float.
+// float. Compiled once for each instruction set; register_pool_kernels() is called by register.cpp.
 #include <algorithm>
 #include <bit>
 #include <limits>
@@ -13,11 +13,14 @@
 #include <vector>
 
 #include "core/threads.h"
+#include "fn/partial.h"
 #include "graph/call.h"
 
 namespace gradstep {
-
+inline namespace GS_ISA {
 namespace {
+
+using ::gradstep::convert;  // between any two storage types
 
 // ---- windows ----
 
@@ -134,8 +137,43 @@ inline void each_element(const Geometry& g, const Span& d, const Span& h, const 
 // Note [Windows by rows]
 // A row of sliding windows is worked off tap by tap: for one position inside the window the
 // elements of all windows lie `stride` apart, so the loop over windows has no inner loop and no
-// branch, and the compiler makes vectors of it. The order of the taps is that of the elements in a
+// branch. Strides 1 and 2 in the compute type keep a vector of windows in registers for all of its
+// taps; otherwise the row is kept in memory. The order of the taps is that of the elements in a
 // window, which decides between equal maxima and rounds sums.
+
+/// The elements 0, stride, 2 * stride, .. of the first n lanes; reads nothing behind the last one.
+template <class V, int stride>
+GS_FN V load_apart(const ScalarT<V>* p, int n) {
+  constexpr int N = V::size;
+  if constexpr (stride == 1) {
+    return n == N ? V::load(p) : load_some<V>(p, n);
+  } else {
+    // The second vector starts one element early, so that its last lane is the last element.
+    typename V::M::V even;
+#pragma GCC unroll 16
+    for (int j = 0; j < N; ++j) even[j] = 2 * j < N ? 2 * j : 2 * j + 1;
+    const int elements = 2 * n - 1;
+    const V low = elements < N ? load_some<V>(p, elements) : V::load(p);
+    const V high = n == N         ? V::load(p + N - 1)
+                   : elements > N ? load_some<V>(p + N - 1, elements - (N - 1))
+                                  : low;
+    return V(__builtin_shuffle(low.v, high.v, even));
+  }
+}
+
+/// The windows [first, last) of a row have all of their elements along the last axis.
+struct Inside {
+  int64_t first, last;
+  explicit Inside(const Axis& a) : first(0), last(0) {
+    if (a.stride == 0) return;
+    const int64_t reach = (a.kernel - 1) * a.step - a.pad;  // of the first window
+    first = std::min(a.out, (a.pad + a.stride - 1) / a.stride);
+    last = a.in - 1 < reach ? first : std::clamp((a.in - 1 - reach) / a.stride + 1, first, a.out);
+  }
+};
+
+/// Strides that load_apart knows.
+bool is_short_stride(const Geometry& g) { return g.axis[2].stride == 1 || g.axis[2].stride == 2; }
 
 /// Calls f(first window, last window + 1, position of the first one's element) for each tap of a
 /// row of windows.
@@ -251,58 +289,77 @@ void max_rows(const Geometry& g, Rows<C>& rows, const T* x, T* y, int64_t* indic
   });
 }
 
-/// Windows of 2 x 2 side by side: the usual ones.
-bool two_by_two(const Geometry& g) {
-  const auto pairs = [](const Axis& a) {
-    return a.kernel == 2 && a.stride == 2 && a.pad == 0 && a.step == 1 && 2 * a.out <= a.in;
-  };
-  return g.axis[0].in == 1 && pairs(g.axis[1]) && pairs(g.axis[2]);
+/// One window; `at` becomes the position of its maximum.
+template <class T>
+compute_t<T> max_window(const Geometry& g, const T* x, const Span& d, const Span& h, const Span& w,
+                        int64_t& at) {
+  using C = compute_t<T>;
+  at = (d.begin * g.axis[1].in + h.begin) * g.axis[2].in + w.begin;
+  C best = kLeast<C>;
+  each_element(g, d, h, w, [&](int64_t i) {
+    const C v = convert<C>(x[i]);
+    if (replaces(v, best)) {
+      best = v;
+      at = i;
+    }
+  });
+  return best;
 }
 
-template <class T, class C>
-void max_2x2(const Geometry& g, const T* x, T* y, int64_t* indices) {
+template <class C, int stride>
+void max_vectors(const Geometry& g, const Inside& inside, const C* x, C* y, int64_t* indices) {
+  using V = Native<C>;
+  using I = Bits<V>;
   using P = Position<C>;
-  const auto width = static_cast<P>(g.axis[2].in);
-  const auto n = static_cast<P>(g.axis[2].out);
-  for (P h = 0; h < static_cast<P>(g.axis[1].out); ++h) {
-    const P row = 2 * h * width;
-    const T* __restrict p = x + row;
-    T* __restrict to = y + int64_t{h} * n;
-    int64_t* __restrict places = indices ? indices + int64_t{h} * n : nullptr;
-    const auto window = [&](P w, P& at) {
-      C best = convert<C>(p[2 * w]);
-      at = row + 2 * w;
-      take_maximum(best, at, convert<C>(p[2 * w + 1]), row + 2 * w + 1);
-      take_maximum(best, at, convert<C>(p[2 * w + width]), row + 2 * w + width);
-      take_maximum(best, at, convert<C>(p[2 * w + width + 1]), row + 2 * w + width + 1);
-      to[w] = convert<T>(best);
-    };
-    P at;
-    if (places) {
-      for (P w = 0; w < n; ++w) {
-        window(w, at);
-        places[w] = at;
+  constexpr int N = V::size;
+  const Axis& a = g.axis[2];
+  const I apart = lane_numbers<I>() * I(P(stride));
+  each_row(g, [&](int64_t o, const Span& d, const Span& h) {
+    for (int64_t w = inside.first; w < inside.last; w += N) {
+      const int n = static_cast<int>(std::min<int64_t>(N, inside.last - w));
+      const int64_t column = w * stride - a.pad;
+      V best = V(kLeast<C>);
+      I at = I(static_cast<P>((d.begin * g.axis[1].in + h.begin) * a.in + column)) + apart;
+      for (int64_t z = d.begin; z < d.end; z += g.axis[0].step) {
+        for (int64_t r = h.begin; r < h.end; r += g.axis[1].step) {
+          const int64_t from = (z * g.axis[1].in + r) * a.in + column;
+          for (int64_t k = 0; k < a.kernel; ++k) {
+            const V v = load_apart<V, stride>(x + from + k * a.step, n);
+            const auto greater = (v > best) | (v != v);
+            best = select(greater, v, best);
+            at = select(greater, I(static_cast<P>(from + k * a.step)) + apart, at);
+          }
+        }
       }
-    } else {
-      for (P w = 0; w < n; ++w) window(w, at);
+      if (n == N) {
+        best.store(y + o + w);
+      } else {
+        store_some(y + o + w, best, n);
+      }
+      if (!indices) continue;
+      P places[N];
+      at.store(places);
+      if (n == N) {
+        for (int i = 0; i < N; ++i) indices[o + w + i] = places[i];
+      } else {
+        for (int i = 0; i < n; ++i) indices[o + w + i] = places[i];
+      }
     }
-  }
+    const auto window = [&](int64_t w) {
+      int64_t at;
+      y[o + w] = max_window(g, x, d, h, a.spans[static_cast<size_t>(w)], at);
+      if (indices) indices[o + w] = at;
+    };
+    for (int64_t w = 0; w < inside.first; ++w) window(w);
+    for (int64_t w = inside.last; w < a.out; ++w) window(w);
+  });
 }
 
 template <class T>
 void max_plane(const Geometry& g, const T* x, T* y, int64_t* indices) {
-  using C = compute_t<T>;
   each_window(g, [&](int64_t o, const Span& d, const Span& h, const Span& w) {
-    int64_t at = (d.begin * g.axis[1].in + h.begin) * g.axis[2].in + w.begin;
-    C best = kLeast<C>;
-    each_element(g, d, h, w, [&](int64_t i) {
-      const C v = convert<C>(x[i]);
-      if (replaces(v, best)) {
-        best = v;
-        at = i;
-      }
-    });
-    y[o] = convert<T>(best);
+    int64_t at;
+    y[o] = convert<T>(max_window(g, x, d, h, w, at));
     if (indices) indices[o] = at;
   });
 }
@@ -317,15 +374,21 @@ void maximum(const Call& call, const Geometry& g) {
     int64_t* indices = call.n_out > 1 ? reinterpret_cast<int64_t*>(call.out(1).data) : nullptr;
     using C = compute_t<T>;
     const bool small = g.in_plane <= std::numeric_limits<int32_t>::max();
-    const bool pairs = small && two_by_two(g);
     const bool by_rows = small && g.axis[2].stride > 0;
+    [[maybe_unused]] const bool by_vectors = by_rows && is_short_stride(g);
+    const Inside inside(g.axis[2]);
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
       Rows<C> rows(g);
       for (int64_t p = begin; p < end; ++p) {
         int64_t* at = indices ? indices + p * g.out_plane : nullptr;
-        if (pairs) {
-          max_2x2<T, C>(g, x + p * g.in_plane, y + p * g.out_plane, at);
-        } else if (by_rows) {
+        if constexpr (std::is_same_v<T, C> && std::is_floating_point_v<C>) {
+          if (by_vectors) {
+            const auto run = g.axis[2].stride == 1 ? &max_vectors<C, 1> : &max_vectors<C, 2>;
+            run(g, inside, x + p * g.in_plane, y + p * g.out_plane, at);
+            continue;
+          }
+        }
+        if (by_rows) {
           max_rows<T, C>(g, rows, x + p * g.in_plane, y + p * g.out_plane, at);
         } else {
           max_plane(g, x + p * g.in_plane, y + p * g.out_plane, at);
@@ -336,10 +399,8 @@ void maximum(const Call& call, const Geometry& g) {
 }
 
 void max_pool(const Call& call) { maximum(call, sliding(call, call.in(0), call.out(0), true)); }
-GS_CPU_KERNEL("max_pool", max_pool);
 
 void adaptive_max_pool(const Call& call) { maximum(call, adaptive(call, call.in(0), call.out(0))); }
-GS_CPU_KERNEL("adaptive_max_pool", adaptive_max_pool);
 
 // dx[indices] += dy, plane by plane.
 void max_pool_grad(const Call& call) {
@@ -367,7 +428,6 @@ void max_pool_grad(const Call& call) {
     });
   });
 }
-GS_CPU_KERNEL("max_pool_grad", max_pool_grad);
 
 // ---- averages ----
 
@@ -414,6 +474,44 @@ void average_rows(const Geometry& g, Sums<C>& sums, const Divisor& divisor, cons
   });
 }
 
+template <class C, int stride>
+void average_vectors(const Geometry& g, const Inside& inside, const Divisor& divisor, const C* x,
+                     C* y) {
+  using V = Native<C>;
+  constexpr int N = V::size;
+  const Axis& a = g.axis[2];
+  each_row(g, [&](int64_t o, const Span& d, const Span& h) {
+    if (inside.first < inside.last) {
+      // All windows that are inside have the same divisor.
+      const V by = V(static_cast<C>(divisor(d, h, a.spans[static_cast<size_t>(inside.first)])));
+      for (int64_t w = inside.first; w < inside.last; w += N) {
+        const int n = static_cast<int>(std::min<int64_t>(N, inside.last - w));
+        V sum = V(C(0));
+        for (int64_t z = d.begin; z < d.end; z += g.axis[0].step) {
+          for (int64_t r = h.begin; r < h.end; r += g.axis[1].step) {
+            const C* from = x + (z * g.axis[1].in + r) * a.in + w * stride - a.pad;
+            for (int64_t k = 0; k < a.kernel; ++k)
+              sum += load_apart<V, stride>(from + k * a.step, n);
+          }
+        }
+        if (n == N) {
+          (sum / by).store(y + o + w);
+        } else {
+          store_some(y + o + w, sum / by, n);
+        }
+      }
+    }
+    const auto window = [&](int64_t w) {
+      const Span& span = a.spans[static_cast<size_t>(w)];
+      C sum = 0;
+      each_element(g, d, h, span, [&](int64_t i) { sum += x[i]; });
+      y[o + w] = sum / static_cast<C>(divisor(d, h, span));
+    };
+    for (int64_t w = 0; w < inside.first; ++w) window(w);
+    for (int64_t w = inside.last; w < a.out; ++w) window(w);
+  });
+}
+
 /// Adds each window's share of dy to its elements.
 template <class T, class C>
 void average_grad_rows(const Geometry& g, Sums<C>& sums, const Divisor& divisor, const T* dy,
@@ -443,11 +541,21 @@ void average(const Call& call, const Geometry& g, const Divisor& divisor) {
     using C = compute_t<T>;
     const T* x = reinterpret_cast<const T*>(call.in(0).data);
     T* y = reinterpret_cast<T*>(out.data);
+    const bool short_stride = is_short_stride(g);
+    const Inside inside(g.axis[2]);
     parallel_for(g.planes, g.grain(), [&](int64_t begin, int64_t end) {
       Sums<C> sums(g);
       for (int64_t p = begin; p < end; ++p) {
         const T* from = x + p * g.in_plane;
         T* to = y + p * g.out_plane;
+        if constexpr (std::is_same_v<T, C>) {
+          if (short_stride) {
+            const auto run =
+                g.axis[2].stride == 1 ? &average_vectors<C, 1> : &average_vectors<C, 2>;
+            run(g, inside, divisor, from, to);
+            continue;
+          }
+        }
         if (g.axis[2].stride > 0) {
           average_rows<T, C>(g, sums, divisor, from, to);
           continue;
@@ -502,22 +610,18 @@ void average_grad(const Call& call, const Geometry& g, const Divisor& divisor) {
 void avg_pool(const Call& call) {
   average(call, sliding(call, call.in(0), call.out(0), false), Divisor::of(call));
 }
-GS_CPU_KERNEL("avg_pool", avg_pool);
 
 void avg_pool_grad(const Call& call) {
   average_grad(call, sliding(call, call.out(0), call.in(0), false), Divisor::of(call));
 }
-GS_CPU_KERNEL("avg_pool_grad", avg_pool_grad);
 
 void adaptive_avg_pool(const Call& call) {
   average(call, adaptive(call, call.in(0), call.out(0)), {true, 0});
 }
-GS_CPU_KERNEL("adaptive_avg_pool", adaptive_avg_pool);
 
 void adaptive_avg_pool_grad(const Call& call) {
   average_grad(call, adaptive(call, call.out(0), call.in(0)), {true, 0});
 }
-GS_CPU_KERNEL("adaptive_avg_pool_grad", adaptive_avg_pool_grad);
 
 // ---- windows as columns ----
 
@@ -576,7 +680,6 @@ void im2col(const Call& call) {
                  });
   });
 }
-GS_CPU_KERNEL("im2col", im2col);
 
 void col2im(const Call& call) {
   const TensorImpl& image = call.out(0);
@@ -605,8 +708,24 @@ void col2im(const Call& call) {
                  });
   });
 }
-GS_CPU_KERNEL("col2im", col2im);
+
+void add_kernel(const char* name, Kernel kernel) {
+  Op::get(name).kernel[static_cast<int>(DeviceType::CPU)] = kernel;
+}
 
 }  // namespace
 
+void register_pool_kernels() {
+  add_kernel("max_pool", &max_pool);
+  add_kernel("adaptive_max_pool", &adaptive_max_pool);
+  add_kernel("max_pool_grad", &max_pool_grad);
+  add_kernel("avg_pool", &avg_pool);
+  add_kernel("avg_pool_grad", &avg_pool_grad);
+  add_kernel("adaptive_avg_pool", &adaptive_avg_pool);
+  add_kernel("adaptive_avg_pool_grad", &adaptive_avg_pool_grad);
+  add_kernel("im2col", &im2col);
+  add_kernel("col2im", &col2im);
+}
+
+}  // namespace GS_ISA
 }  // namespace gradstep

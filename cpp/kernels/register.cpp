@@ -20,6 +20,7 @@ namespace gradstep {
   void register_reduce_kernels();                 \
   void register_row_kernels();                    \
   void register_multi_kernels();                  \
+  void register_pool_kernels();                   \
   ConvertLoop convert_loop(DType to, DType from); \
   }
 #define GS_REGISTER(isa)              \
@@ -32,6 +33,7 @@ namespace gradstep {
     isa::register_reduce_kernels();   \
     isa::register_row_kernels();      \
     isa::register_multi_kernels();    \
+    isa::register_pool_kernels();     \
   } while (false)
 
 #ifdef GS_SINGLE_ISA
