@@ -102,7 +102,14 @@ DType element_type(PyObject* o) {
   fail(ErrorKind::Type, "new(): invalid data type '{}'", Py_TYPE(o)->tp_name);
 }
 
+/// A Python number of exact type: most elements of most lists, told apart without asking for
+/// attributes, each of which would cost an exception.
+bool is_plain_number(PyObject* o) {
+  return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o);
+}
+
 bool is_sequence(PyObject* o) {
+  if (is_plain_number(o)) return false;
   if (PyList_Check(o) || PyTuple_Check(o)) return true;
   if (PyUnicode_Check(o) || PyBytes_Check(o) || PyDict_Check(o) || is_tensor(o) || number(o))
     return false;
@@ -115,7 +122,7 @@ struct ListReader {
 
   void measure(PyObject* o, int depth) {
     if (!is_sequence(o)) {
-      if (is_tensor(o) || is_numpy_array(o)) {
+      if (!is_plain_number(o) && (is_tensor(o) || is_numpy_array(o))) {
         // A nested tensor counts as the list it would be.
         const Tensor t = is_tensor(o) ? unwrap(o) : tensor_from_numpy(o);
         for (int d = 0; d < t.ndim(); ++d) extend(depth + d, t.sizes()[d]);
@@ -156,7 +163,8 @@ struct ListReader {
 
   void read(PyObject* o, int depth, const Tensor& out, int64_t& at) {
     closed_ = true;
-    if (is_tensor(o) || (!is_sequence(o) && is_numpy_array(o))) {
+    const bool plain = is_plain_number(o);
+    if (!plain && (is_tensor(o) || (!is_sequence(o) && is_numpy_array(o)))) {
       const Tensor t =
           to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)), out.dtype());
       GS_CHECK_VALUE(t.numel() <= out.numel() - at, "expected sequences of equal length");
@@ -165,7 +173,7 @@ struct ListReader {
       at += t.numel();
       return;
     }
-    if (is_sequence(o)) {
+    if (!plain && is_sequence(o)) {
       PyObject* fast = check(PySequence_Fast(o, "not a sequence"));
       const py::object owner = py::reinterpret_steal<py::object>(fast);
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
