@@ -331,3 +331,87 @@ def test_errors_in_forward_come_through(lib):
 
     with pytest.raises(RecursionError):
         make(lib, forward=endless)()()
+
+
+# ---- the native forward of Linear and Sequential ----
+
+
+def test_linear_takes_its_attributes_wherever_they_are():
+    class Twice(gs.nn.Linear):
+        @property
+        def weight(self):
+            return self._parameters["inner"] * 2
+
+    x = gs.ones(2, 3)
+    m = Twice.__new__(Twice)
+    gs.nn.Module.__init__(m)
+    m.inner, m.bias = gs.nn.Parameter(gs.rand(2, 3)), gs.nn.Parameter(gs.rand(2))
+    expected = gs.nn.functional.linear(x, m.weight, m.bias)
+    assert m(x).tolist() == expected.tolist() and m(input=x).tolist() == expected.tolist()
+    m(x).sum().backward()
+    assert m.inner.grad.tolist() == [[4.0] * 3] * 2
+    plain = gs.nn.Linear(3, 2)
+    w = plain.weight.detach() * 3
+    del plain.weight
+    plain.weight = w  # a plain tensor, not a parameter
+    plain.bias = None
+    assert plain(x).tolist() == gs.nn.functional.linear(x, w).tolist()
+
+    class Doubled(gs.nn.Linear):
+        def forward(self, input):
+            return super().forward(input) * 2
+
+    double = Doubled(3, 2)
+    assert (
+        double(x).tolist() == (gs.nn.functional.linear(x, double.weight, double.bias) * 2).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    "args, kwargs", [((), {}), ((1, 2), {}), ((), {"other": 1}), ((1,), {"input": 2})]
+)
+@pytest.mark.parametrize("layer", ["Linear", "Sequential"])
+def test_native_forwards_refuse_wrong_arguments(layer, args, kwargs):
+    for lib in LIBRARIES:
+        m = lib.nn.Linear(3, 2) if layer == "Linear" else lib.nn.Sequential(lib.nn.Identity())
+        with pytest.raises(TypeError, match="forward"):
+            m(*args, **kwargs)
+
+
+def test_linear_of_something_else_fails_as_the_function_does():
+    m = gs.nn.Linear(3, 2)
+    for x in ([1.0, 2.0, 3.0], None, 1):
+        with pytest.raises(TypeError) as expected:
+            gs.nn.functional.linear(x, m.weight, m.bias)
+        with pytest.raises(TypeError) as found:
+            m(x)
+        assert str(found.value) == str(expected.value)
+
+
+@every
+def test_sequential_passes_anything_and_stops_at_errors(lib):
+    class Pair(lib.nn.Module):
+        def forward(self, x):
+            return x, x + 1
+
+    class Sum(lib.nn.Module):
+        def forward(self, pair):
+            return sum(pair)
+
+    assert lib.nn.Sequential(Pair(), Sum())(1) == 3
+    assert lib.nn.Sequential()(5) == 5
+    assert lib.nn.Sequential(Pair(), Sum())(input=1) == 3
+    with pytest.raises(ZeroDivisionError):
+        lib.nn.Sequential(make(lib, forward=lambda self, x: 1 / 0)(), Sum())(1)
+    m = lib.nn.Sequential(Pair(), Sum())
+    m._modules["1"] = None
+    with pytest.raises(TypeError, match="not callable"):
+        m(1)
+    growing = lib.nn.Sequential(lib.nn.Identity())
+    growing[0].forward = lambda x: growing.append(lib.nn.Identity()) and x
+    with pytest.raises(RuntimeError, match="mutated|changed size"):
+        growing(1)
+    seen = []
+    m = lib.nn.Sequential(Pair(), Sum())
+    m[0].register_forward_hook(lambda module, args, out: seen.append(out))
+    assert m(1) == 3 and seen == [(1, 2)]

@@ -114,19 +114,21 @@ struct SgdMomentumUpdate {
 template <class S>
 struct AdamUpdateBase {
   static constexpr int kCounters = 1;
-  S minus_step_size, beta2, one_minus_beta1, one_minus_beta2, eps, root_correction2, shrink;
+  // Step size and eps are multiplied by root2, the square root of the second correction, so that
+  // sqrt(v) / root2 + eps costs no division.
+  S minus_step_size, beta2, one_minus_beta1, one_minus_beta2, eps, shrink;
   GradientPrep<S> prep;
   bool decoupled;
   GS_FN static AdamUpdateBase make(const double* h, double* counter, bool single) {
     const double step = counter[0] = stored(counter[0] + 1, single);
     const double correction1 = 1 - power(h[1], step), correction2 = 1 - power(h[2], step);
+    const double root2 = sqrt(correction2);
     const bool decoupled = h[7] != 0 && h[4] != 0;
-    return {S(-(h[0] / correction1)),
+    return {S(-(h[0] / correction1) * root2),
             S(h[2]),
             S(1 - h[1]),
             S(1 - h[2]),
-            S(h[3]),
-            S(sqrt(correction2)),
+            S(h[3] * root2),
             S(1 - h[0] * h[4]),
             {decoupled ? S(0) : S(h[4]), h[6] != 0},
             decoupled};
@@ -141,7 +143,7 @@ struct AdamUpdateBase {
   }
   template <class T>
   GS_FN void finish(T& p, T m, T v) const {
-    p = p + T(minus_step_size) * m / (sqrt(v) / T(root_correction2) + T(eps));
+    p = p + T(minus_step_size) * m / (sqrt(v) + T(eps));
   }
 };
 

@@ -248,18 +248,29 @@ void cross_entropy(const Call& c) {
     const int64_t size = chunk_size(rows, grain), chunks = chunk_count(rows, grain);
     const Scratch<double> partial(2 * chunks);
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      double total = 0, total_weight = 0;
-      for (int64_t r = begin; r < end; ++r) {
-        const C* x = px + r * n;
-        const C m = max_row(x, n), w = targets.of(r);
-        const double s = sum_row<C>(n, [&](auto load) { return exp(load(x) - V(m)); });
-        const double log_sum = double(m) + log(s);
-        sums[r] = C(log_sum);
-        const bool ignored = targets.target[r] == targets.ignore;
-        const double l = ignored ? 0 : double(w) * (log_sum - double(x[targets.target[r]]));
-        if (reduction == 0) loss[r] = C(l);
-        total += l;
-        total_weight += double(w);
+      constexpr int64_t kBlock = 64;  // rows whose logarithms are taken together
+      double total = 0, total_weight = 0, logs[kBlock];
+      C most[kBlock];
+      for (int64_t from = begin; from < end; from += kBlock) {
+        const int64_t count = std::min(kBlock, end - from);
+        for (int64_t k = 0; k < count; ++k) {
+          const C* x = px + (from + k) * n;
+          const C m = most[k] = max_row(x, n);
+          logs[k] = sum_row<C>(n, [&](auto load) { return exp(load(x) - V(m)); });
+        }
+        map_row(logs, count, [&](auto load) { return log(load(logs)); });
+        for (int64_t k = 0; k < count; ++k) {
+          const int64_t r = from + k;
+          const C w = targets.of(r);
+          const double log_sum = double(most[k]) + logs[k];
+          sums[r] = C(log_sum);
+          const bool ignored = targets.target[r] == targets.ignore;
+          const double l =
+              ignored ? 0 : double(w) * (log_sum - double(px[r * n + targets.target[r]]));
+          if (reduction == 0) loss[r] = C(l);
+          total += l;
+          total_weight += double(w);
+        }
       }
       partial[2 * (begin / size)] = total;
       partial[2 * (begin / size) + 1] = total_weight;

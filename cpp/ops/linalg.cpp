@@ -302,7 +302,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
       readable(input.ndim() == 2 ? input : alias(dense, {m, k}, {k, 1}, dense.offset()));
   const Tensor w =
       readable(alias(weight, {k, n}, {weight.strides()[1], weight.strides()[0]}, weight.offset()));
-  const Tensor y = alias(out, {m, n}, {n, 1}, 0);
+  const Tensor y = input.ndim() == 2 ? out : alias(out, {m, n}, {n, 1}, 0);
   static const Op& product_op = Op::get("matmul");
   if (bias.defined()) {
     run(product_op, params(1.0, 0.0), {&y}, {&x, &w, &bias});

@@ -257,6 +257,12 @@ Tensor permute(const Tensor& x, const Dims& dims) {
 Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1) {
   const int64_t a = wrap_dim(dim0, x.ndim());
   const int64_t b = wrap_dim(dim1, x.ndim());
+  if (x.ndim() > 0 && !needs_grad(x)) {
+    Dims sizes = x.sizes(), strides = x.strides();
+    std::swap(sizes[static_cast<int>(a)], sizes[static_cast<int>(b)]);
+    std::swap(strides[static_cast<int>(a)], strides[static_cast<int>(b)]);
+    return make_view(x, sizes, strides, x.offset());
+  }
   Dims order = Dims::filled(x.ndim(), 0);
   for (int d = 0; d < x.ndim(); ++d) order[d] = d;
   if (x.ndim() > 0) std::swap(order[static_cast<int>(a)], order[static_cast<int>(b)]);

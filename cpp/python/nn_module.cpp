@@ -5,6 +5,7 @@
 // in the instance's dict, where Python code may edit it. See Note [Module attributes].
 #include <Python.h>
 
+#include "ops/linalg.h"
 #include "python/function.h"
 #include "python/tensor_type.h"
 
@@ -14,8 +15,9 @@ namespace {
 
 PyTypeObject* module_type;
 PyObject *getattr_name, *getattribute_name, *missing_name, *forward_name, *hooked_name,
-    *call_with_hooks_name;
-PyObject* table_names[3];  // in PyTorch's order of search
+    *call_with_hooks_name, *weight_name, *bias_name, *values_name;
+PyObject* linear_function;  // gradstep._C.linear
+PyObject* table_names[3];   // in PyTorch's order of search
 
 // Note [Module attributes]
 // An attribute is looked for as always, then, by `__getattr__`, in the tables `_parameters`,
@@ -151,7 +153,73 @@ PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   return result;
 }
 
+// ---- forward of the layers whose own cost is next to nothing ----
+
+struct Owned {  // a new reference
+  PyObject* p;
+  explicit Owned(PyObject* o) : p(check(o)) {}
+  ~Owned() { Py_DECREF(p); }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+};
+
+/// The only argument of a forward(input).
+PyObject* only_input(const char* layer, PyObject* const* args, Py_ssize_t n, PyObject* names) {
+  const Py_ssize_t n_names = names ? PyTuple_GET_SIZE(names) : 0;
+  GS_CHECK_TYPE(n + n_names == 1, "{}.forward() takes 2 positional arguments but {} were given",
+                layer, n + n_names + 1);
+  GS_CHECK_TYPE(
+      n == 1 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "input") == 0,
+      "{}.forward() got an unexpected keyword argument '{}'", layer,
+      PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, 0)));
+  return args[0];
+}
+
+/// Linear.forward: F.linear(input, self.weight, self.bias).
+PyObject* linear_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
+  return guard([&] {
+    PyObject* const input = only_input("Linear", args, n, names);
+    const Owned weight(PyObject_GetAttr(self, weight_name)),
+        bias(PyObject_GetAttr(self, bias_name));
+    if (is_tensor(input) && is_tensor(weight.p) && (is_tensor(bias.p) || bias.p == Py_None)) {
+      return wrap(
+          linear(unwrap(input), unwrap(weight.p), bias.p == Py_None ? Tensor() : unwrap(bias.p)));
+    }
+    return check(PyObject_CallFunctionObjArgs(linear_function, input, weight.p, bias.p, nullptr));
+  });
+}
+
+/// Sequential.forward: one child after the other.
+PyObject* sequential_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
+  return guard([&] {
+    PyObject* value = Py_NewRef(only_input("Sequential", args, n, names));
+    try {
+      const Owned children(PyObject_GetAttr(self, table_names[1]));
+      const Owned values(PyObject_CallMethodNoArgs(children.p, values_name));
+      const Owned iterator(PyObject_GetIter(values.p));
+      while (PyObject* const child = PyIter_Next(iterator.p)) {
+        const Owned held(child);
+        Py_SETREF(value, check(PyObject_CallOneArg(child, value)));
+      }
+      if (PyErr_Occurred()) throw PythonError();
+    } catch (...) {
+      Py_DECREF(value);
+      throw;
+    }
+    return value;
+  });
+}
+
+template <class F>
+PyCFunction as_function(F* f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
 PyMethodDef module_methods[] = {
+    {"_linear_forward", as_function(&linear_forward), METH_FASTCALL | METH_KEYWORDS,
+     "_linear_forward($self, input)\n--\n\ninput W^T + b."},
+    {"_sequential_forward", as_function(&sequential_forward), METH_FASTCALL | METH_KEYWORDS,
+     "_sequential_forward($self, input)\n--\n\nCalls the modules one after the other."},
     {"__getattr__", &getattr, METH_O,
      "__getattr__($self, name, /)\n--\n\nThe parameter, submodule or buffer of that name."},
     {}};
@@ -179,8 +247,12 @@ void add_nn_module(PyObject* module) {
                                                       {&call_with_hooks_name, "_call_with_hooks"},
                                                       {&table_names[0], "_parameters"},
                                                       {&table_names[1], "_modules"},
-                                                      {&table_names[2], "_buffers"}};
+                                                      {&table_names[2], "_buffers"},
+                                                      {&weight_name, "weight"},
+                                                      {&bias_name, "bias"},
+                                                      {&values_name, "values"}};
   for (const auto& [at, text] : names) *at = check(PyUnicode_InternFromString(text));
+  linear_function = check(PyObject_GetAttrString(module, "linear"));
   PyObject* const type = check(PyType_FromSpec(&module_spec));
   module_type = reinterpret_cast<PyTypeObject*>(type);
   if (PyModule_AddObjectRef(module, "ModuleBase", type) < 0 ||

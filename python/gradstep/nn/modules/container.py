@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from gradstep import _C
 from gradstep._C import Tensor
 
 from ..parameter import Parameter
@@ -32,10 +33,7 @@ class Sequential(Module):
             for i, module in enumerate(args):
                 self.add_module(str(i), module)
 
-    def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+    forward = _C.ModuleBase._sequential_forward
 
     def _key(self, index: Any) -> str:
         n = len(self)

@@ -74,10 +74,12 @@ class CrossEntropyLoss(_WeightedLoss):
         return _C.cross_entropy(
             input,
             target,
-            weight=self._buffers["weight"],
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
+            self.weight,
+            None,
+            self.ignore_index,
+            None,
+            self.reduction,
+            self.label_smoothing,
         )
 
 
