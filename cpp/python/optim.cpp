@@ -9,6 +9,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -278,6 +279,27 @@ PyObject* lerp_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
+PyObject* gradients_of(PyObject*, PyObject* params) {
+  return guard([&] {
+    const Owned out(PyList_New(0));
+    for (const TensorImpl* p : tensor_list(params)) {
+      if (!p->meta || !p->meta->grad) continue;
+      const Owned grad(wrap(Tensor(p->meta->grad)));
+      if (PyList_Append(out.p, grad.p) < 0) throw PythonError();
+    }
+    return Py_NewRef(out.p);
+  });
+}
+
+PyObject* one_kind(PyObject*, PyObject* list) {
+  return guard([&] {
+    const std::vector<TensorImpl*> tensors = tensor_list(list);
+    return wrap(std::all_of(tensors.begin(), tensors.end(), [&](const TensorImpl* t) {
+      return t->dtype == tensors[0]->dtype && t->device == tensors[0]->device;
+    }));
+  });
+}
+
 PyObject* norm_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
     expect(n == 2, "_multi_norm(tensors, order): expected 2 arguments");
@@ -305,6 +327,10 @@ PyMethodDef methods[] = {
      "_multi_add_(x, y, alpha)\n--\n\nx += alpha * y for two lists."},
     {"_multi_lerp_", as_function(&lerp_list), METH_FASTCALL,
      "_multi_lerp_(x, y, weight)\n--\n\nx += weight * (y - x) for two lists."},
+    {"_grads_of", &gradients_of, METH_O,
+     "_grads_of(params)\n--\n\nThe gradients of those that have one, as a list."},
+    {"_one_kind", &one_kind, METH_O,
+     "_one_kind(tensors)\n--\n\nTrue if all have the dtype and the device of the first."},
     {"_multi_norm", as_function(&norm_list), METH_FASTCALL,
      "_multi_norm(tensors, order)\n--\n\nThe norm (order 1, 2 or inf) of each tensor, as one "
      "tensor."},

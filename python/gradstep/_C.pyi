@@ -1256,6 +1256,8 @@ def _build_info(*args: Any, **kwargs: Any) -> Any: ...
 def _bump_version(input: Tensor) -> None: ...
 def _check_inplace(input: Tensor) -> None: ...
 def _grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: builtins.bool | None = None, create_graph: builtins.bool = False, allow_unused: builtins.bool | None = None, materialize_grads: builtins.bool = False) -> tuple[Tensor, ...]: ...
+def _grads_of(*args: Any, **kwargs: Any) -> Any:
+    """The gradients of those that have one, as a list."""
 def _make_subclass(cls: Any, data: Tensor, require_grad: builtins.bool = False) -> Tensor: ...
 def _multi_add_(*args: Any, **kwargs: Any) -> Any:
     """x += alpha * y for two lists."""
@@ -1267,6 +1269,8 @@ def _multi_scale_(*args: Any, **kwargs: Any) -> Any:
     """Multiplies all tensors by a number or a 0-d tensor."""
 def _multi_zero_(*args: Any, **kwargs: Any) -> Any:
     """Zeros all tensors in one pass."""
+def _one_kind(*args: Any, **kwargs: Any) -> Any:
+    """True if all have the dtype and the device of the first."""
 def _optim_check(*args: Any, **kwargs: Any) -> Any:
     """Raises for hyperparameters out of range."""
 def _optim_step(*args: Any, **kwargs: Any) -> Any:

@@ -22,12 +22,6 @@ def _as_list(tensors: Any) -> list[Tensor]:
 _FUSED_ORDERS = (1.0, 2.0, float("inf"))
 
 
-def _one_kind(tensors: list[Tensor]) -> bool:
-    """True if one fused pass can take all of them."""
-    kind = (tensors[0].device, tensors[0].dtype)
-    return all((tensor.device, tensor.dtype) == kind for tensor in tensors)
-
-
 def get_total_norm(
     tensors: Any,
     norm_type: float = 2.0,
@@ -40,7 +34,7 @@ def get_total_norm(
     if not tensors:
         return _C.tensor(0.0)
     with no_grad():
-        if _one_kind(tensors) and norm_type in _FUSED_ORDERS:
+        if _C._one_kind(tensors) and norm_type in _FUSED_ORDERS:
             norms = _C._multi_norm(tensors, norm_type)
         else:
             device = tensors[0].device
@@ -59,12 +53,15 @@ def clip_grads_with_norm_(
     parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale the gradients so that a total norm already known becomes at most `max_norm`."""
-    grads = [p.grad for p in _as_list(parameters) if p.grad is not None]
+    _scale(_C._grads_of(_as_list(parameters)), max_norm, total_norm)
+
+
+def _scale(grads: list[Tensor], max_norm: float, total_norm: Tensor) -> None:
     if not grads:
         return
     with no_grad():
         scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-        if _one_kind(grads):
+        if _C._one_kind(grads):
             _C._multi_scale_(grads, scale.to(grads[0].device))
         else:
             for grad in grads:
@@ -79,10 +76,9 @@ def clip_grad_norm_(
     foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients so that their total norm is at most `max_norm`; returns the old norm."""
-    parameters = _as_list(parameters)
-    grads = [p.grad for p in parameters if p.grad is not None]
+    grads = _C._grads_of(_as_list(parameters))
     total = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
-    clip_grads_with_norm_(parameters, max_norm, total, foreach)
+    _scale(grads, max_norm, total)
     return total
 
 
