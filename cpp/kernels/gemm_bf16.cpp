@@ -4,8 +4,8 @@
 //   oneDNN  where the machine multiplies bfloat16 faster than float: AMX, or AVX512_BF16 of AMD.
 //           Intel's AVX512_BF16 without AMX has half the rate of its float FMA (Emerald Rapids: 87
 //           against 165 GFLOP/s of one core; Zen 4: 215 against 110).
-//   float   everywhere else: blocks are converted to float while they are packed, multiplied by
-//           gradstep's own float product, and rounded while they are in the cache.
+//   float   everywhere else: A and B are converted once, tiles of C are multiplied in float and
+//           rounded while they are in the cache.
 // GRADSTEP_BF16=onednn|float chooses one, for tests and comparisons.
 #include <algorithm>
 #include <cstdlib>
@@ -15,12 +15,8 @@
 #include "core/threads.h"
 #include "kernels/convert.h"
 #include "kernels/gemm.h"
-#include "kernels/gemm_own.h"
-#include "kernels/instruction_set.h"
 #include "kernels/matmul.h"
 #include "kernels/onednn.h"
-
-GS_DECLARE_ISA_TABLE(GemmOwnTable, kGemmOwn)
 
 namespace gradstep {
 
@@ -30,10 +26,10 @@ namespace {
 constexpr int64_t kSmallWork = 1 << 18;  // up to here in the calling thread, never by oneDNN
 constexpr int64_t kPieceWork = 1 << 20;  // least work of one chunk
 constexpr int64_t kEntryWork = 1 << 24;  // from here on entries of a short batch run one by one
-constexpr int64_t kSkinny = 8;           // so few rows or columns are not packed
-constexpr int64_t kMaxTiles = 16;
-constexpr int64_t kBlockSide = 4096;       // rows of A and columns of B packed at once
-constexpr int64_t kConvertFloats = 16384;  // 64 KB that are converted at once
+constexpr int64_t kSkinny = 8;           // so few rows or columns: pieces convert their own part
+constexpr int64_t kMaxTiles = 64;
+constexpr int64_t kUnit = 32;              // rows and columns of a tile are multiples of it
+constexpr int64_t kConvertFloats = 16384;  // 64 KB that one chunk converts at once
 constexpr int64_t kItem = 2;               // bytes of a half
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -152,91 +148,53 @@ void plain(const Product& batch) {
   }
 }
 
-/// The stored rows of a block with one contiguous axis, as GemmArgs take them.
-struct Block {
-  const float* data;
-  int64_t row, col;
+/// A matrix as floats without gaps, in the same order as its halves.
+struct Widened {
+  Floats data;
+  int64_t row, col;          // strides in elements
+  int64_t runs, length, ld;  // the contiguous runs of halves
+  Widened(int64_t rows, int64_t cols, int64_t row_step, int64_t col_step)
+      : data(rows * cols),
+        row(col_step == 1 ? cols : 1),
+        col(col_step == 1 ? 1 : rows),
+        runs(col_step == 1 ? rows : cols),
+        length(col_step == 1 ? cols : rows),
+        ld(col_step == 1 ? row_step : col_step) {}
 };
-Block widen_block(DType from, const char* src, int64_t row, int64_t col, int64_t rows, int64_t cols,
-                  float* room) {
-  if (col == 1) {
-    widen(from, rows, cols, src, row, room);
-    return {room, cols, 1};
-  }
-  widen(from, cols, rows, src, col, room);
-  return {room, 1, rows};
-}
 
-/// Packs A and B as floats in one parallel region, multiplies tiles of C in a second one.
-void packed(const Product& p) {
-  const GemmOwn<float>& f = GS_ISA_TABLE(kGemmOwn).f32;
-  const int64_t n_slices = ceil_div(p.m, f.slice), n_panels = ceil_div(p.n, f.panel);
-  const int64_t a_size = n_slices * f.slice, b_size = n_panels * f.panel;  // per unit of k
-  const Floats packed_a(a_size * p.k), packed_b(b_size * p.k);
-  const int64_t n_blocks = ceil_div(p.k, f.depth);
-  const auto block_k = [&](int64_t q) { return std::min(f.depth, p.k - q * f.depth); };
-
-  const int64_t slices_at_once = std::max<int64_t>(1, kConvertFloats / (f.slice * f.depth)),
-                panels_at_once = std::max<int64_t>(1, kConvertFloats / (f.panel * f.depth));
-  const int64_t slice_units = ceil_div(n_slices, slices_at_once),
-                units = slice_units + ceil_div(n_panels, panels_at_once);
-  const int64_t room = std::max(slices_at_once * f.slice, panels_at_once * f.panel) * f.depth;
-  parallel_for(n_blocks * units, 1, [&](int64_t begin, int64_t end) {
-    const Floats converted(room);
+/// Converts A and B in one parallel region, multiplies tiles of C in a second one.
+void tiled(const Product& p) {
+  const Widened a(p.m, p.k, p.a_row, p.a_col), b(p.k, p.n, p.b_row, p.b_col);
+  const int64_t a_step = std::max<int64_t>(1, kConvertFloats / a.length),
+                b_step = std::max<int64_t>(1, kConvertFloats / b.length);
+  const int64_t a_units = ceil_div(a.runs, a_step);
+  parallel_for(a_units + ceil_div(b.runs, b_step), 1, [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; ++u) {
-      const int64_t q = u / units, unit = u % units, first_k = q * f.depth, k = block_k(q);
-      GemmArgs<float> g{};
-      g.k = k;
-      if (unit < slice_units) {
-        const int64_t slice = unit * slices_at_once, i = slice * f.slice;
-        const int64_t count = std::min(slices_at_once, n_slices - slice);
-        g.m = std::min(count * f.slice, p.m - i);
-        const Block x = widen_block(p.dtype, p.a + (i * p.a_row + first_k * p.a_col) * kItem,
-                                    p.a_row, p.a_col, g.m, k, converted.data());
-        g.a = x.data, g.a_row = x.row, g.a_col = x.col;
-        f.pack_rows(g, 0, count, packed_a.data() + first_k * a_size + i * k);
-      } else {
-        const int64_t panel = (unit - slice_units) * panels_at_once, j = panel * f.panel;
-        const int64_t count = std::min(panels_at_once, n_panels - panel);
-        g.n = std::min(count * f.panel, p.n - j);
-        const Block x = widen_block(p.dtype, p.b + (first_k * p.b_row + j * p.b_col) * kItem,
-                                    p.b_row, p.b_col, k, g.n, converted.data());
-        g.b = x.data, g.b_row = x.row, g.b_col = x.col;
-        f.pack_columns(g, 0, count, packed_b.data() + first_k * b_size + j * k);
-      }
+      const bool first = u < a_units;
+      const Widened& x = first ? a : b;
+      const int64_t at = first ? u * a_step : (u - a_units) * b_step;
+      widen(p.dtype, std::min(first ? a_step : b_step, x.runs - at), x.length,
+            (first ? p.a : p.b) + at * x.ld * kItem, x.ld, x.data.data() + at * x.length);
     }
   });
-
-  // Tiles of about 96 x 256, smaller if there would be few.
-  int64_t slices = std::min(n_slices, std::max<int64_t>(1, 96 / f.slice)),
-          panels = std::min(n_panels, std::max<int64_t>(1, 256 / f.panel));
-  while (ceil_div(n_slices, slices) * ceil_div(n_panels, panels) < kMaxTiles) {
-    if (panels * f.panel >= slices * f.slice && panels > 1) {
-      panels = (panels + 1) / 2;
-    } else if (slices > 2) {
-      slices = (slices + 1) / 2;
-    } else {
-      break;
-    }
+  int64_t rows = p.m, cols = p.n;
+  const int64_t most = std::clamp<int64_t>(p.m * p.n * p.k >> 26, 4, kMaxTiles);
+  while (rows * cols * p.k >= 2 * kPieceWork && ceil_div(p.m, rows) * ceil_div(p.n, cols) < most) {
+    int64_t& side = rows >= cols ? rows : cols;
+    const int64_t half = ceil_div(ceil_div(side, 2), kUnit) * kUnit;
+    if (half >= side) break;
+    side = half;
   }
-  const int64_t across = ceil_div(n_panels, panels), n_tiles = ceil_div(n_slices, slices) * across;
-  parallel_for(n_tiles, 1, [&](int64_t begin, int64_t end) {
-    const Floats sum(slices * f.slice * panels * f.panel);
+  const int64_t across = ceil_div(p.n, cols);
+  parallel_for(ceil_div(p.m, rows) * across, 1, [&](int64_t begin, int64_t end) {
+    const Floats sum(rows * cols);
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t i = t / across * slices * f.slice, j = t % across * panels * f.panel;
-      const Product part =
-          tile(p, i, j, std::min(slices * f.slice, p.m - i), std::min(panels * f.panel, p.n - j));
-      GemmArgs<float> g{};
-      g.m = part.m, g.n = part.n, g.c = sum.data(), g.ldc = part.n;
-      g.alpha = p.alpha;
-      g.beta = preload(part, sum.data()) ? 1.0f : 0.0f;
-      for (int64_t q = 0; q < n_blocks; ++q) {
-        g.k = block_k(q);
-        f.packed(g, 0, ceil_div(g.m, f.slice), 0, ceil_div(g.n, f.panel),
-                 packed_a.data() + q * f.depth * a_size + i * g.k,
-                 packed_b.data() + q * f.depth * b_size + j * g.k);
-        g.beta = 1.0f;
-      }
+      const int64_t i = t / across * rows, j = t % across * cols;
+      const Product part = tile(p, i, j, std::min(rows, p.m - i), std::min(cols, p.n - j));
+      const float beta = preload(part, sum.data()) ? 1.0f : 0.0f;
+      gemm_serial(a.col != 1, b.col != 1, part.m, part.n, p.k, p.alpha, a.data.data() + i * a.row,
+                  a.col != 1 ? a.col : a.row, b.data.data() + j * b.col, b.col != 1 ? b.col : b.row,
+                  beta, sum.data(), part.n);
       round_to(part, sum.data());
     }
   });
@@ -257,11 +215,7 @@ void in_float(const Product& p) {
   const int64_t work = p.m * p.n * p.k;
   if (p.batch == 1 && work > kSmallWork) {
     if (std::min(p.m, p.n) <= kSkinny) return skinny(p);
-    for (int64_t i = 0; i < p.m; i += kBlockSide) {
-      for (int64_t j = 0; j < p.n; j += kBlockSide) {
-        packed(tile(p, i, j, std::min(kBlockSide, p.m - i), std::min(kBlockSide, p.n - j)));
-      }
-    }
+    tiled(p);
   } else if (p.batch < 8 && work > kEntryWork) {
     for (int64_t e = 0; e < p.batch; ++e) in_float(entries(p, e, e + 1));
   } else {
