@@ -225,15 +225,9 @@ struct Gelu : UnaryMap {
   static constexpr auto doc =
       "gelu(input) -> Tensor\n\ninput times the normal distribution function.";
   static constexpr unsigned as = NnFunctional;
-  static constexpr double kSqrtHalf = 0.70710678118654752440;
-  static constexpr double kInvSqrt2Pi = 0.39894228040143267794;
-  template <class T> GS_FN T operator()(T x) const {
-    return T(0.5) * x * (T(1) + erf(x * T(kSqrtHalf)));
-  }
+  template <class T> GS_FN T operator()(T x) const { return x * normal_cdf(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
-    // cdf + x pdf
-    T cdf = T(0.5) * (T(1) + erf(x * T(kSqrtHalf)));
-    return dy * (cdf + x * T(kInvSqrt2Pi) * exp(T(-0.5) * x * x));
+    return dy * (normal_cdf(x) + x * normal_pdf(x));
   }
 };
 struct GeluTanh : UnaryMap {

@@ -181,6 +181,8 @@ GS_CUDA_UNARY(lgamma, lgammaf, lgamma)
 #ifdef __CUDA_ARCH__
 GS_FN float erfinv(float x) { return ::erfinvf(x); }
 GS_FN double erfinv(double x) { return ::erfinv(x); }
+GS_FN float normal_cdf(float x) { return ::normcdff(x); }
+GS_FN double normal_cdf(double x) { return ::normcdf(x); }
 GS_FN float i0(float x) { return ::cyl_bessel_i0f(x); }
 GS_FN double i0(double x) { return ::cyl_bessel_i0(x); }
 GS_FN float i1(float x) { return ::cyl_bessel_i1f(x); }
@@ -188,6 +190,8 @@ GS_FN double i1(double x) { return ::cyl_bessel_i1(x); }
 #else
 GS_FN float erfinv(float x) { return x; }
 GS_FN double erfinv(double x) { return x; }
+GS_FN float normal_cdf(float x) { return x; }
+GS_FN double normal_cdf(double x) { return x; }
 GS_FN float i0(float x) { return x; }
 GS_FN double i0(double x) { return x; }
 GS_FN float i1(float x) { return x; }
@@ -207,6 +211,10 @@ GS_CUDA_BINARY(fmod, fmodf, fmod)
 template <Real T>
 GS_FN bool signbit(T x) {
   return copysign(T(1), x) < T(0);
+}
+template <Real T>
+GS_FN T normal_pdf(T x) {
+  return exp(T(-0.5) * x * x) * T(0x1.9884533d43651p-2);
 }
 
 #else
@@ -233,14 +241,17 @@ GS_FN T abs(T x) {
 template <Real T>
 GS_FN T copysign(T x, T s) {
   using U = UBits<T>;
-  return bit_cast<T>((ubits(x) & U(kSignBit<T> - 1)) | (ubits(s) & U(kSignBit<T>)));
+  if constexpr (requires { blend_bits(x, s, x); })
+    return blend_bits(x, s, bit_cast<T>(U(kSignBit<T>)));
+  else
+    return bit_cast<T>((ubits(x) & U(kSignBit<T> - 1)) | (ubits(s) & U(kSignBit<T>)));
 }
 template <Real T>
 GS_FN auto signbit(T x) {
   return (ubits(x) & UBits<T>(kSignBit<T>)) != UBits<T>(0);
 }
 template <Real T>
-GS_FN T sqrt(T x) {
+GS_FN T plain_sqrt(T x) {
   return map_lanes(
       [](auto a) {
         if constexpr (sizeof(a) == 4)
@@ -250,17 +261,46 @@ GS_FN T sqrt(T x) {
       },
       x);
 }
+/// The instruction takes 11 (20) cycles on a 64-byte register, refining a rough value half of that
+/// with the same result. It needs numbers whose square's rounding error is a normal number.
+template <Real T>
+GS_FN T sqrt(T x) {
+  if constexpr (requires { rough_rsqrt(x); }) {
+    using U = UBits<T>;
+    constexpr int kBits = kMantissa<T>;
+    constexpr uint64_t kLeast = uint64_t(kIsFloat<T> ? 32 : 128) << kBits,
+                       kInfinity = uint64_t(2 * kBias<T> + 1) << kBits;
+    if (any(ubits(x) - U(kLeast) >= U(kInfinity - kLeast))) [[unlikely]]
+      return plain_sqrt(x);
+    T y = rough_rsqrt(x), g = x * y, h = y * T(0.5);
+    for (int i = 0; i < (kIsFloat<T> ? 1 : 2); ++i) {
+      T r = T(0.5) - g * h;
+      g = g + g * r;
+      h = h + h * r;
+    }
+    return g + (x - g * g) * h;
+  } else {
+    return plain_sqrt(x);
+  }
+}
 
-/// |x| below this may have a fraction.
 template <Real T>
 GS_FN T round(T x) {  // half to even
-  T a = abs(x), m = T(kIsFloat<T> ? 0x1p23 : 0x1p52);
-  return select(a < m, copysign((a + m) - m, x), x);
+  if constexpr (requires { round_to<0>(x); }) {
+    return round_to<0>(x);
+  } else {
+    T a = abs(x), m = T(kIsFloat<T> ? 0x1p23 : 0x1p52);  // beyond it there is no fraction
+    return select(a < m, copysign((a + m) - m, x), x);
+  }
 }
 template <Real T>
 GS_FN T floor(T x) {
-  T r = round(x);
-  return copysign(r - select(r > x, T(1), T(0)), x);
+  if constexpr (requires { round_to<1>(x); }) {
+    return round_to<1>(x);
+  } else {
+    T r = round(x);
+    return copysign(r - select(r > x, T(1), T(0)), x);
+  }
 }
 template <Real T>
 GS_FN T ceil(T x) {
@@ -268,7 +308,10 @@ GS_FN T ceil(T x) {
 }
 template <Real T>
 GS_FN T trunc(T x) {
-  return copysign(floor(abs(x)), x);
+  if constexpr (requires { round_to<3>(x); })
+    return round_to<3>(x);
+  else
+    return copysign(floor(abs(x)), x);
 }
 
 // ---- lane by lane ----
@@ -312,7 +355,9 @@ template <Real T>
 GS_FN Pair<T> two_prod(T a, T b) {
   T p = a * b;
 #ifdef __FMA__
-  if constexpr (kIsVec<T>) {
+  if constexpr (requires { mul_sub(a, b, p); }) {
+    return {p, mul_sub(a, b, p)};
+  } else if constexpr (kIsVec<T>) {
     typename T::V lo;
     for (int i = 0; i < kLanes<T>; ++i) {
       if constexpr (kIsFloat<T>)
@@ -337,81 +382,108 @@ GS_FN Pair<T> two_prod(T a, T b) {
 
 // ---- exp ----
 
+/// ln2 in two parts; products of the first with an exponent are exact.
+template <Real T>
+inline constexpr double kLn2High = kIsFloat<T> ? 0x1.62e4p-1 : 0x1.62e42fefa38p-1;
+template <Real T>
+inline constexpr double kLn2Low = kIsFloat<T> ? 0x1.7f7d1cp-20 : 0x1.ef35793c7673p-45;
+/// kRound plus the bias.
+template <Real T>
+inline constexpr double kExpRound = kRound<T> + kBias<T>;
+
 /// x = n ln2 + r with |r| <= ln2 / 2; n is a small integer.
 template <Real T>
 struct ExpParts {
-  UBits<T> n;
-  T r;
+  UBits<T> biased;  // its low bits are n + bias
+  T n, r;
 };
 template <Real T>
 GS_FN ExpParts<T> exp_parts(T x) {
-  T t = x * T(kLog2e) + T(kRound<T>);
-  T n = t - T(kRound<T>);
-  UBits<T> ni = ubits(t) - ubits(T(kRound<T>));
-  if constexpr (kIsFloat<T>)
-    return {ni, (x - n * T(0x1.62e4p-1)) - n * T(0x1.7f7d1cp-20)};
-  else
-    return {ni, (x - n * T(0x1.62e42fefa38p-1)) - n * T(0x1.ef35793c7673p-45)};
+  T t = x * T(kLog2e) + T(kExpRound<T>);
+  T n = t - T(kExpRound<T>);
+  return {ubits(t), n, (x - n * T(kLn2High<T>)) - n * T(kLn2Low<T>)};
 }
-/// exp(r) - 1 - r.
+/// (exp(r) - 1 - r) / r^2.
 template <Real T>
-GS_FN T exp_tail(T r) {
+GS_FN T exp_poly(T r) {
   if constexpr (kIsFloat<T>) {
-    return r * r *
-           poly(r, 0x1.a1a89ep-13, 0x1.6d7b78p-10, 0x1.11108ap-7, 0x1.5554a8p-5, 0x1.555556p-3,
-                0x1p-1);
+    return poly(r, 0x1.6ff094p-10, 0x1.1257d2p-7, 0x1.5552fep-5, 0x1.555466p-3, 0x1p-1);
   } else {
-    return r * r *
-           poly(r, 0x1.1f98a01cd795fp-29, 0x1.af63bb3b85538p-26, 0x1.27e4c3895be26p-22,
+    return poly(r, 0x1.1f98a01cd795fp-29, 0x1.af63bb3b85538p-26, 0x1.27e4c3895be26p-22,
                 0x1.71ddf5ac4502dp-19, 0x1.a01a01b1afa71p-16, 0x1.a01a01b0db68ap-13,
                 0x1.6c16c16c1413dp-10, 0x1.111111110f484p-7, 0x1.555555555555bp-5,
                 0x1.5555555555559p-3, 0x1p-1);
   }
 }
-/// 2^n for an integer n in the range of normal numbers.
+/// exp(r) - 1, to the last bit of r.
 template <Real T>
-GS_FN T pow2(UBits<T> n) {
-  return bit_cast<T>((n + UBits<T>(kBias<T>)) << kMantissa<T>);
+GS_FN T expm1_poly(T r) {
+  return r * r * exp_poly(r) + r;
 }
-/// p 2^n in two steps, so that the result may be denormal or infinite.
+/// 2^n while that is a normal number.
 template <Real T>
-GS_FN T scale(T p, UBits<T> n) {
-  using U = UBits<T>;
-  U half = ((n + U(4096)) >> 1) - U(2048);
-  return p * pow2<T>(half) * pow2<T>(n - half);
+GS_FN T pow2(UBits<T> biased) {
+  return bit_cast<T>(biased << kMantissa<T>);
 }
+/// p 2^n, which may be denormal or infinite.
+template <Real T>
+GS_FN T scale(T p, ExpParts<T> e) {
+  if constexpr (requires { scale_by(p, e.n); }) {
+    return scale_by(p, e.n);
+  } else {  // in two steps
+    using U = UBits<T>;
+    U n = e.biased - ubits(T(kExpRound<T>)), half = ((n + U(4096)) >> 1) - U(2048);
+    return p * pow2<T>(half + U(kBias<T>)) * pow2<T>(n - half + U(kBias<T>));
+  }
+}
+/// x within the two limits, NaN as it is.
 template <Real T>
 GS_FN T clamp_exp(T x, double low, double high) {
-  x = select(x > T(high), T(high), x);
-  return select(x < T(low), T(low), x);
+  return max(T(low), min(T(high), x));
 }
 /// exp(x + lo) 2^k, for |lo| << |x|.
 template <Real T>
 GS_FN T exp_scaled(T x, T lo, int k) {
-  x = clamp_exp(x, kIsFloat<T> ? -105. : -747., kIsFloat<T> ? 90. : 711.);
-  auto [n, r] = exp_parts(x);
-  r = r + lo;
-  return scale(T(1) + (r + exp_tail(r)), n + UBits<T>(k));
+  auto e = exp_parts(clamp_exp(x, kIsFloat<T> ? -105. : -747., kIsFloat<T> ? 90. : 711.));
+  if (k) e.n = e.n + T(k), e.biased = e.biased + UBits<T>(k);
+  return scale(T(1) + expm1_poly(e.r + lo), e);
 }
 template <Real T>
 GS_FN T exp(T x) {
-  x = clamp_exp(x, kIsFloat<T> ? -105. : -747., kIsFloat<T> ? 90. : 711.);
-  auto [n, r] = exp_parts(x);
-  return scale(T(1) + (r + exp_tail(r)), n);
+  if constexpr (requires { scale_by(x, x); }) {
+    // n may be any number, NaN and infinity among them: r must only stay finite.
+    auto e = exp_parts(x);
+    T r = clamp_size(e.r, T(1));
+    return scale_by(T(1) + (T(1) + r * exp_poly(r)) * r, e.n);
+  } else {
+    auto e = exp_parts(clamp_exp(x, kIsFloat<T> ? -105. : -747., kIsFloat<T> ? 90. : 711.));
+    return scale(T(1) + (T(1) + e.r * exp_poly(e.r)) * e.r, e);
+  }
+}
+/// exp(-a b) for a, b >= 0 and a b <= 2000, without the error that rounding the product would make.
+template <Real T>
+GS_FN T exp_minus_product(T a, T b) {
+  auto e = exp_parts(-(a * b));
+  T r;
+  if constexpr (requires { mul_sub(a, b, a); }) {
+    r = -(e.n * T(kLn2Low<T>) + mul_sub(a, b, e.n * T(-kLn2High<T>)));
+  } else {
+    auto [h, l] = two_prod(a, b);
+    r = exp_parts(-h).r - l;
+  }
+  return scale(T(1) + (T(1) + r * exp_poly(r)) * r, e);
 }
 template <Real T>
 GS_FN T exp2(T x) {
   x = clamp_exp(x, kIsFloat<T> ? -151. : -1076., kIsFloat<T> ? 129. : 1025.);
-  T t = x + T(kRound<T>);
-  T r = (x - (t - T(kRound<T>))) * T(kLn2);
-  return scale(T(1) + (r + exp_tail(r)), ubits(t) - ubits(T(kRound<T>)));
+  T t = x + T(kExpRound<T>), n = t - T(kExpRound<T>);
+  return scale(T(1) + expm1_poly((x - n) * T(kLn2)), ExpParts<T>{ubits(t), n, n});
 }
+/// exp(x) - 1 for x <= 89 (710); sums of powers of two stay exact.
 template <Real T>
 GS_FN T expm1(T x) {
-  using U = UBits<T>;
-  T c = clamp_exp(x, -50., kIsFloat<T> ? 89. : 710.);
-  auto [n, r] = exp_parts(c);
-  T q = r + exp_tail(r), s = pow2<T>(n - U(1));
+  auto e = exp_parts(clamp_exp(x, -50., kIsFloat<T> ? 89. : 710.));
+  T q = expm1_poly(e.r), s = pow2<T>(e.biased - UBits<T>(1));
   T y = s * q + (s - T(0.5));
   return select(x == T(0), x, y + y);
 }
@@ -421,6 +493,11 @@ GS_FN T expm1(T x) {
 /// x = m 2^e with m in [sqrt(1/2), sqrt(2)), for x > 0.
 template <Real T>
 GS_FN Pair<T> split_log(T x) {
+  if constexpr (requires { mantissa_of(x); }) {
+    T m = mantissa_of(x), e = exponent_of(x);
+    auto high = m > T(0x1.6a09e667f3bcdp+0);
+    return {select(high, m * T(0.5), m), select(high, e + T(1), e)};
+  }
   using U = UBits<T>;
   constexpr uint64_t kSqrtHalf = kIsFloat<T> ? 0x3f3504f3u : 0x3fe6a09e667f3bcdu;
   constexpr int kBits = kMantissa<T>;
@@ -435,45 +512,55 @@ GS_FN Pair<T> split_log(T x) {
 /// log(1 + f) with f in [sqrt(1/2) - 1, sqrt(2) - 1], plus `more`, which is small.
 template <Real T>
 GS_FN T log_poly(T f, T more) {
-  T s = f / (f + T(2)), z = s * s, r, h = T(0.5) * f * f;
   if constexpr (kIsFloat<T>) {
-    r = z * poly(z, 0x1.31e69ep-2, 0x1.995e9ap-2, 0x1.55557ap-1);
+    return f + (f * f *
+                    poly(f, -0x1.38b602p-4, 0x1.055bd4p-3, -0x1.0d855ap-3, 0x1.22da1p-3,
+                         -0x1.54724p-3, 0x1.99a008p-3, -0x1.000228p-2, 0x1.555554p-2, -0.5) +
+                more);
   } else {
-    r = z * poly(z, 0x1.2f0d54d0bf7d5p-3, 0x1.39a0fa5a64d1ep-3, 0x1.746645fc4287bp-3,
-                 0x1.c71c51e8c649dp-3, 0x1.2492494216cf5p-2, 0x1.999999997fb3cp-2,
-                 0x1.5555555555593p-1);
+    T s = f / (f + T(2)), z = s * s, h = T(0.5) * f * f;
+    T r = z * poly(z, 0x1.2f0d54d0bf7d5p-3, 0x1.39a0fa5a64d1ep-3, 0x1.746645fc4287bp-3,
+                   0x1.c71c51e8c649dp-3, 0x1.2492494216cf5p-2, 0x1.999999997fb3cp-2,
+                   0x1.5555555555593p-1);
+    return f - (h - (s * (h + r) + more));
   }
-  return f - (h - (s * (h + r) + more));
 }
 /// e ln2 + log(1 + f) + c, for a small c.
 template <Real T>
 GS_FN T log_sum(T f, T e, T c) {
-  T hi = T(kIsFloat<T> ? 0x1.62e4p-1 : 0x1.62e42fefa38p-1);
-  T lo = T(kIsFloat<T> ? 0x1.7f7d1cp-20 : 0x1.ef35793c7673p-45);
-  return e * hi + log_poly(f, e * lo + c);
+  return e * T(kLn2High<T>) + log_poly(f, e * T(kLn2Low<T>) + c);
 }
+/// log of 0, of infinity and below 0, where y is not that already.
 template <Real T>
 GS_FN T log_special(T x, T y) {
   y = select(x < T(kInf), y, x);
   y = select(x < T(0), T(kNan), y);
   return select(x == T(0), T(-kInf), y);
 }
+/// The same after split_log(x) of a machine whose exponents are infinite at 0 and infinity.
+template <Real T>
+GS_FN T log_ends(T x, T y) {
+  if constexpr (requires { mantissa_of(x); })
+    return y;
+  else
+    return log_special(x, y);
+}
 template <Real T>
 GS_FN T log(T x) {
   auto [m, e] = split_log(x);
-  return log_special(x, log_sum(m - T(1), e, T(0)));
+  return log_ends(x, log_sum(m - T(1), e, T(0)));
 }
 template <Real T>
 GS_FN T log2(T x) {
   auto [m, e] = split_log(x);
-  return log_special(x, e + log_poly(m - T(1), T(0)) * T(kLog2e));
+  return log_ends(x, e + log_poly(m - T(1), T(0)) * T(kLog2e));
 }
 template <Real T>
 GS_FN T log10(T x) {
   auto [m, e] = split_log(x);
   T hi = T(kIsFloat<T> ? 0x1.344p-2 : 0x1.34413509f78p-2);
   T lo = T(kIsFloat<T> ? 0x1.3509f8p-18 : 0x1.fef311f12b358p-46);
-  return log_special(x, e * hi + (log_poly(m - T(1), T(0)) * T(kInvLn10) + e * lo));
+  return log_ends(x, e * hi + (log_poly(m - T(1), T(0)) * T(kInvLn10) + e * lo));
 }
 template <Real T>
 GS_FN T log1p(T x) {
@@ -514,8 +601,8 @@ GS_FN T pow(T x, T y) {
   }
   Pair<T> h = fast_two_sum(s + s, w.hi);
   h.lo = h.lo + (s_lo + s_lo + w.lo + t.hi * z.hi * q);
-  Pair<T> g = fast_two_sum(e * T(kIsFloat<T> ? 0x1.62e4p-1 : 0x1.62e42fefa38p-1), h.hi);
-  g.lo = g.lo + (h.lo + e * T(kIsFloat<T> ? 0x1.7f7d1cp-20 : 0x1.ef35793c7673p-45));
+  Pair<T> g = fast_two_sum(e * T(kLn2High<T>), h.hi);
+  g.lo = g.lo + (h.lo + e * T(kLn2Low<T>));
   Pair<T> l = fast_two_sum(g.hi, g.lo);
   l.hi = log_special(ax, l.hi);
   // exp(y (hi + lo))
@@ -535,19 +622,13 @@ GS_FN T pow(T x, T y) {
 
 // ---- hyperbolic ----
 
+/// q / (q + 2) with q = exp(2|x|) - 1; it is 1 from 9.1 (19.1) on.
 template <Real T>
 GS_FN T tanh(T x) {
-  T a = abs(x), z = a * a, p;
-  if constexpr (kIsFloat<T>) {
-    p = poly(z, -0x1.9a2c5cp-8, 0x1.59145ap-6, -0x1.b9243ep-5, 0x1.110d12p-3, -0x1.55554ap-2);
-  } else {
-    p = poly(z, -0x1.44fcefdc7b418p-16, 0x1.5ca336eca6250p-14, -0x1.e9291bb711410p-13,
-             0x1.347cf8e6eea0cp-11, -0x1.7d8f0a7b33640p-10, 0x1.d6d28c9384e69p-9,
-             -0x1.226e2eb96438fp-7, 0x1.664f4856ca0d1p-6, -0x1.ba1ba1b97249bp-5,
-             0x1.11111111106e4p-3, -0x1.555555555554fp-2);
-  }
-  T far = T(1) - T(2) / (exp(a + a) + T(1));
-  return copysign(select(a < T(0.55), a + a * z * p, far), x);
+  T a = min(T(kIsFloat<T> ? 9.1 : 19.1), abs(x));
+  auto e = exp_parts(a + a);
+  T s = pow2<T>(e.biased), q = s * expm1_poly(e.r) + (s - T(1));
+  return copysign(q / (q + T(2)), x);
 }
 template <Real T>
 GS_FN T sinh(T x) {
@@ -590,10 +671,31 @@ GS_FN T atanh(T x) {
 
 // ---- trigonometric ----
 
-/// x = q pi/2 + r with |r| <= pi/4, for |x| <= kTrigRange; pi/2 in pieces whose products with q are
-/// exact.
 template <Real T>
 inline constexpr double kTrigRange = kIsFloat<T> ? 1e4 : 1e6;
+
+/// x - n pi/2 for |x| <= kTrigRange and an integer n close to it. With multiply-adds the first step
+/// is exact; without, pi/2 comes in pieces whose products with n are.
+template <Real T>
+GS_FN T minus_half_pis(T x, T n) {
+#ifdef __FMA__
+  if constexpr (kIsFloat<T>)
+    return ((x - n * T(0x1.921fb6p+0)) - n * T(-0x1.777a5cp-25)) - n * T(-0x1.ee59dap-50);
+  else
+    return ((x - n * T(0x1.921fb54442d18p+0)) - n * T(0x1.1a62633145c07p-54)) -
+           n * T(-0x1.f1976b7ed8fbcp-110);
+#else
+  T p1 = T(kIsFloat<T> ? 0x1.92p+0 : 0x1.921fb544p+0),
+    p2 = T(kIsFloat<T> ? 0x1.fb4p-12 : 0x1.0b4611a6p-34);
+  T p3 = T(kIsFloat<T> ? 0x1.444p-24 : 0x1.3198a2ep-69);
+  T p4 = T(kIsFloat<T> ? 0x1.68c234p-39 : 0x1.b839a252049c1p-104);
+  // Each difference is exact where it cancels; its rounding error goes to lo where it does not.
+  T a = x - n * p1, b = a - n * p2, c = b - n * p3;
+  T lo = (((a - b) - n * p2) + ((b - c) - n * p3)) - n * p4;
+  return c + lo;
+#endif
+}
+/// x = q pi/2 + r with |r| <= pi/4.
 template <Real T>
 struct Quadrant {
   UBits<T> q;
@@ -602,15 +704,7 @@ struct Quadrant {
 template <Real T>
 GS_FN Quadrant<T> quadrant(T x) {
   T t = x * T(0x1.45f306dc9c883p-1) + T(kRound<T>);
-  T n = t - T(kRound<T>);
-  T p1 = T(kIsFloat<T> ? 0x1.92p+0 : 0x1.921fb544p+0),
-    p2 = T(kIsFloat<T> ? 0x1.fb4p-12 : 0x1.0b4611a6p-34);
-  T p3 = T(kIsFloat<T> ? 0x1.444p-24 : 0x1.3198a2ep-69);
-  T p4 = T(kIsFloat<T> ? 0x1.68c234p-39 : 0x1.b839a252049c1p-104);
-  // Each difference is exact where it cancels; its rounding error goes to lo where it does not.
-  T a = x - n * p1, b = a - n * p2, c = b - n * p3;
-  T lo = (((a - b) - n * p2) + ((b - c) - n * p3)) - n * p4;
-  return {ubits(t), c + lo};
+  return {ubits(t), minus_half_pis(x, t - T(kRound<T>))};
 }
 template <Real T>
 GS_FN T sin_poly(T r) {
@@ -635,14 +729,26 @@ GS_FN T cos_poly(T r) {
   T h = T(0.5) * z, w = T(1) - h;
   return w + (((T(1) - w) - h) + z * z * p);
 }
-/// sin(x + k pi/2).
+/// sin(r) for |r| <= pi/2.
+template <Real T>
+GS_FN T wide_sin_poly(T r) {
+  T z = r * r, p;
+  if constexpr (kIsFloat<T>) {
+    p = poly(z, 0x1.5dc8c4p-19, -0x1.9f70eep-13, 0x1.110edap-7, -0x1.55554cp-3);
+  } else {
+    p = poly(z, 0x1.882981024c4aap-49, -0x1.ae431c5d4e787p-41, 0x1.6123cb246528ap-33,
+             -0x1.ae6454cb45665p-26, 0x1.71de3a5287a16p-19, -0x1.a01a01a0148b7p-13,
+             0x1.11111111110c1p-7, -0x1.5555555555555p-3);
+  }
+  return r * z * p + r;
+}
+/// sin(x + k pi/2) for k = 0 and 1: with m = the integer at (x + k pi/2) / pi it is (-1)^m times
+/// the sine of what is left, so one polynomial serves.
 template <Real T>
 GS_FN T sin_shifted(T x, int k) {
-  using U = UBits<T>;
-  auto [q, r] = quadrant(x);
-  q = q + U(k);
-  T y = select((q & U(1)) != U(0), cos_poly(r), sin_poly(r));
-  return bit_cast<T>(ubits(y) ^ ((q & U(2)) << (kIsFloat<T> ? 30 : 62)));
+  T t = x * T(0x1.45f306dc9c883p-2) + T(0.5 * k) + T(kRound<T>);
+  T m = t - T(kRound<T>), r = minus_half_pis(x, m + m - T(k));
+  return bit_cast<T>(ubits(wide_sin_poly(r)) ^ (ubits(t) << (kIsFloat<T> ? 31 : 63)));
 }
 template <Real T>
 GS_FN T sin(T x) {
@@ -752,27 +858,34 @@ GS_FN T acos(T x) {
 
 // ---- error functions ----
 
-/// erfc(a) for a >= 0: exp(-a^2) / (1 + 2a) times a polynomial in (a - k) / (a + k).
+/// The tail of the normal distribution beyond a is exp(-a^2/2) mills(a), for 0 <= a <= kTailEnd,
+/// where it is 0. Float: a quotient of polynomials whose terms are all positive. Double: a
+/// polynomial in u = (a - k) / (a + k), over a + k.
 template <Real T>
-GS_FN T erfc_poly(T a) {
-  a = select(a > T(kIsFloat<T> ? 10.2 : 28.), T(kIsFloat<T> ? 10.2 : 28.), a);
-  T k = T(kIsFloat<T> ? 2 : 4), t = (a - k) / (a + k), p;
+inline constexpr double kTailEnd = kIsFloat<T> ? 14.5 : 39.6;
+template <Real T>
+GS_FN T mills(T a) {
   if constexpr (kIsFloat<T>) {
-    p = poly(t, 0x1.4f267ep-14, 0x1.6480f2p-13, -0x1.a4df8cp-12, -0x1.74acfp-10, 0x1.4877f2p-10,
-             0x1.1d64c8p-7, -0x1.07286ap-7, -0x1.bc2736p-5, 0x1.4ffap-3, -0x1.5407cep-3,
-             -0x1.7bf5eap-4, 0x1.46e80ep+0);
+    return poly(a, 0x1.0db8e6p-8, 0x1.4cd71p-5, 0x1.773fbep-3, 0x1.c0ce42p-2, 0x1p-1) /
+           poly(a, 0x1.520af4p-7, 0x1.a12dfap-4, 0x1.e0b72ap-2, 0x1.33d556p+0, 0x1.aca952p+0, 1.);
   } else {
-    p = poly(t, 0x1.4a4dea175e924p-30, 0x1.ce931e53b2644p-30, -0x1.e3e9bf8909d1dp-27,
-             -0x1.2c88472c647e2p-26, 0x1.d9f5b97d1943dp-24, 0x1.3e75a556ae4fep-24,
-             -0x1.bb71f9d4ce820p-21, 0x1.3bcf513bfc60ap-22, 0x1.7f34881072016p-18,
-             -0x1.788d9b22cb508p-17, -0x1.995acf612ba3cp-16, 0x1.3be06abc9aa9dp-13,
-             -0x1.a1df161b3b78ap-13, -0x1.8d4a9c392b068p-11, 0x1.49c6726f1ac23p-8,
-             -0x1.09623882b4c30p-6, 0x1.3079edf6d4596p-5, -0x1.0fb06dfe54a13p-4,
-             0x1.7fee004e0fe34p-4, -0x1.9ddb23c3e89c4p-4, 0x1.16ecefcfa54a3p-4,
-             0x1.f7f5df66fd6dcp-7, -0x1.1df1ad154a28fp-3, 0x1.3ba5916e9fd7fp+0);
+    T k = T(0x1.6a09e667f3bcdp+2), t = T(1) / (a + k), u = (a - k) * t;
+    u = u + t * ((a - k * (u + T(1))) - u * a);  // the quotient's rounding error
+    return t * poly(u, 0x1.941324e3abee6p-31, -0x1.f0c6b0bc03e9fp-33, -0x1.7610dbb8f3036p-27,
+                    0x1.dc9ccd75c6b1dp-30, 0x1.78275724596e8p-24, -0x1.d8a84fdb78a10p-25,
+                    -0x1.411db60ef7b48p-21, 0x1.0eac81bc0bac6p-20, 0x1.bd832a43eb54dp-19,
+                    -0x1.bf8658587f880p-17, -0x1.58fea3ed764b4p-19, 0x1.0632ad7e808e6p-13,
+                    -0x1.5166b462e2981p-12, -0x1.a0a30bc4d2ab0p-13, 0x1.1b3d0c1715409p-8,
+                    -0x1.3180da4a55d01p-6, 0x1.ba72f15ef69e7p-5, -0x1.f7fd507666b89p-4,
+                    0x1.df1fd0ae6d74ap-3, -0x1.879eb8b072eb4p-2, 0x1.17ee739ebb100p-1,
+                    -0x1.618c6444f0716p-1, 0x1.8ccaf5d4dc327p-1);
   }
-  auto [h, l] = two_prod(a, a);
-  return exp_scaled(-h, -l, 0) * (p / (T(1) + a + a));
+}
+/// erfc(a) / 2 for a >= 0.
+template <Real T>
+GS_FN T half_erfc(T a) {
+  a = min(T(kTailEnd<T> * 0.70710678), a);
+  return exp_minus_product(a, a) * mills(a * T(0x1.6a09e667f3bcdp+0));
 }
 /// erf(a) / a - 1 as a polynomial in z = a^2, for 0 <= a <= 1.
 template <Real T>
@@ -791,12 +904,24 @@ GS_FN T erf_poly(T z) {
 template <Real T>
 GS_FN T erf(T x) {
   T a = abs(x);
-  return copysign(select(a < T(1), a + a * erf_poly(a * a), T(1) - erfc_poly(a)), x);
+  return copysign(select(a < T(1), a + a * erf_poly(a * a), T(1) - T(2) * half_erfc(a)), x);
 }
 template <Real T>
 GS_FN T erfc(T x) {
-  T a = abs(x), r = erfc_poly(a);
+  T a = abs(x), r = T(2) * half_erfc(a);
   return select(a < T(0.5), T(1) - (x + x * erf_poly(x * x)), select(x < T(0), T(2) - r, r));
+}
+/// The density and distribution function of the normal distribution. Both need one exponential, and
+/// the compiler finds that it is the same.
+template <Real T>
+GS_FN T normal_pdf(T x) {
+  T a = min(T(kTailEnd<T>), abs(x));
+  return exp_minus_product(a, a * T(0.5)) * T(0x1.9884533d43651p-2);
+}
+template <Real T>
+GS_FN T normal_cdf(T x) {
+  T a = min(T(kTailEnd<T>), abs(x)), tail = exp_minus_product(a, a * T(0.5)) * mills(a);
+  return select(x > T(0), T(1) - tail, tail);
 }
 template <Real T>
 GS_FN T erfinv(T y) {
@@ -905,7 +1030,8 @@ GS_FN T floor_div(T a, T b) {
 /// 1 / (1 + exp(-x)).
 template <Real T>
 GS_FN T sigmoid(T x) {
-  return T(1) / (T(1) + exp(-x));
+  T e = exp(-abs(x));  // so that the result is right to the last denormal
+  return select(x < T(0), e, T(1)) / (T(1) + e);
 }
 /// log(1 + exp(x)) without overflow.
 template <Real T>

@@ -2,8 +2,23 @@
 // Vec<T, N>: N values in registers, on GCC's vector extensions. The same expressions work on a Vec
 // and on a scalar, so a functor is written once:
 //   using V = Native<float>;  V x = V::load(p);  select(x > V(0), x, V(0)).store(q);
-// Host only (CUDA uses the scalar functions of math.h). Includes fn/config.h.
+// What the extensions do not reach (masks of AVX-512, min and max, rounding to an integer,
+// exponents) goes through the compiler's intrinsics where the machine has it. Host only (CUDA uses
+// the scalar functions of math.h). Includes fn/config.h.
 #pragma once
+#if defined(__SSE4_1__)
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 takes the undefined registers in its own header for a mistake (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#endif
+
 #include <cstring>
 
 #include "fn/config.h"
@@ -38,6 +53,9 @@ using UIntFor = typename IntOfSize<sizeof(T)>::unsigned_type;
 
 // ---- masks ----
 
+/// With the codes of AVX-512: a quiet NaN is unequal to everything and in no order.
+enum CompareOp : int { kEqual = 0, kNotEqual = 4, kLess = 17, kLessEqual = 18 };
+
 /// The result of comparing two Vecs: all bits of a lane set or clear.
 template <class I, int N>
 struct Mask {
@@ -58,6 +76,63 @@ struct Mask {
   }
   GS_FN friend bool all(Mask a) { return !any(!a); }
 };
+
+#if defined(__AVX512F__)
+/// With 64-byte registers a comparison leaves one bit for each lane in a register of its own; as a
+/// vector it would be converted there and back for every select.
+template <class I, int N>
+  requires(sizeof(I) * N == 64 && sizeof(I) >= 4)
+struct Mask<I, N> {
+  using V = ScalarT<decltype([] {
+    if constexpr (N == 16)
+      return __mmask16{};
+    else
+      return __mmask8{};
+  }())>;
+  V m;
+
+  GS_FN friend Mask operator&(Mask a, Mask b) { return {V(a.m & b.m)}; }
+  GS_FN friend Mask operator|(Mask a, Mask b) { return {V(a.m | b.m)}; }
+  GS_FN friend Mask operator^(Mask a, Mask b) { return {V(a.m ^ b.m)}; }
+  GS_FN friend Mask operator!(Mask a) { return {V(~a.m)}; }
+  GS_FN friend bool any(Mask a) { return a.m != 0; }
+  GS_FN friend bool all(Mask a) { return V(~a.m) == 0; }
+};
+
+template <int kOp, class R>
+GS_FN __mmask16 compare_lanes(R a, R b, float) {
+  return _mm512_cmp_ps_mask(__m512(a), __m512(b), kOp);
+}
+template <int kOp, class R>
+GS_FN __mmask8 compare_lanes(R a, R b, double) {
+  return _mm512_cmp_pd_mask(__m512d(a), __m512d(b), kOp);
+}
+template <int kOp, class R>
+GS_FN __mmask16 compare_lanes(R a, R b, int32_t) {
+  return _mm512_cmp_epi32_mask(__m512i(a), __m512i(b), kOp & 7);
+}
+template <int kOp, class R>
+GS_FN __mmask16 compare_lanes(R a, R b, uint32_t) {
+  return _mm512_cmp_epu32_mask(__m512i(a), __m512i(b), kOp & 7);
+}
+template <int kOp, class R>
+GS_FN __mmask8 compare_lanes(R a, R b, int64_t) {
+  return _mm512_cmp_epi64_mask(__m512i(a), __m512i(b), kOp & 7);
+}
+template <int kOp, class R>
+GS_FN __mmask8 compare_lanes(R a, R b, uint64_t) {
+  return _mm512_cmp_epu64_mask(__m512i(a), __m512i(b), kOp & 7);
+}
+/// a where the bit is set, b elsewhere.
+template <class R>
+GS_FN R blend_lanes(__mmask16 m, R a, R b) {
+  return R(_mm512_mask_blend_ps(m, __m512(b), __m512(a)));
+}
+template <class R>
+GS_FN R blend_lanes(__mmask8 m, R a, R b) {
+  return R(_mm512_mask_blend_pd(m, __m512d(b), __m512d(a)));
+}
+#endif
 
 GS_FN bool any(bool m) { return m; }
 GS_FN bool all(bool m) { return m; }
@@ -123,12 +198,12 @@ struct Vec {
   GS_FN Vec& operator-=(Vec b) { return *this = *this - b; }
   GS_FN Vec& operator*=(Vec b) { return *this = *this * b; }
 
-  GS_FN friend M operator<(Vec a, Vec b) { return {typename M::V(a.v < b.v)}; }
-  GS_FN friend M operator<=(Vec a, Vec b) { return {typename M::V(a.v <= b.v)}; }
-  GS_FN friend M operator>(Vec a, Vec b) { return {typename M::V(a.v > b.v)}; }
-  GS_FN friend M operator>=(Vec a, Vec b) { return {typename M::V(a.v >= b.v)}; }
-  GS_FN friend M operator==(Vec a, Vec b) { return {typename M::V(a.v == b.v)}; }
-  GS_FN friend M operator!=(Vec a, Vec b) { return {typename M::V(a.v != b.v)}; }
+  GS_FN friend M operator<(Vec a, Vec b) { return compare<kLess>(a.v, b.v); }
+  GS_FN friend M operator<=(Vec a, Vec b) { return compare<kLessEqual>(a.v, b.v); }
+  GS_FN friend M operator>(Vec a, Vec b) { return compare<kLess>(b.v, a.v); }
+  GS_FN friend M operator>=(Vec a, Vec b) { return compare<kLessEqual>(b.v, a.v); }
+  GS_FN friend M operator==(Vec a, Vec b) { return compare<kEqual>(a.v, b.v); }
+  GS_FN friend M operator!=(Vec a, Vec b) { return compare<kNotEqual>(a.v, b.v); }
 
   // Integers only.
   GS_FN friend Vec operator&(Vec a, Vec b) { return a.v & b.v; }
@@ -140,7 +215,30 @@ struct Vec {
   GS_FN friend Vec operator<<(Vec a, Vec n) { return a.v << n.v; }
   GS_FN friend Vec operator>>(Vec a, Vec n) { return a.v >> n.v; }
 
-  GS_FN friend Vec select(M m, Vec a, Vec b) { return m.m ? a.v : b.v; }
+  template <CompareOp kOp>
+  GS_FN static M compare(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(V) == 64)
+      return {compare_lanes<kOp>(a, b, T())};
+    else
+#endif
+        if constexpr (kOp == kLess)
+      return {typename M::V(a < b)};
+    else if constexpr (kOp == kLessEqual)
+      return {typename M::V(a <= b)};
+    else if constexpr (kOp == kEqual)
+      return {typename M::V(a == b)};
+    else
+      return {typename M::V(a != b)};
+  }
+  GS_FN friend Vec select(M m, Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(V) == 64)
+      return blend_lanes(m.m, a.v, b.v);
+    else
+#endif
+      return m.m ? a.v : b.v;
+  }
 };
 
 /// As many T as one register holds.
@@ -194,6 +292,97 @@ template <class To, Builtin T>
 GS_FN To convert(T a) {
   return To(a);
 }
+
+// ---- one instruction ----
+
+#if defined(__SSE4_1__)
+#if defined(__AVX512F__)
+#define GS_INTRINSIC(name, type) _mm512_##name##_##type
+#elif defined(__AVX2__)
+#define GS_INTRINSIC(name, type) _mm256_##name##_##type
+#else
+#define GS_INTRINSIC(name, type) _mm_##name##_##type
+#endif
+/// Whole registers only. The second operand wins if one is NaN: as select(a < b, a, b).
+GS_FN Native<float> min(Native<float> a, Native<float> b) {
+  return Native<float>::V(GS_INTRINSIC(min, ps)(a.v, b.v));
+}
+GS_FN Native<double> min(Native<double> a, Native<double> b) {
+  return Native<double>::V(GS_INTRINSIC(min, pd)(a.v, b.v));
+}
+GS_FN Native<float> max(Native<float> a, Native<float> b) {
+  return Native<float>::V(GS_INTRINSIC(max, ps)(a.v, b.v));
+}
+GS_FN Native<double> max(Native<double> a, Native<double> b) {
+  return Native<double>::V(GS_INTRINSIC(max, pd)(a.v, b.v));
+}
+#if defined(__FMA__)
+/// a b - c, rounded once.
+GS_FN Native<float> mul_sub(Native<float> a, Native<float> b, Native<float> c) {
+  return Native<float>::V(GS_INTRINSIC(fmsub, ps)(a.v, b.v, c.v));
+}
+GS_FN Native<double> mul_sub(Native<double> a, Native<double> b, Native<double> c) {
+  return Native<double>::V(GS_INTRINSIC(fmsub, pd)(a.v, b.v, c.v));
+}
+#endif
+#if defined(__AVX512F__)
+#undef GS_INTRINSIC
+#define GS_INTRINSIC(name, type) _mm512_##name##scale_##type
+#endif
+/// To an integer, by one of the modes _MM_FROUND_TO_..
+template <int kMode>
+GS_FN Native<float> round_to(Native<float> x) {
+  return Native<float>::V(GS_INTRINSIC(round, ps)(x.v, kMode | _MM_FROUND_NO_EXC));
+}
+template <int kMode>
+GS_FN Native<double> round_to(Native<double> x) {
+  return Native<double>::V(GS_INTRINSIC(round, pd)(x.v, kMode | _MM_FROUND_NO_EXC));
+}
+#undef GS_INTRINSIC
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+/// x 2^n for an integer n of any size; the result may be denormal, 0 or infinite.
+GS_FN Native<float> scale_by(Native<float> x, Native<float> n) {
+  return Native<float>::V(_mm512_scalef_ps(x.v, n.v));
+}
+GS_FN Native<double> scale_by(Native<double> x, Native<double> n) {
+  return Native<double>::V(_mm512_scalef_pd(x.v, n.v));
+}
+/// x moved into [-limit, limit]; NaN becomes limit.
+GS_FN Native<float> clamp_size(Native<float> x, Native<float> limit) {
+  return Native<float>::V(_mm512_range_ps(x.v, limit.v, 0b0010));
+}
+GS_FN Native<double> clamp_size(Native<double> x, Native<double> limit) {
+  return Native<double>::V(_mm512_range_pd(x.v, limit.v, 0b0010));
+}
+/// x = mantissa 2^exponent with the mantissa in [1, 2). 0: exponent -inf; inf: exponent inf,
+/// mantissa 1; below 0: NaN.
+GS_FN Native<float> exponent_of(Native<float> x) { return Native<float>::V(_mm512_getexp_ps(x.v)); }
+GS_FN Native<double> exponent_of(Native<double> x) {
+  return Native<double>::V(_mm512_getexp_pd(x.v));
+}
+GS_FN Native<float> mantissa_of(Native<float> x) {
+  return Native<float>::V(_mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan));
+}
+GS_FN Native<double> mantissa_of(Native<double> x) {
+  return Native<double>::V(_mm512_getmant_pd(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan));
+}
+/// The bits of b where mask has them set, of a elsewhere.
+template <class V>
+  requires(kSame<V, Native<float>> || kSame<V, Native<double>>)
+GS_FN V blend_bits(V a, V b, V mask) {
+  return
+      typename V::V(_mm512_ternarylogic_epi64(__m512i(mask.v), __m512i(b.v), __m512i(a.v), 0xca));
+}
+/// 1 / sqrt(x) to 14 bits; 0 gives infinity.
+GS_FN Native<float> rough_rsqrt(Native<float> x) {
+  return Native<float>::V(_mm512_rsqrt14_ps(x.v));
+}
+GS_FN Native<double> rough_rsqrt(Native<double> x) {
+  return Native<double>::V(_mm512_rsqrt14_pd(x.v));
+}
+#endif
 
 // ---- lane by lane ----
 

@@ -3,7 +3,7 @@
 // failures.
 //   g++ -std=c++20 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Icpp
 //   tests/native/test_fn.cpp
-// Compile it once per instruction set (-march=x86-64-v3, ..). --exhaustive visits all 2^32 floats.
+// Compile it once per instruction set (-march=x86-64-v3, ..). All 2^32 floats: test_ulp.cpp.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -125,7 +125,7 @@ void check_unary(const char* name, F f, R ref, double limit, double low = -INFIN
       limit64, ##__VA_ARGS__)
 
 void check_functions() {
-  CHECK_UNARY(exp, 1.05, 1.05);
+  CHECK_UNARY(exp, 1.2, 1.2);
   CHECK_UNARY(exp2, 1.4, 1.4);
   CHECK_UNARY(expm1, 1.9, 1.9);
   CHECK_UNARY(log, 1.1, 1.1);
@@ -133,20 +133,20 @@ void check_functions() {
   CHECK_UNARY(log10, 2, 2);
   CHECK_UNARY(log1p, 1.6, 1.6);
   CHECK_UNARY(sqrt, 0.501, 0.501);
-  CHECK_UNARY(sin, 1.6, 1.6);
-  CHECK_UNARY(cos, 1.6, 1.6);
+  CHECK_UNARY(sin, 1.9, 1.9);
+  CHECK_UNARY(cos, 1.9, 1.9);
   CHECK_UNARY(tan, 3, 3);
   CHECK_UNARY(asin, 2.5, 2.5);
   CHECK_UNARY(acos, 2, 2);
   CHECK_UNARY(atan, 1.8, 1.8);
   CHECK_UNARY(sinh, 2, 2);
   CHECK_UNARY(cosh, 1.6, 1.6);
-  CHECK_UNARY(tanh, 1.6, 1.6);
+  CHECK_UNARY(tanh, 2.5, 2.5);
   CHECK_UNARY(asinh, 2.6, 2.6);
   CHECK_UNARY(acosh, 2.6, 2.6);
   CHECK_UNARY(atanh, 2.6, 2.6);
   CHECK_UNARY(erf, 1.5, 1.5);
-  CHECK_UNARY(erfc, 4.5, 4.5);
+  CHECK_UNARY(erfc, 6.5, 6);
   CHECK_UNARY(floor, 0, 0);
   CHECK_UNARY(ceil, 0, 0);
   CHECK_UNARY(trunc, 0, 0);
@@ -440,10 +440,7 @@ void check_conventions() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && !std::strcmp(argv[1], "--exhaustive"))
-    stride = 1;
-  else if (argc > 1)
-    stride = std::strtoull(argv[1], nullptr, 10);
+  if (argc > 1) stride = std::strtoull(argv[1], nullptr, 10);
   std::printf("%d-byte vectors\n", kVectorBytes);
   check_functions();
   check_functions_of_two();
