@@ -145,7 +145,7 @@ GS_FN void transform(Load load, Store store) {
 
 /// Exchanges rows and columns of a square, by exchanging ever larger blocks.
 GS_FN void transpose(V (&v)[kWidth]) {
-  using Index = V::M::V;
+  using Index = Register<int32_t, V::size>::type;
 #pragma GCC unroll 4
   for (int h = 1; h < kWidth; h *= 2) {
     Index low, high;

@@ -37,6 +37,8 @@ struct Walker {
 
   bool is_flat() const { return ndim == 0 || (ndim == 1 && strides[0] == item); }
   bool is_constant() const { return ndim == 0 || (ndim == 1 && strides[0] == 0); }
+  /// Where element `index` of the iteration lies.
+  char* address(int64_t index) const;
   /// Copies elements [begin, begin + n) of the iteration to dst, packed, without conversion.
   void gather(int64_t begin, int64_t n, void* dst) const;
   /// The reverse.

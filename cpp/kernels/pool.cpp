@@ -149,7 +149,7 @@ GS_FN V load_apart(const ScalarT<V>* p, int n) {
     return n == N ? V::load(p) : load_some<V>(p, n);
   } else {
     // The second vector starts one element early, so that its last lane is the last element.
-    typename V::M::V even;
+    typename Register<IntFor<ScalarT<V>>, V::size>::type even;
 #pragma GCC unroll 16
     for (int j = 0; j < N; ++j) even[j] = 2 * j < N ? 2 * j : 2 * j + 1;
     const int elements = 2 * n - 1;
