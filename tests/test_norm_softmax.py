@@ -155,3 +155,28 @@ def test_batch_norm_statistics_are_as_accurate_as_torchs():
         results.append(numpy_of(var))
     exact = x.astype(np.float64).var((0, 2, 3), ddof=1)
     assert np.abs(results[0] / exact - 1).max() <= max(np.abs(results[1] / exact - 1).max(), 1e-5)
+
+
+# Groups of small planes, planes beyond one block, few channels, planes shorter than a vector.
+@pytest.mark.parametrize(
+    "shape", [(40, 9, 8, 7), (3, 8, 50, 43), (5, 2, 49, 50), (300, 16, 1, 3)], ids=str
+)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_batch_norm_of_float32_is_that_of_float64(shape, training):
+    arrays = [
+        numbers(*shape, seed=1) + 10,
+        numbers(shape[1], seed=2),
+        numbers(shape[1], seed=3),
+        numbers(shape[1], seed=4),
+        1 + numbers(shape[1], seed=5) ** 2,
+        numbers(*shape, seed=6),
+    ]
+
+    def results(lib, dtype):
+        x, w, b, mean, var, dy = (lib.from_numpy(a.astype(np.float32)).to(dtype) for a in arrays)
+        operands = [t.requires_grad_(True) for t in (x, w, b)]
+        y = lib.nn.functional.batch_norm(x, mean, var, w, b, training)
+        return [t.detach().numpy() for t in (y, mean, var, *lib.autograd.grad(y, operands, dy))]
+
+    for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())

@@ -21,6 +21,7 @@ namespace gradstep {
   void register_row_kernels();                    \
   void register_multi_kernels();                  \
   void register_pool_kernels();                   \
+  void register_norm_kernels();                   \
   ConvertLoop convert_loop(DType to, DType from); \
   }
 #define GS_REGISTER(isa)              \
@@ -34,6 +35,7 @@ namespace gradstep {
     isa::register_row_kernels();      \
     isa::register_multi_kernels();    \
     isa::register_pool_kernels();     \
+    isa::register_norm_kernels();     \
   } while (false)
 
 #ifdef GS_SINGLE_ISA

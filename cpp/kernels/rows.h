@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// What row.cpp and norm.cpp share: maps and sums over one row, loops over many.
+//   for_rows(rows, n, [&](int64_t r) { map_row(y + r * n, n, [&](auto load) { return load(x + r *
+//   n); }); });
+// Compiled once for each instruction set. May include core, fn, graph/call.h.
+#pragma once
+#include <algorithm>
+
+#include "core/threads.h"
+#include "fn/reduce.h"
+#include "graph/call.h"
+#include "kernels/walk.h"
+
+namespace gradstep {
+inline namespace GS_ISA {
+
+/// y[i] = f(load) for i < n, where load(p) is a vector of p[i], .. .
+template <class C, class F>
+GS_FN void map_row(C* y, int64_t n, F f) {
+  using V = Native<C>;
+  constexpr int N = V::size;
+  int64_t i = 0;
+  for (; i + N <= n; i += N) f([=](const C* p) { return V::load(p + i); }).store(y + i);
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    store_some(y + i, f([=](const C* p) { return load_some<V>(p + i, rest); }), rest);
+  }
+}
+
+/// The sum of f(load) over a row, blocks in double.
+template <class C, class F>
+GS_FN double sum_row(int64_t n, F f) {
+  using V = Native<C>;
+  constexpr int N = V::size;
+  double total = 0;
+  int64_t i = 0;
+  while (i + N <= n) {
+    const int64_t end = std::min<int64_t>(n, i + kReduceBlock);
+    V a = V(C(0)), b = V(C(0));
+    for (; i + 2 * N <= end; i += 2 * N) {
+      a += f([=](const C* p) { return V::load(p + i); });
+      b += f([=](const C* p) { return V::load(p + i + N); });
+    }
+    for (; i + N <= end; i += N) a += f([=](const C* p) { return V::load(p + i); });
+    total += hsum(a + b);
+  }
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    const V v = f([=](const C* p) { return load_some<V>(p + i, rest); });
+    total += hsum(select(lane_numbers<V>() < V(C(rest)), v, V(C(0))));
+  }
+  return total;
+}
+
+template <class C>
+GS_FN C max_row(const C* x, int64_t n) {
+  C m = C(-kInf);
+  for (int64_t i = 0; i < n; i += kReduceBlock) {
+    const C b = fold_row(
+        x + i, static_cast<int>(std::min<int64_t>(n - i, kReduceBlock)), C(-kInf),
+        [](auto v) { return v; }, [](auto a, auto c) { return Max().combine(a, c); });
+    m = Max().combine(m, b);
+  }
+  return m;
+}
+
+template <class F>
+void for_rows(int64_t rows, int64_t n, F f) {
+  parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) f(r);
+               });
+}
+
+/// Calls f(float) or f(double).
+template <class F>
+void by_compute(const Call& c, F f) {
+  GS_CHECK(c.compute != Compute::I64, "\"{}\" not implemented for 'Long'", c.op->name);
+  if (c.compute == Compute::F32) {
+    f(float{});
+  } else {
+    f(double{});
+  }
+}
+
+template <class C>
+C* data_of(const TensorImpl& t) {
+  return reinterpret_cast<C*>(t.data);
+}
+template <class C>
+const C* data_or_null(const TensorImpl* t) {
+  return t ? reinterpret_cast<const C*>(t->data) : nullptr;
+}
+
+/// Sums over rows of two numbers for each column: f(row, first, second) adds to them. Rows are
+/// summed in pieces, the pieces in double.
+constexpr int64_t kPieceRows = 64;
+template <class C, class F>
+void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
+  if (n == 0) return;
+  const int64_t pieces = std::max<int64_t>(1, (rows + kPieceRows - 1) / kPieceRows);
+  const Scratch<C> partial(pieces * 2 * n);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows));
+  parallel_for(pieces, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      C* a = partial.data() + k * 2 * n;
+      std::fill_n(a, 2 * n, C(0));
+      for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r)
+        f(r, a, a + n);
+    }
+  });
+  parallel_for(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      double a = 0, b = 0;
+      for (int64_t k = 0; k < pieces; ++k) {
+        a += partial[k * 2 * n + j];
+        b += partial[k * 2 * n + n + j];
+      }
+      if (first) first[j] = C(a);
+      if (second) second[j] = C(b);
+    }
+  });
+}
+
+/// Mean and variance (divisor n) of a row.
+template <class C>
+GS_FN typename Moments<C, false>::State row_moments(const C* x, int64_t n) {
+  auto s = Moments<C, false>::init();
+  for (int64_t i = 0; i < n; i += kReduceBlock) {
+    Moments<C, false>::block(s, x + i, static_cast<int>(std::min<int64_t>(n - i, kReduceBlock)), 0);
+  }
+  return s;
+}
+
+inline void add_kernel(const char* name, Kernel kernel) {
+  Op::get(name).kernel[static_cast<int>(DeviceType::CPU)] = kernel;
+}
+
+}  // namespace GS_ISA
+}  // namespace gradstep
