@@ -3,7 +3,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+import gradstep as gs
 from against_torch import check, numbers, same_error
 
 REDUCTIONS = ["none", "mean", "sum"]
@@ -287,3 +289,28 @@ def test_size_average_and_reduce_still_work():
                 x,
                 y,
             )
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 7, 15, 16, 17, 40])
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 200])
+def test_cross_entropy_of_short_and_long_rows_equals_torch(rows, classes):
+    x = np.random.default_rng(rows).standard_normal((rows, classes)).astype(np.float32) * 3
+    target = np.arange(rows) * 7 % classes
+    target[rows // 2 :: 5] = -100
+    if rows > 2 and classes > 1:
+        x[1, 0] = -np.inf
+        target[1] = classes - 1
+    found = []
+    for lib in (gs, torch):
+        results = []
+        for reduction in ("none", "sum", "mean"):
+            logits = lib.from_numpy(x.copy()).requires_grad_()
+            weight = lib.from_numpy(np.linspace(0.5, 2, classes, dtype=np.float32))
+            loss = lib.nn.functional.cross_entropy(
+                logits, lib.from_numpy(target), weight, reduction=reduction
+            )
+            (loss.nan_to_num(0.0) if reduction == "mean" else loss).sum().backward()
+            results += [loss.detach().numpy(), logits.grad.numpy()]
+        found.append(results)
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -151,12 +151,47 @@ struct Targets {
   }
 };
 
+constexpr int64_t kRowBlock = 64;  // rows that share passes over vectors
+
+/// out = exp(x - shift[row]) for a block of rows shorter than a vector, as one run of elements.
+template <class C>
+GS_FN void exp_short_rows(C* out, const C* x, const C* shift, int64_t rows, int64_t n) {
+  for (int64_t k = 0; k < rows; ++k) {
+    for (int64_t j = 0; j < n; ++j) out[k * n + j] = x[k * n + j] - shift[k];
+  }
+  map_row(out, rows * n, [&](auto load) { return exp(load(out)); });
+}
+
+/// Of a block of rows: the largest elements, and the sums of exp(x - largest).
+template <class C>
+GS_FN void exp_sums(const C* x, int64_t rows, int64_t n, C* most, double* sums) {
+  using V = Native<C>;
+  if (n >= V::size) {
+    for (int64_t k = 0; k < rows; ++k) {
+      const C m = most[k] = max_row(x + k * n, n);
+      sums[k] = sum_row<C>(n, [&](auto load) { return exp(load(x + k * n) - V(m)); });
+    }
+    return;
+  }
+  C terms[kRowBlock * V::size];
+  for (int64_t k = 0; k < rows; ++k) {
+    C m = C(-kInf);
+    for (int64_t j = 0; j < n; ++j) m = Max().combine(m, x[k * n + j]);
+    most[k] = m;
+  }
+  exp_short_rows(terms, x, most, rows, n);
+  for (int64_t k = 0; k < rows; ++k) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; ++j) sum += double(terms[k * n + j]);
+    sums[k] = sum;
+  }
+}
+
 // cross_entropy(loss, total weight, log-sums of rows; x, target, weight)
 void cross_entropy(const Call& c) {
   const int64_t rows = c.in(0).sizes[0], n = c.i(1), reduction = c.i(2);
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
-    using V = Native<C>;
     const Targets<C> targets(c, 1, 2);
     const C* px = data_of<C>(c.in(0));
     C* loss = data_of<C>(c.out(0));
@@ -165,16 +200,11 @@ void cross_entropy(const Call& c) {
     const int64_t size = chunk_size(rows, grain), chunks = chunk_count(rows, grain);
     const Scratch<double> partial(2 * chunks);
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      constexpr int64_t kBlock = 64;  // rows whose logarithms are taken together
-      double total = 0, total_weight = 0, logs[kBlock];
-      C most[kBlock];
-      for (int64_t from = begin; from < end; from += kBlock) {
-        const int64_t count = std::min(kBlock, end - from);
-        for (int64_t k = 0; k < count; ++k) {
-          const C* x = px + (from + k) * n;
-          const C m = most[k] = max_row(x, n);
-          logs[k] = sum_row<C>(n, [&](auto load) { return exp(load(x) - V(m)); });
-        }
+      double total = 0, total_weight = 0, logs[kRowBlock];
+      C most[kRowBlock];
+      for (int64_t from = begin; from < end; from += kRowBlock) {
+        const int64_t count = std::min(kRowBlock, end - from);
+        exp_sums(px + from * n, count, n, most, logs);
         map_row(logs, count, [&](auto load) { return log(load(logs)); });
         for (int64_t k = 0; k < count; ++k) {
           const int64_t r = from + k;
@@ -215,18 +245,30 @@ void cross_entropy_backward(const Call& c) {
     const C total = data_of<C>(c.in(4))[0];
     C* pdx = data_of<C>(c.out(0));
     const C whole = reduction == 1 ? dy[0] / total : dy[0];
-    for_rows(rows, 2 * n, [&](int64_t r) {
-      const C* x = px + r * n;
-      C* dx = pdx + r * n;
-      if (targets.target[r] == targets.ignore) {
-        std::fill_n(dx, n, C(0));
-        return;
-      }
-      const C factor = targets.of(r) * (reduction == 0 ? dy[r] : whole);
-      const V f = V(factor), s = V(sums[r]);
-      map_row(dx, n, [&](auto load) { return exp(load(x) - s) * f; });
-      dx[targets.target[r]] -= factor;
-    });
+    parallel_for(rows, std::max<int64_t>(1, kGrain / 4 / std::max<int64_t>(n, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t from = begin; from < end; from += kRowBlock) {
+                     const int64_t count = std::min(kRowBlock, end - from);
+                     const bool is_short = n < V::size;
+                     if (is_short)
+                       exp_short_rows(pdx + from * n, px + from * n, sums + from, count, n);
+                     for (int64_t r = from; r < from + count; ++r) {
+                       C* dx = pdx + r * n;
+                       if (targets.target[r] == targets.ignore) {
+                         std::fill_n(dx, n, C(0));
+                         continue;
+                       }
+                       const C factor = targets.of(r) * (reduction == 0 ? dy[r] : whole);
+                       const V f = V(factor), s = V(sums[r]);
+                       if (is_short) {
+                         for (int64_t j = 0; j < n; ++j) dx[j] *= factor;
+                       } else {
+                         map_row(dx, n, [&](auto load) { return exp(load(px + r * n) - s) * f; });
+                       }
+                       dx[targets.target[r]] -= factor;
+                     }
+                   }
+                 });
   });
 }
 
