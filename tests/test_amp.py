@@ -85,6 +85,41 @@ def test_out_is_not_cast(lib):
     assert out.dtype == lib.float32
 
 
+LAYERS = {
+    "Linear": ((4, 3), (2, 4)),
+    "Conv1d": ((4, 3, 2), (2, 4, 5)),
+    "Conv2d": ((4, 3, 2), (2, 4, 5, 5)),
+    "ConvTranspose2d": ((4, 3, 2), (2, 4, 5, 5)),
+    "BatchNorm2d": ((4,), (2, 4, 5, 5)),
+    "LayerNorm": ((4,), (2, 4)),
+    "GELU": ((), (2, 4)),
+    "PReLU": ((), (2, 4)),
+    "Softmax": ((1,), (2, 4)),
+    "MSELoss": ((), (2, 4), (2, 4)),
+    "BCEWithLogitsLoss": ((), (2, 4), (2, 4)),
+    "MultiheadAttention": ((4, 2), (3, 2, 4), (3, 2, 4), (3, 2, 4)),
+    "TransformerEncoderLayer": ((4, 2, 8), (3, 2, 4)),
+    "RNN": ((4, 3), (3, 2, 4)),
+    "GRU": ((4, 3), (3, 2, 4)),
+    "LSTMCell": ((4, 3), (2, 4)),
+    "GRUCell": ((4, 3), (2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+def test_every_layer_has_the_dtypes_of_pytorch(name, dtype):
+    """Whatever way a layer takes to its function."""
+    found = []
+    for lib in LIBRARIES:
+        arguments, *shapes = LAYERS[name]
+        layer = getattr(lib.nn, name)(*arguments)
+        inputs = [lib.from_numpy(a).to(getattr(lib, dtype)) for a in arrays(*shapes)]
+        with region(lib):
+            found.append(dtypes(layer(*inputs)))
+    assert found[0] == found[1]
+
+
 # ---- regions ----
 
 

@@ -26,9 +26,14 @@ constexpr std::string_view kLower[] = {
     "conv_transpose2d",
     "conv_transpose3d",
     "linear",
+    "lstm",
     "matmul",
     "mm",
     "prelu",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
     "scaled_dot_product_attention",
     "tensordot",
 };
@@ -63,6 +68,9 @@ constexpr std::string_view kFloat[] = {
 
 constexpr std::string_view kPromote[] = {"cat", "concat", "concatenate", "index_copy", "stack"};
 
+// By PyTorch only the products inside run in the lower precision; the states keep their type.
+constexpr std::string_view kFirst[] = {"gru", "gru_cell", "lstm_cell"};
+
 // ---- the casts of leaves ----
 
 /// The cast of a leaf, with what it was made from: it is made anew where that has changed.
@@ -92,6 +100,7 @@ Cast cast_of(std::string_view function) {
     for (const auto name : kLower) t->emplace(name, Cast::Lower);
     for (const auto name : kFloat) t->emplace(name, Cast::Float);
     for (const auto name : kPromote) t->emplace(name, Cast::Promote);
+    for (const auto name : kFirst) t->emplace(name, Cast::First);
     return t;
   }();
   const auto found = table->find(function);
@@ -125,7 +134,7 @@ DType autocast_type(Cast cast, std::span<const Tensor> arguments) {
   if (cast == Cast::Lower) return lower;
   for (const Tensor& t : arguments) {
     if (!t.defined() || !is_floating(t.dtype()) || t.dtype() == DType::Float64) continue;
-    if (t.dtype() == DType::Float32) return DType::Float32;
+    if (t.dtype() == DType::Float32 || cast == Cast::First) return t.dtype();
     GS_CHECK(t.dtype() == lower, "Unexpected floating ScalarType in at::autocast::prioritize");
   }
   return lower;

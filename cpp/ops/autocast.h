@@ -20,6 +20,7 @@ enum class Cast : uint8_t {
   Lower,    // all to the lower precision
   Float,    // all to float32
   Promote,  // all to float32 if one of them is, else to the lower precision
+  First,    // all to the type of the first
 };
 
 /// PyTorch's lists of the CPU, by the function's Python name.

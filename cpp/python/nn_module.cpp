@@ -181,7 +181,9 @@ PyObject* linear_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, Py
     PyObject* const input = only_input("Linear", args, n, names);
     const Owned weight(PyObject_GetAttr(self, weight_name)),
         bias(PyObject_GetAttr(self, bias_name));
-    if (is_tensor(input) && is_tensor(weight.p) && (is_tensor(bias.p) || bias.p == Py_None)) {
+    const bool tensors =
+        is_tensor(input) && is_tensor(weight.p) && (is_tensor(bias.p) || bias.p == Py_None);
+    if (tensors && !modes().autocast) {  // whose casts the function makes
       return wrap(
           linear(unwrap(input), unwrap(weight.p), bias.p == Py_None ? Tensor() : unwrap(bias.p)));
     }
