@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
+from against_torch import check, numbers  # noqa: E402
 
 # name -> (shape of the input, the view)
 VIEWS = {
@@ -304,3 +305,54 @@ def test_a_view_of_an_empty_tensor():
         assert tuple(x.expand(2, 0, 3).shape) == (2, 0, 3)
         with pytest.raises(RuntimeError, match="cannot reshape tensor of 0 elements"):
             x.view(-1, 0)
+
+
+# ---- all parts of a tensor ----
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("used", [(0, 1, 2), (2, 0), (1,)])
+@pytest.mark.parametrize("call", ["split", "chunk", "unbind", "uneven"])
+def test_parts_have_torchs_gradients(call, used, dim):
+    def parts(lib, x):
+        if call == "uneven":
+            return x.split([1, 2, 0, 3], dim)
+        if call == "unbind":
+            return x.narrow(dim, 0, 3).unbind(dim)
+        return x.split(2, dim) if call == "split" else x.chunk(3, dim)
+
+    def function(lib, x):
+        p = parts(lib, x)
+        return sum((p[k] * p[k]).sum() * (k + 1) for k in used)
+
+    check(function, numbers(6, 6, 6, dtype=np.float64))
+
+
+def test_gradients_that_lie_side_by_side_are_not_copied():
+    for cut, join in (
+        (lambda x: x.split(2, 1), lambda g: g.chunk(3, 1)),
+        (lambda x: x.unbind(1), lambda g: g.unbind(1)),
+    ):
+        x = gs.randn(4, 6, requires_grad=True)
+        whole = gs.randn(4, 6)
+        seen = []
+        mid = x * 1
+        mid.register_hook(seen.append)
+        gs.autograd.backward(cut(mid), join(whole))
+        assert seen[0].data_ptr() == whole.data_ptr()
+        assert seen[0].tolist() == whole.tolist()
+        # Parts in another order are another tensor.
+        seen.clear()
+        mid = x * 1
+        mid.register_hook(seen.append)
+        gs.autograd.backward(cut(mid), join(whole)[::-1])
+        assert seen[0].data_ptr() != whole.data_ptr()
+
+
+def test_a_part_can_be_written_in_place():
+    x = gs.ones(6, requires_grad=True)
+    y = x * 2
+    a, b, c = y.split(2)
+    b.mul_(10)
+    (y.sum() + (a * c).sum()).backward()
+    assert x.grad.tolist() == [6.0, 6.0, 20.0, 20.0, 6.0, 6.0]

@@ -8,6 +8,7 @@
 #include "ops/create.h"
 #include "ops/index.h"
 #include "ops/pointwise.h"
+#include "ops/shape_ops.h"
 
 namespace gradstep {
 
@@ -508,23 +509,121 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
   return slice(x, dim, a, a + length, 1);
 }
 
-std::vector<Tensor> split(const Tensor& x, const Dims& sections, int64_t dim) {
+// ---- all parts ----
+
+namespace {
+
+// Note [Parts of one gradient]
+// All parts of a tensor are the outputs of one node, whose derivative writes one tensor. It has
+// nothing to write where an op laid the parts' gradients side by side already, as attention does
+// for query, key and value.
+
+/// The tensor of `sizes` whose parts along `axis` the gradients are, if they lie in memory like
+/// that.
+Tensor joined(std::span<const Tensor> grads, const Dims& sizes, int axis, bool drops_axis) {
+  const Tensor& first = grads[0];
+  Dims strides = first.strides();
+  if (drops_axis) {
+    const int64_t step = grads.size() > 1 && grads[1]->storage.get() == first->storage.get()
+                             ? grads[1].offset() - first.offset()
+                             : 0;
+    if (step <= 0) return {};
+    strides.insert(axis, step);
+  }
+  int64_t at = first.offset();
+  for (const Tensor& g : grads) {
+    if (g->storage.get() != first->storage.get() || g.strides() != first.strides() ||
+        g.dtype() != first.dtype() || g.offset() != at) {
+      return {};
+    }
+    at += strides[axis] * (drops_axis ? 1 : g.sizes()[axis]);
+  }
+  return alias(first, sizes, strides, first.offset());
+}
+
+/// params: axis, length of a part (0: the axis is dropped), input sizes.
+void parts_backward(Backward& b) {
+  const int axis = static_cast<int>(b.i(0));
+  const int64_t length = b.i(1);
+  const Dims sizes = read_dims(b.node.params, 2);
+  const std::span<const Tensor> grads = b.out_grads;
+  bool all = true;
+  const Tensor* some = nullptr;
+  for (const Tensor& g : grads) {
+    all &= g.defined();
+    if (g.defined()) some = &g;
+  }
+  if (!some) return;
+  if (all && !grad_enabled()) {
+    if (Tensor whole = joined(grads, sizes, axis, length == 0); whole.defined())
+      return b.set(0, std::move(whole));
+  }
+  if (all) return b.set(0, length == 0 ? stack(grads, axis) : cat(grads, axis));
+  const Tensor dx = zeros(sizes, options_of(*some));
+  for (size_t k = 0; k < grads.size(); ++k) {
+    if (!grads[k].defined()) continue;
+    const auto at = static_cast<int64_t>(k);
+    const Tensor part =
+        length == 0 ? select(dx, axis, at) : narrow(dx, axis, at * length, grads[k].sizes()[axis]);
+    copy_(part, grads[k]);
+  }
+  b.set(0, dx);
+}
+
+constexpr int64_t kMaxParts = 65535;  // outputs that a node can have
+
+/// An axis of an empty tensor may be of any length.
+void check_count(const char* op, int64_t parts, const Tensor& x) {
+  GS_CHECK(parts <= int64_t{1} << 24, "{}: {} parts of a tensor of shape {} are too many", op,
+           parts, x.sizes());
+}
+
+/// The parts along an axis, each of `length` (the last may be shorter) or without the axis.
+std::vector<Tensor> all_parts(const Tensor& x, int axis, int64_t length, const Op& op) {
+  const int64_t n = x.sizes()[axis], step = length == 0 ? 1 : length;
+  Dims sizes = x.sizes(), strides = x.strides();
+  if (length == 0) {
+    sizes.erase(axis);
+    strides.erase(axis);
+  }
   std::vector<Tensor> out;
-  int64_t at = 0;
+  out.reserve(static_cast<size_t>((n + step - 1) / step));
+  for (int64_t at = 0; at < n; at += step) {
+    if (length != 0) sizes[axis] = std::min(length, n - at);
+    out.push_back(make_view(x, sizes, strides, x.offset() + at * x.strides()[axis]));
+  }
+  if (needs_grad(x) && !out.empty()) {
+    Params p = params(static_cast<int64_t>(axis), length);
+    push_dims(p, x.sizes());
+    std::vector<const Tensor*> outputs;
+    for (const Tensor& t : out) outputs.push_back(&t);
+    const Tensor* inputs[] = {&x};
+    record(op, p, outputs, inputs, std::span<const Save>());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Tensor> split(const Tensor& x, const Dims& sections, int64_t dim) {
   int64_t total = 0;
-  bool fits = true;
+  bool fits = true, equal = !sections.empty() && sections[0] > 0;
   for (const int64_t s : sections) {
     GS_CHECK(s >= 0,
              "split_with_sizes expects split_sizes have only non-negative entries, but got "
              "split_sizes={}",
              sections);
     fits &= !__builtin_add_overflow(total, s, &total);
+    equal &= s == sections[0];
   }
   GS_CHECK(fits && total == x.size(dim),
            "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at "
            "dimension {}), but got "
            "split_sizes={}",
            x.size(dim), dim, sections);
+  if (equal) return split(x, sections[0], dim);
+  std::vector<Tensor> out;
+  int64_t at = 0;
   for (const int64_t s : sections) {
     out.push_back(slice(x, dim, at, at + s, 1));
     at += s;
@@ -533,6 +632,7 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sections, int64_t dim) {
 }
 
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
+  static const Op& op = define("split", &parts_backward);
   GS_CHECK(x.ndim() > 0, "split expects at least a 1-dimensional tensor");
   GS_CHECK(size >= 0, "split expects split_size be non-negative, but got split_size={}", size);
   const int64_t n = x.size(dim);
@@ -543,6 +643,9 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
     out.push_back(slice(x, dim, 0, 0, 1));
     return out;
   }
+  check_count("split", (n - 1) / size + 1, x);
+  if ((n - 1) / size < kMaxParts)
+    return all_parts(x, static_cast<int>(wrap_dim(dim, x.ndim())), size, op);
   for (int64_t at = 0; at < n; at += size)
     out.push_back(slice(x, dim, at, std::min(at + size, n), 1));
   return out;
@@ -561,8 +664,12 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {
 
 std::vector<Tensor> unbind(const Tensor& x, int64_t dim) {
   GS_CHECK(x.ndim() > 0, "Dimension specified as {} but tensor has no dimensions", dim);
+  static const Op& op = define("unbind", &parts_backward);
+  const int64_t n = x.size(dim);
+  check_count("unbind", n, x);
+  if (n <= kMaxParts) return all_parts(x, static_cast<int>(wrap_dim(dim, x.ndim())), 0, op);
   std::vector<Tensor> out;
-  for (int64_t i = 0; i < x.size(dim); ++i) out.push_back(select(x, dim, i));
+  for (int64_t i = 0; i < n; ++i) out.push_back(select(x, dim, i));
   return out;
 }
 
