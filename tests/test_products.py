@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""einsum, tensordot, distances and attention against PyTorch: values, derivatives, errors."""
+"""einsum, tensordot and distances against PyTorch: values, derivatives, errors."""
 
 import numpy as np
 import pytest
 
-import gradstep as gs
 from against_torch import check, numbers, same_error
 
 F64 = np.float64
@@ -100,56 +99,3 @@ def test_layers_of_two_inputs_have_torchs_values_and_derivatives():
     check(lambda lib, x: F(lib).normalize(x, 1.0, -1), *arrays((4, 3)))
     check(lambda lib, a, b: F(lib).cosine_similarity(a, b), *arrays((4, 3), (4, 3)))
     check(lambda lib, a, b: F(lib).pairwise_distance(a, b), *arrays((4, 3), (4, 3)))
-
-
-# ---- attention ----
-
-QKV = [(2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5)]
-
-
-def attention(lib, *args, **kwargs):
-    return lib.nn.functional.scaled_dot_product_attention(*args, **kwargs)
-
-
-@pytest.mark.parametrize("kwargs", [{}, {"is_causal": True}, {"scale": 0.3}], ids=str)
-def test_attention_has_torchs_values_and_gradients(kwargs):
-    check(lambda lib, q, k, v: attention(lib, q, k, v, **kwargs), *arrays(*QKV), order=1)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_masked_attention_has_torchs_values_and_gradients(causal):
-    mask = (np.random.default_rng(1).random((4, 6)) > 0.4).tolist()
-    mask[1] = [False] * 6  # nothing to look at: zeros, not nan
-    check(
-        lambda lib, q, k, v: attention(lib, q, k, v, lib.tensor(mask), is_causal=causal),
-        *arrays(*QKV),
-        order=1,
-    )
-
-
-def test_an_added_mask_has_torchs_values_and_gradients():
-    check(lambda lib, q, k, v, m: attention(lib, q, k, v, m), *arrays(*QKV, (4, 6)), order=1)
-
-
-def test_groups_of_query_heads_share_a_key_head():
-    check(
-        lambda lib, q, k, v: attention(lib, q, k, v, enable_gqa=True),
-        *arrays((2, 4, 3, 5), (2, 2, 6, 5), (2, 2, 6, 5)),
-        order=1,
-    )
-
-
-def test_attention_can_be_differentiated_twice():
-    q, k, v = (
-        gs.tensor(a.tolist(), dtype=gs.float64).requires_grad_()
-        for a in arrays((3, 4), (5, 4), (5, 4))
-    )
-    assert gs.autograd.gradgradcheck(lambda *x: attention(gs, *x), (q, k, v))
-
-
-def test_attention_without_a_batch_equals_torchs():
-    check(
-        lambda lib, q, k, v: attention(lib, q, k, v),
-        *arrays((3, 4, 5), (3, 6, 5), (3, 6, 7)),
-        order=1,
-    )

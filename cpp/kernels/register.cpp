@@ -22,20 +22,22 @@ namespace gradstep {
   void register_multi_kernels();                  \
   void register_pool_kernels();                   \
   void register_norm_kernels();                   \
+  void register_attention_kernels();              \
   ConvertLoop convert_loop(DType to, DType from); \
   }
-#define GS_REGISTER(isa)              \
-  do {                                \
-    isa::register_copy_kernels();     \
-    isa::register_unary_loops();      \
-    isa::register_binary_loops();     \
-    isa::register_ternary_loops();    \
-    isa::register_activation_loops(); \
-    isa::register_reduce_kernels();   \
-    isa::register_row_kernels();      \
-    isa::register_multi_kernels();    \
-    isa::register_pool_kernels();     \
-    isa::register_norm_kernels();     \
+#define GS_REGISTER(isa)               \
+  do {                                 \
+    isa::register_copy_kernels();      \
+    isa::register_unary_loops();       \
+    isa::register_binary_loops();      \
+    isa::register_ternary_loops();     \
+    isa::register_activation_loops();  \
+    isa::register_reduce_kernels();    \
+    isa::register_row_kernels();       \
+    isa::register_multi_kernels();     \
+    isa::register_pool_kernels();      \
+    isa::register_norm_kernels();      \
+    isa::register_attention_kernels(); \
   } while (false)
 
 #ifdef GS_SINGLE_ISA

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products that are composed of matrix products and elementwise ops; derivatives come by
 // themselves.
-//   einsum("bij,bjk->bik", {a, b})    scaled_dot_product_attention(q, k, v, {}, 0, true, {}, false,
-//   gen)
+//   einsum("bij,bjk->bik", {a, b})
 // May include core, fn, graph.
 #pragma once
 #include <span>
 #include <string>
 
-#include "core/generator.h"
 #include "ops/op.h"
 
 namespace gradstep {
@@ -28,10 +26,5 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const Tensor& bias);
 /// x / max(norm of x along dim, eps)
 Tensor normalize(const Tensor& x, double p = 2, int64_t dim = 1, double eps = 1e-12);
-/// softmax(query @ key^T * scale + mask) @ value. attn_mask: bool (true = look) or added; may be
-/// undefined.
-Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                    const Tensor& attn_mask, double dropout_p, bool is_causal,
-                                    std::optional<double> scale, bool enable_gqa, Generator& gen);
 
 }  // namespace gradstep

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of composed products, distances and attention.
+#include "ops/attention.h"
 #include "ops/autocast.h"
 #include "ops/linalg_more.h"
 #include "python/function.h"
