@@ -178,7 +178,7 @@ void tiled(const Product& p) {
     }
   });
   int64_t rows = p.m, cols = p.n;
-  const int64_t most = std::clamp<int64_t>(p.m * p.n * p.k >> 26, 4, kMaxTiles);
+  const int64_t most = std::clamp<int64_t>(p.m * p.n * p.k >> 27, 4, kMaxTiles);
   while (rows * cols * p.k >= 2 * kPieceWork && ceil_div(p.m, rows) * ceil_div(p.n, cols) < most) {
     int64_t& side = rows >= cols ? rows : cols;
     const int64_t half = ceil_div(ceil_div(side, 2), kUnit) * kUnit;
