@@ -61,18 +61,21 @@ Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
 // Note [Iterative release]
 // A long graph is a chain of nodes that own each other, so releasing its end recursively would
 // overflow the stack. destroy() therefore puts nodes on a list that the outermost call works off.
+// A dead node has no Python wrapper: the place of that pointer links the list.
+namespace {
+thread_local Node* t_dead __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local bool t_destroying __attribute__((tls_model("initial-exec"))) = false;
+}  // namespace
+
 void Node::destroy(Node* node) {
-  thread_local std::vector<Node*> pending;
-  thread_local bool active = false;
-  pending.push_back(node);
-  if (active) return;
-  active = true;
-  while (!pending.empty()) {
-    Node* n = pending.back();
-    pending.pop_back();
-    if (n->leaf && n->leaf->meta && n->leaf->meta->accumulator == n) {
-      n->leaf->meta->accumulator = nullptr;
-    }
+  if (node->leaf && node->leaf->meta && node->leaf->meta->accumulator == node) {
+    node->leaf->meta->accumulator = nullptr;
+  }
+  node->py_object = std::exchange(t_dead, node);
+  if (t_destroying) return;
+  t_destroying = true;
+  while (Node* const n = t_dead) {
+    t_dead = static_cast<Node*>(n->py_object);
     delete n->extra;
     const size_t bytes = node_bytes(n->n_edges, n->n_saved, n->n_outputs);
     std::destroy_n(n->edges, n->n_edges);
@@ -81,7 +84,7 @@ void Node::destroy(Node* node) {
     n->~Node();
     deallocate(n, bytes);
   }
-  active = false;
+  t_destroying = false;
 }
 
 void Node::release_saved() {

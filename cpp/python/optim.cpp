@@ -49,7 +49,8 @@ PyObject* item(PyObject* dict, PyObject* key) {
 
 double number_of(PyObject* o) {
   if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
-  if (o == Py_None) return 0;
+  if (o == Py_None || o == Py_False) return 0;
+  if (o == Py_True) return 1;
   if (is_tensor(o)) return unwrap_scalar(o).to_double();
   const double v = PyFloat_AsDouble(o);
   if (v == -1 && PyErr_Occurred()) throw PythonError();
@@ -136,6 +137,15 @@ bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObje
   expect(PyDict_Check(kept), "optimizer: the state of a parameter must be a dict");
   bool fresh = false;
   const size_t n = variant.states.size();
+  size_t found = 0;
+  while (found < n) {
+    PyObject* const v = PyDict_GetItemWithError(kept, keys[found]);
+    if (!v || !is_tensor(v)) break;
+    out[found++] = impl_of(v);
+  }
+  if (found == n) return false;
+  if (PyErr_Occurred()) throw PythonError();
+  // Something has to be made.
   // Counters first: PyTorch's order of the keys.
   for (const bool counters : {true, false}) {
     for (size_t k = 0; k < n; ++k) {

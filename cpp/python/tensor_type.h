@@ -19,7 +19,9 @@ struct PyTensor {
 extern PyTypeObject* tensor_type;
 
 inline bool is_tensor(PyObject* o) {
-  return Py_TYPE(o) == tensor_type || PyObject_TypeCheck(o, tensor_type);
+  // The middle test is Parameter's: it saves the walk over the bases.
+  return Py_TYPE(o) == tensor_type || Py_TYPE(o)->tp_base == tensor_type ||
+         PyObject_TypeCheck(o, tensor_type);
 }
 /// The tensor of a Python object for which is_tensor() holds.
 inline Tensor unwrap(PyObject* o) { return Tensor(reinterpret_cast<PyTensor*>(o)->impl); }
