@@ -145,11 +145,21 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dim) {
   dim = wrap_dim(dim, sizes.size() + 1);
   std::vector<Tensor> parts;
   parts.reserve(tensors.size());
+  const bool history = needs_grad(tensors);
+  Dims longer = sizes;
+  longer.insert(static_cast<int>(dim), 1);
   for (size_t k = 0; k < tensors.size(); ++k) {
-    GS_CHECK(tensors[k].sizes() == sizes,
+    const Tensor& t = tensors[k];
+    GS_CHECK(t.sizes() == sizes,
              "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {}",
-             sizes, tensors[k].sizes(), k);
-    parts.push_back(unsqueeze(tensors[k], dim));
+             sizes, t.sizes(), k);
+    if (history) {
+      parts.push_back(unsqueeze(t, dim));
+    } else {
+      Dims strides = t.strides();
+      strides.insert(static_cast<int>(dim), 1);
+      parts.push_back(alias(t, longer, strides, t.offset()));
+    }
   }
   return cat(parts, dim);
 }

@@ -155,14 +155,6 @@ PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
 
 // ---- forward of the layers whose own cost is next to nothing ----
 
-struct Owned {  // a new reference
-  PyObject* p;
-  explicit Owned(PyObject* o) : p(check(o)) {}
-  ~Owned() { Py_DECREF(p); }
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
-};
-
 /// The only argument of a forward(input).
 PyObject* only_input(const char* layer, PyObject* const* args, Py_ssize_t n, PyObject* names) {
   const Py_ssize_t n_names = names ? PyTuple_GET_SIZE(names) : 0;

@@ -29,14 +29,6 @@ namespace {
 
 TensorImpl* impl_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->impl; }
 
-struct Owned {  // a new reference
-  PyObject* p;
-  explicit Owned(PyObject* o) : p(check(o)) {}
-  ~Owned() { Py_DECREF(p); }
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
-};
-
 /// group[key], borrowed; KeyError if it is missing.
 PyObject* item(PyObject* dict, PyObject* key) {
   PyObject* const v = PyDict_GetItemWithError(dict, key);

@@ -63,6 +63,15 @@ inline PyObject* check(PyObject* o) {
   return o;
 }
 
+/// A new reference that is dropped at the end of the scope; throws if it is null.
+struct Owned {
+  PyObject* p;
+  explicit Owned(PyObject* o) : p(check(o)) {}
+  ~Owned() { Py_DECREF(p); }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+};
+
 void add_tensor_type(PyObject* module);
 /// For other files: adds a getset or method to the type before the module is complete.
 void set_tensor_attribute(const char* name, PyObject* value);

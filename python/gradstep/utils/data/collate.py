@@ -126,7 +126,7 @@ def collate(batch: Sequence[Any], *, collate_fn_map: CollateMap | None = None) -
         raise TypeError(_ERROR.format(type(sample)))
     if hasattr(sample, "_fields"):
         return type(sample)(*(inner(column) for column in zip(*batch)))
-    if any(len(other) != len(sample) for other in batch):
+    if len(set(map(len, batch))) != 1:
         raise RuntimeError("each element in list of batch should be of equal size")
     columns = [inner(column) for column in zip(*batch)]
     return columns if isinstance(sample, tuple) else _like_sequence(sample, columns)
