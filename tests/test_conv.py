@@ -160,6 +160,25 @@ def test_halves_are_computed_in_float(dtype):
         np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2 if dtype == "float16" else 2e-1)
 
 
+# 3x3; strided; 1x1; few channels; grouped; the values are those of bfloat16 operands, rounded once
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "kernel", "stride", "groups"),
+    [(32, 48, 3, 1, 1), (20, 33, 3, 2, 1), (32, 16, 1, 1, 1), (3, 8, 5, 1, 1), (16, 16, 3, 1, 16)],
+)
+def test_bfloat16_convolutions_sum_in_float(c_in, c_out, kernel, stride, groups):
+    shapes = [(5, c_in, 11, 9), (c_out, c_in // groups, kernel, kernel), (c_out,)]
+    operands = [gs.from_numpy(numbers(*shape, seed=i)).bfloat16() for i, shape in enumerate(shapes)]
+
+    def results(dtype):
+        x, w, b = (t.to(dtype).requires_grad_(True) for t in operands)
+        y = gs.nn.functional.conv2d(x, w, b, stride, 1, groups=groups)
+        dy = gs.from_numpy(numbers(*y.shape, seed=7)).bfloat16().to(dtype)
+        return [t.detach().double().numpy() for t in (y, *gs.autograd.grad(y, [x, w, b], dy))]
+
+    for ours, exact in zip(results(gs.bfloat16), results(gs.float64), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=2**-8, atol=1e-4 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("x", [(0, 3, 8, 8), (2, 3, 8, 8)])
 def test_an_empty_batch_gives_an_empty_result_and_zero_gradients(x):
     check(

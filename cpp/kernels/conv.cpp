@@ -80,11 +80,11 @@ void conv_forward(const ConvShape& s, const T* x, const T* weight, const T* bias
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).forward(s, x, weight, bias, y);
+    if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).f32.forward(s, x, weight, bias, y);
   }
 #ifdef GS_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {
-    if (use_dnnl<T>() && dnnl_forward(s, x, weight, bias, y)) return;
+    if (use_dnnl<T>() && dnnl_forward(s, DType::Float32, x, weight, bias, y)) return;
   }
 #endif
   im2col_forward(s, x, weight, bias, y);
@@ -94,11 +94,11 @@ template <class T>
 void conv_backward_data(const ConvShape& s, const T* dy, const T* weight, T* dx) {
   if (is_empty(s)) return std::fill_n(dx, s.batch * s.c_in * product(s.in, s.nd), T(0)), void();
   if constexpr (std::is_same_v<T, float>) {
-    if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).backward_data(s, dy, weight, dx);
+    if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).f32.backward_data(s, dy, weight, dx);
   }
 #ifdef GS_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {
-    if (use_dnnl<T>() && dnnl_backward_data(s, dy, weight, dx)) return;
+    if (use_dnnl<T>() && dnnl_backward_data(s, DType::Float32, dy, weight, dx)) return;
   }
 #endif
   im2col_backward_data(s, dy, weight, dx);
@@ -115,14 +115,54 @@ void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweig
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).backward_weights(s, x, dy, dweight, dbias);
+    if (use_winograd(s))
+      return GS_ISA_TABLE(kWinograd).f32.backward_weights(s, x, dy, dweight, dbias);
   }
 #ifdef GS_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {
-    if (use_dnnl<T>() && dnnl_backward_weights(s, x, dy, dweight, dbias)) return;
+    if (use_dnnl<T>() && dnnl_backward_weights(s, DType::Float32, x, dy, dweight, dbias)) return;
   }
 #endif
   im2col_backward_weights(s, x, dy, dweight, dbias);
+}
+
+// ---- bfloat16 ----
+
+namespace {
+
+/// Winograd's algorithm or oneDNN; false if neither does it.
+template <class Own, class Library>
+bool run_bfloat16(const ConvShape& s, Own own, [[maybe_unused]] Library library) {
+  if (is_empty(s)) return false;
+  if (use_winograd(s)) return own(GS_ISA_TABLE(kWinograd).bf16), true;
+#ifdef GS_WITH_ONEDNN
+  return use_dnnl<float>() && library();
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool conv_forward(const ConvShape& s, const BFloat16* x, const BFloat16* weight, const float* bias,
+                  BFloat16* y) {
+  return run_bfloat16(
+      s, [&](const auto& own) { own.forward(s, x, weight, bias, y); },
+      [&] { return dnnl_forward(s, DType::BFloat16, x, weight, bias, y); });
+}
+
+bool conv_backward_data(const ConvShape& s, const BFloat16* dy, const BFloat16* weight,
+                        BFloat16* dx) {
+  return run_bfloat16(
+      s, [&](const auto& own) { own.backward_data(s, dy, weight, dx); },
+      [&] { return dnnl_backward_data(s, DType::BFloat16, dy, weight, dx); });
+}
+
+bool conv_backward_weights(const ConvShape& s, const BFloat16* x, const BFloat16* dy,
+                           float* dweight, float* dbias) {
+  return run_bfloat16(
+      s, [&](const auto& own) { own.backward_weights(s, x, dy, dweight, dbias); },
+      [&] { return dnnl_backward_weights(s, DType::BFloat16, x, dy, dweight, dbias); });
 }
 
 template <class T>

@@ -11,6 +11,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/dtype.h"
+
 namespace gradstep {
 
 /// Of each array the first nd entries count. x: (batch, c_in, in..), y: (batch, c_out, out..),
@@ -43,6 +45,15 @@ void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweig
 template <class T>
 void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y);
 
+/// The same for bfloat16 images and kernels, which are read and written as they are; the gradients
+/// of the kernels and all sums are floats. False, with nothing written, where only floats will do.
+bool conv_forward(const ConvShape& s, const BFloat16* x, const BFloat16* weight, const float* bias,
+                  BFloat16* y);
+bool conv_backward_data(const ConvShape& s, const BFloat16* dy, const BFloat16* weight,
+                        BFloat16* dx);
+bool conv_backward_weights(const ConvShape& s, const BFloat16* x, const BFloat16* dy,
+                           float* dweight, float* dbias);
+
 /// Which implementation runs: Auto takes the fastest, Direct leaves out Winograd's algorithm.
 /// Im2col is for tests and comparisons.
 enum class ConvBackend : uint8_t { Auto, Direct, Im2col };
@@ -59,20 +70,25 @@ void im2col_backward_data(const ConvShape& s, const T* dy, const T* weight, T* d
 template <class T>
 void im2col_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweight, T* dbias);
 
-// These return false, with nothing written, where oneDNN has no such primitive.
-bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias,
-                  float* y);
-bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight, float* dx);
-bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
-                           float* dbias);
+// These return false, with nothing written, where oneDNN has no such primitive. `dtype` is that of
+// x, weight, dy, y and dx: Float32 or BFloat16.
+bool dnnl_forward(const ConvShape& s, DType dtype, const void* x, const void* weight,
+                  const float* bias, void* y);
+bool dnnl_backward_data(const ConvShape& s, DType dtype, const void* dy, const void* weight,
+                        void* dx);
+bool dnnl_backward_weights(const ConvShape& s, DType dtype, const void* x, const void* dy,
+                           float* dweight, float* dbias);
 
 /// 3x3 with stride 1; see Note [Winograd]. Compiled once per instruction set.
+template <class T>
+struct Winograd {
+  void (*forward)(const ConvShape&, const T* x, const T* weight, const float* bias, T* y);
+  void (*backward_data)(const ConvShape&, const T* dy, const T* weight, T* dx);
+  void (*backward_weights)(const ConvShape&, const T* x, const T* dy, float* dweight, float* dbias);
+};
 struct WinogradTable {
-  void (*forward)(const ConvShape&, const float* x, const float* weight, const float* bias,
-                  float* y);
-  void (*backward_data)(const ConvShape&, const float* dy, const float* weight, float* dx);
-  void (*backward_weights)(const ConvShape&, const float* x, const float* dy, float* dweight,
-                           float* dbias);
+  Winograd<float> f32;
+  Winograd<BFloat16> bf16;
 };
 
 }  // namespace gradstep

@@ -13,6 +13,7 @@
 #include "core/threads.h"
 #include "graph/call.h"
 #include "kernels/conv.h"
+#include "kernels/convert.h"
 
 namespace gradstep {
 
@@ -63,18 +64,15 @@ class Values {
 
   template <bool load>
   void move() {
-    dispatch(tensor_.dtype, [&](auto tag) {
-      using Storage = decltype(tag);
-      auto* p = reinterpret_cast<Storage*>(tensor_.data);
-      parallel_for(tensor_.numel, kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          if constexpr (load) {
-            values_[i] = convert<T>(p[i]);
-          } else {
-            p[i] = convert<Storage>(values_[i]);
-          }
-        }
-      });
+    constexpr DType wide = std::is_same_v<T, double> ? DType::Float64 : DType::Float32;
+    const ConvertLoop convert =
+        load ? convert_loop_for(wide, tensor_.dtype) : convert_loop_for(tensor_.dtype, wide);
+    const auto item = static_cast<int64_t>(element_size(tensor_.dtype));
+    parallel_for(tensor_.numel, kGrain, [&](int64_t begin, int64_t end) {
+      char* const narrow = tensor_.data + begin * item;
+      T* const values = values_ + begin;
+      convert(load ? static_cast<void*>(values) : narrow,
+              load ? narrow : static_cast<void*>(values), end - begin);
     });
   }
 
@@ -121,10 +119,32 @@ int64_t inner_size(const TensorImpl& t) {
   return n;
 }
 
+template <class T>
+T* data_of(const TensorImpl& t) {
+  return reinterpret_cast<T*>(t.data);
+}
+
+/// bfloat16 without a float copy of the images; false where that has no kernel.
+template <bool transposed>
+bool apply_bfloat16(const Call& call) {
+  const TensorImpl &out = call.out(0), &in = call.in(0), &weight = call.in(1);
+  if (out.dtype != DType::BFloat16) return false;
+  using T = BFloat16;
+  const TensorImpl* const bias = call.n_in > 2 ? call.maybe_in(2) : nullptr;
+  if constexpr (transposed) {
+    return !bias && conv_backward_data(shape_of(call, out, weight, in), data_of<T>(in),
+                                       data_of<T>(weight), data_of<T>(out));
+  } else {
+    const OptionalValues<float> shift(bias, false);
+    return conv_forward(shape_of(call, in, weight, out), data_of<T>(in), data_of<T>(weight),
+                        shift.get(), data_of<T>(out));
+  }
+}
+
 template <bool transposed>
 void apply(const Call& call) {
   const TensorImpl& out = call.out(0);
-  if (out.numel == 0) return;
+  if (out.numel == 0 || apply_bfloat16<transposed>(call)) return;
   with_compute_type(call, [&](auto tag) {
     using T = decltype(tag);
     const Values<T> result(out, true), in(call.in(0), false), weight(call.in(1), false);
@@ -167,6 +187,12 @@ void conv_weight_call(const Call& call) {
         for (int64_t i = 0; i < y.numel; ++i) p[i / inner % y.sizes[1]] += dy.get()[i];
       }
       return;
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      if (x.dtype == DType::BFloat16 &&
+          conv_backward_weights(shape_of(call, x, call.out(0), y), data_of<BFloat16>(x),
+                                data_of<BFloat16>(y), dweight.get(), dbias.get()))
+        return;
     }
     const Values<T> in(x, false), dy(y, false);
     conv_backward_weights<T>(shape_of(call, x, call.out(0), y), in.get(), dy.get(), dweight.get(),

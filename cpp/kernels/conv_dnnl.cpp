@@ -2,7 +2,8 @@
 // Convolution by oneDNN, single-threaded in each chunk of images. oneDNN chooses its own layouts;
 // reorders from and to NCHW cost less than its plain NCHW kernels lose (measured on LeNet and
 // ResNet shapes: 1.5 to 4 times), except for the gradient of images with few channels, which im2col
-// does better.
+// does better. Images and kernels of bfloat16 are converted by the same reorders, or used as they
+// are where the machine multiplies bfloat16 faster than float.
 #ifdef GS_WITH_ONEDNN
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 
 #include "core/threads.h"
 #include "kernels/conv.h"
+#include "kernels/matmul.h"
 #include "kernels/onednn.h"
 
 namespace gradstep {
@@ -38,8 +40,10 @@ enum class Kind : int32_t { Forward, BackwardData, BackwardWeights };
 struct Key {
   ConvShape shape;
   Kind kind;
-  int32_t bias;
+  int16_t bias;
+  DType dtype, compute;  // of the caller's images and kernels; of the primitive's
 };
+static_assert(sizeof(Key) == sizeof(ConvShape) + 8);
 
 /// One operand: how the caller has it, how the primitive wants it, and the way between.
 struct Operand {
@@ -96,19 +100,24 @@ void build(Plan& plan, const Key& key) {
   // Row-major layouts have the tags abcd, abcde, abcdef.
   constexpr dnnl_format_tag_t kPlain[kMaxDims + 1] = {
       dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd, dnnl_abcde, dnnl_abcdef};
-  const auto desc = [](const dnnl_dims_t& dims, int n, dnnl_format_tag_t tag) {
+  const auto desc = [](const dnnl_dims_t& dims, int n, DType type, dnnl_format_tag_t tag) {
     dnnl_memory_desc_t d = nullptr;
-    check(dnnl_memory_desc_create_with_tag(&d, n, dims, dnnl_f32, tag));
+    const auto data_type = type == DType::BFloat16 ? dnnl_bf16 : dnnl_f32;
+    check(dnnl_memory_desc_create_with_tag(&d, n, dims, data_type, tag));
     return MemoryDesc(d);
   };
-  plan.src.plain = desc(x, nd + 2, kPlain[nd + 2]);
-  plan.weights.plain = desc(w, n_w, kPlain[n_w]);
-  plan.dst.plain = desc(y, nd + 2, kPlain[nd + 2]);
+  const bool forward = key.kind == Kind::Forward, data = key.kind == Kind::BackwardData;
+  // Gradients of kernels are summed over chunks: in float.
+  const bool sums = key.kind == Kind::BackwardWeights;
+  plan.src.plain = desc(x, nd + 2, key.dtype, kPlain[nd + 2]);
+  plan.weights.plain = desc(w, n_w, sums ? DType::Float32 : key.dtype, kPlain[n_w]);
+  plan.dst.plain = desc(y, nd + 2, key.dtype, kPlain[nd + 2]);
   const dnnl_dims_t channels{s.c_out};
-  if (key.bias) plan.bias = desc(channels, 1, dnnl_a);
-  const MemoryDesc src = desc(x, nd + 2, dnnl_format_tag_any),
-                   weights = desc(w, n_w, dnnl_format_tag_any),
-                   dst = desc(y, nd + 2, dnnl_format_tag_any);
+  if (key.bias) plan.bias = desc(channels, 1, DType::Float32, dnnl_a);
+  const MemoryDesc src = desc(x, nd + 2, key.compute, dnnl_format_tag_any),
+                   weights = desc(w, n_w, key.compute, dnnl_format_tag_any),
+                   dst = desc(y, nd + 2, key.compute, dnnl_format_tag_any),
+                   weight_sums = desc(w, n_w, DType::Float32, dnnl_format_tag_any);
 
   dnnl_primitive_desc_t made = nullptr;
   check(dnnl_convolution_forward_primitive_desc_create(
@@ -123,15 +132,13 @@ void build(Plan& plan, const Key& key) {
     pd.reset(made);
   } else if (key.kind == Kind::BackwardWeights) {
     check(dnnl_convolution_backward_weights_primitive_desc_create(
-        &made, engine(), dnnl_convolution_direct, src.get(), weights.get(), plan.bias.get(),
+        &made, engine(), dnnl_convolution_direct, src.get(), weight_sums.get(), plan.bias.get(),
         dst.get(), stride, dilation, pad, pad, pd.get(), attributes.get()));
     pd.reset(made);
   }
-  const bool forward = key.kind == Kind::Forward, data = key.kind == Kind::BackwardData;
   prepare(plan.src, query(pd, data ? dnnl_query_diff_src_md : dnnl_query_src_md), data, attributes);
-  prepare(plan.weights,
-          query(pd, forward || data ? dnnl_query_weights_md : dnnl_query_diff_weights_md),
-          !forward && !data, attributes);
+  prepare(plan.weights, query(pd, sums ? dnnl_query_diff_weights_md : dnnl_query_weights_md), sums,
+          attributes);
   prepare(plan.dst, query(pd, forward ? dnnl_query_dst_md : dnnl_query_diff_dst_md), forward,
           attributes);
   plan.scratch = query(pd, dnnl_query_scratchpad_md);
@@ -142,7 +149,8 @@ void build(Plan& plan, const Key& key) {
 }
 
 /// The plan for a shape, from a cache that forgets the least recently used.
-std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias) {
+std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias, DType dtype) {
+  static const bool fast_bfloat16 = std::string_view(bfloat16_backend_name()) == "onednn";
   static auto& cache = *new PlanCache<Key, Plan>(kCachedPlans);
   Key key;
   std::memset(static_cast<void*>(&key), 0, sizeof key);
@@ -161,6 +169,8 @@ std::shared_ptr<const Plan> plan_for(const ConvShape& s, Kind kind, bool bias) {
   }
   key.kind = kind;
   key.bias = bias;
+  key.dtype = dtype;
+  key.compute = fast_bfloat16 ? dtype : DType::Float32;
   return cache.get(key, &build);
 }
 
@@ -181,8 +191,8 @@ void run_reorder(const Operand& o, const Plan& plan, void* from, void* to, bool 
 }
 
 /// An input in the wanted layout: the pointer itself or a copy at `room`.
-void* bring(const Operand& o, const Plan& plan, const float* data, char* room, void* scratch) {
-  void* const plain = const_cast<float*>(data);
+void* bring(const Operand& o, const Plan& plan, const void* data, char* room, void* scratch) {
+  void* const plain = const_cast<void*>(data);
   if (!o.reorder) return plain;
   run_reorder(o, plan, plain, room, false, scratch);
   return room;
@@ -237,11 +247,11 @@ ConvShape with_batch(ConvShape s, int64_t batch) {
 struct Plans {
   std::shared_ptr<const Plan> whole, last;
   int64_t size;
-  Plans(const ConvShape& s, int64_t grain, Kind kind, bool bias)
+  Plans(const ConvShape& s, int64_t grain, Kind kind, bool bias, DType dtype)
       : size(chunk_size(s.batch, grain)) {
-    whole = plan_for(with_batch(s, std::min(size, s.batch)), kind, bias);
+    whole = plan_for(with_batch(s, std::min(size, s.batch)), kind, bias, dtype);
     const int64_t rest = s.batch % size;
-    last = rest == 0 || s.batch < size ? whole : plan_for(with_batch(s, rest), kind, bias);
+    last = rest == 0 || s.batch < size ? whole : plan_for(with_batch(s, rest), kind, bias, dtype);
   }
   bool supported() const {
     // One layout of the weights must fit both.
@@ -252,15 +262,20 @@ struct Plans {
   const Plan& operator()(int64_t images) const { return images == size ? *whole : *last; }
 };
 
+char* at_image(const void* p, DType dtype, int64_t offset) {
+  return static_cast<char*>(const_cast<void*>(p)) +
+         offset * static_cast<int64_t>(element_size(dtype));
+}
+
 /// For few input channels oneDNN's gradient of the image pads them to a whole vector.
 bool poor_backward_data(const ConvShape& s) { return s.groups == 1 && s.c_in <= 4; }
 
 }  // namespace
 
-bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const float* bias,
-                  float* y) try {
+bool dnnl_forward(const ConvShape& s, DType dtype, const void* x, const void* weight,
+                  const float* bias, void* y) try {
   const Sizes sizes(s);
-  const Plans plans(s, sizes.grain, Kind::Forward, bias != nullptr);
+  const Plans plans(s, sizes.grain, Kind::Forward, bias != nullptr, dtype);
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const OneThread caller;
@@ -275,9 +290,9 @@ bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
-    void* const in = bring(plan.src, plan, x + begin * sizes.x_image, at, scratch);
+    void* const in = bring(plan.src, plan, at_image(x, dtype, begin * sizes.x_image), at, scratch);
     if (plan.src.reorder) at += plan.src.bytes;
-    float* const target = y + begin * sizes.y_image;
+    void* const target = at_image(y, dtype, begin * sizes.y_image);
     void* const out = plan.dst.reorder ? static_cast<void*>(at) : target;
     run(plan,
         {{DNNL_ARG_SRC, {&plan.src.wanted, in}},
@@ -292,10 +307,11 @@ bool dnnl_forward(const ConvShape& s, const float* x, const float* weight, const
   return false;
 }
 
-bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight, float* dx) try {
+bool dnnl_backward_data(const ConvShape& s, DType dtype, const void* dy, const void* weight,
+                        void* dx) try {
   if (poor_backward_data(s)) return false;
   const Sizes sizes(s);
-  const Plans plans(s, sizes.grain, Kind::BackwardData, false);
+  const Plans plans(s, sizes.grain, Kind::BackwardData, false, dtype);
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const OneThread caller;
@@ -310,9 +326,10 @@ bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
-    void* const grad = bring(plan.dst, plan, dy + begin * sizes.y_image, at, scratch);
+    void* const grad =
+        bring(plan.dst, plan, at_image(dy, dtype, begin * sizes.y_image), at, scratch);
     if (plan.dst.reorder) at += plan.dst.bytes;
-    float* const target = dx + begin * sizes.x_image;
+    void* const target = at_image(dx, dtype, begin * sizes.x_image);
     void* const out = plan.src.reorder ? static_cast<void*>(at) : target;
     run(plan,
         {{DNNL_ARG_DIFF_SRC, {&plan.src.wanted, out}},
@@ -327,12 +344,12 @@ bool dnnl_backward_data(const ConvShape& s, const float* dy, const float* weight
 }
 
 // Each chunk of images has a partial gradient in the primitive's layout; they are added in order.
-bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
-                           float* dbias) try {
+bool dnnl_backward_weights(const ConvShape& s, DType dtype, const void* x, const void* dy,
+                           float* dweight, float* dbias) try {
   const Sizes sizes(s);
   const int64_t most = std::clamp<int64_t>(kPartialElements / sizes.weights, 2, kMaxChunks);
   const int64_t grain = std::max(sizes.grain, (s.batch + most - 1) / most);
-  const Plans plans(s, grain, Kind::BackwardWeights, dbias != nullptr);
+  const Plans plans(s, grain, Kind::BackwardWeights, dbias != nullptr, dtype);
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const int64_t n_chunks = chunk_count(s.batch, grain),
@@ -348,9 +365,10 @@ bool dnnl_backward_weights(const ConvShape& s, const float* x, const float* dy, 
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
-    void* const in = bring(plan.src, plan, x + begin * sizes.x_image, at, scratch);
+    void* const in = bring(plan.src, plan, at_image(x, dtype, begin * sizes.x_image), at, scratch);
     if (plan.src.reorder) at += plan.src.bytes;
-    void* const grad = bring(plan.dst, plan, dy + begin * sizes.y_image, at, scratch);
+    void* const grad =
+        bring(plan.dst, plan, at_image(dy, dtype, begin * sizes.y_image), at, scratch);
     float* const dw = sum + begin / plans.size * partial;
     run(plan,
         {{DNNL_ARG_SRC, {&plan.src.wanted, in}},

@@ -2,7 +2,9 @@
 // 3x3 convolutions with stride 1 by Winograd's minimal filtering F(4x4, 3x3). Compiled once per
 // instruction set (GS_ISA).
 #include <algorithm>
+#include <cstring>
 
+#include "core/half.h"
 #include "core/threads.h"
 #include "fn/partial.h"
 #include "kernels/conv.h"
@@ -164,19 +166,48 @@ GS_FN void transpose(V (&v)[kWidth]) {
   }
 }
 
+typedef uint16_t Halves __attribute__((vector_size(2 * kWidth)));
+typedef uint32_t Words __attribute__((vector_size(4 * kWidth)));
+
+/// The first n values as floats.
+GS_FN V load_floats(const float* p, int n) { return n == kWidth ? V::load(p) : load_some<V>(p, n); }
+GS_FN V load_floats(const BFloat16* p, int n) {
+  Halves h{};
+  if (n == kWidth) {
+    std::memcpy(&h, p, sizeof h);
+  } else {
+    std::memcpy(&h, p, 2 * static_cast<size_t>(n));
+  }
+  return V(V::V(__builtin_convertvector(h, Words) << 16));
+}
+
+GS_FN void store_floats(float* p, V v, int n) {
+  if (n == kWidth) {
+    v.store(p);
+  } else {
+    store_some(p, v, n);
+  }
+}
+/// Rounded to nearest even, as BFloat16 does.
+GS_FN void store_floats(BFloat16* p, V v, int n) {
+  const Words u = Words(v.v), rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+  const Halves h = __builtin_convertvector(v.v == v.v ? rounded : Words{} + 0x7fc0, Halves);
+  std::memcpy(&p->bits, &h, 2 * static_cast<size_t>(n));
+}
+
 /// f(i, v) for each i < n: v holds p[i], p[i + stride], .. of the first `rows` rows and zeros.
 /// Nothing at `end` or after it is read.
-template <class F>
-GS_FN void columns_of(const float* p, int64_t stride, int rows, int64_t n, const float* end, F f) {
+template <class T, class F>
+GS_FN void columns_of(const T* p, int64_t stride, int rows, int64_t n, const T* end, F f) {
   for (int64_t i = 0; i < n; i += kWidth) {
     V v[kWidth];
     const int count = static_cast<int>(std::min<int64_t>(n - i, kWidth));
     if (rows == kWidth && p + i + (kWidth - 1) * stride + kWidth <= end) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kWidth; ++r) v[r] = V::load(p + i + r * stride);
+      for (int r = 0; r < kWidth; ++r) v[r] = load_floats(p + i + r * stride, kWidth);
     } else {
       for (int r = 0; r < kWidth; ++r)
-        v[r] = r < rows ? load_some<V>(p + i + r * stride, count) : V(0.0f);
+        v[r] = r < rows ? load_floats(p + i + r * stride, count) : V(0.0f);
     }
     transpose(v);
     for (int c = 0; c < count; ++c) f(i + c, v[c]);
@@ -184,17 +215,15 @@ GS_FN void columns_of(const float* p, int64_t stride, int rows, int64_t n, const
 }
 
 /// The reverse: p[i + r * stride] = f(i)[r] for each i < n and r < rows.
-template <class F>
-GS_FN void store_columns(float* p, int64_t stride, int rows, int64_t n, F f) {
+template <class T, class F>
+GS_FN void store_columns(T* p, int64_t stride, int rows, int64_t n, F f) {
   for (int64_t i = 0; i < n; i += kWidth) {
     V v[kWidth];
     const int count = static_cast<int>(std::min<int64_t>(n - i, kWidth));
     for (int c = 0; c < count; ++c) v[c] = f(i + c);
     for (int c = count; c < kWidth; ++c) v[c] = V(0.0f);
     transpose(v);
-    for (int r = 0; r < rows; ++r) {
-      store_some(p + i + r * stride, v[r], count);
-    }
+    for (int r = 0; r < rows; ++r) store_floats(p + i + r * stride, v[r], count);
   }
 }
 
@@ -229,8 +258,8 @@ struct Tiles {
 
 /// Transforms the tiles of one row, of one vector of channels; the row's first tile becomes tile
 /// `at`. T is Image, whose tiles are 6 wide and overlap, or ResultGradient, whose are 4 wide.
-template <class T>
-void transform_row(const Plane& p, const float* x, int64_t row, int64_t channel, const Tiles& to,
+template <class T, class S>
+void transform_row(const Plane& p, const S* x, int64_t row, int64_t channel, const Tiles& to,
                    int64_t at, float* strip) {
   constexpr int64_t kSize = T::from;
   const int64_t pad_y = T::from == kIn ? p.padding[0] : 0,
@@ -247,8 +276,8 @@ void transform_row(const Plane& p, const float* x, int64_t row, int64_t channel,
     for (int64_t c = 0; c < (empty ? width : pad_x); ++c) zero.store(line + c * kWidth);
     for (int64_t c = pad_x + inside; c < width; ++c) zero.store(line + c * kWidth);
   }
-  const float* from = x + (image * p.channels + channel) * plane;
-  const float* const end = x + p.batch * p.channels * plane;
+  const S* from = x + (image * p.channels + channel) * plane;
+  const S* const end = x + p.batch * p.channels * plane;
   const int rows = static_cast<int>(std::min<int64_t>(kWidth, p.channels - channel));
   if (inside == p.width) {
     int64_t y = first, column = 0;
@@ -276,8 +305,9 @@ void transform_row(const Plane& p, const float* x, int64_t row, int64_t channel,
 int64_t strip_size(const Plane& p) { return kIn * (p.tile_columns * kOut + 2) * kWidth; }
 
 /// The outputs of one row of tiles, of one vector of channels, from their products.
+template <class S>
 void store_row(const Plane& p, const Tiles& from, int64_t at, int64_t column, const float* bias,
-               float* y, int64_t row, int64_t channel, float* strip) {
+               S* y, int64_t row, int64_t channel, float* strip) {
   const int64_t image = row / p.tile_rows, top = row % p.tile_rows * kOut;
   const int64_t height = std::min<int64_t>(kOut, p.height - top), plane = p.height * p.width;
   const int rows = static_cast<int>(std::min<int64_t>(kWidth, p.channels - channel));
@@ -290,7 +320,7 @@ void store_row(const Plane& p, const Tiles& from, int64_t at, int64_t column, co
         [&](int i, int j) { return V::load(in + (i * kIn + j) * from.step); },
         [&](int i, int j, V v) { (v + shift).store(out + (i * width + j) * kWidth); });
   }
-  float* to = y + (image * p.channels + channel) * plane + top * p.width;
+  S* to = y + (image * p.channels + channel) * plane + top * p.width;
   if (width == p.width) {
     store_columns(to, plane, rows, height * width,
                   [&](int64_t i) { return V::load(strip + i * kWidth); });
@@ -308,15 +338,17 @@ void store_row(const Plane& p, const Tiles& from, int64_t at, int64_t column, co
 
 /// The 3x3 kernels [out][in][3][3] as one side of the products: input channels are rows, output
 /// channels columns. Turned, the two exchange their places.
+template <class S>
 struct Kernels {
-  const float* data;
+  const S* data;
   int64_t in, out;
   bool turned;
 };
 
 /// Transforms the kernels of input channels [begin, end) and one panel of output channels: element
 /// e of (i, o) is at e * step + (i - begin) * kPanel + o.
-void transform_kernels(const Kernels& k, int64_t panel, int64_t begin, int64_t end, float* to,
+template <class S>
+void transform_kernels(const Kernels<S>& k, int64_t panel, int64_t begin, int64_t end, float* to,
                        int64_t step) {
   V taps[9 * kWidth];
   const auto finish = [&](const V* g, float* out) {
@@ -327,7 +359,7 @@ void transform_kernels(const Kernels& k, int64_t panel, int64_t begin, int64_t e
     const int64_t o = panel * kPanel + half * kWidth;
     const int count = static_cast<int>(std::clamp<int64_t>(k.out - o, 0, kWidth));
     float* const out = to + half * kWidth;
-    const float* const last = k.data + 9 * k.in * k.out;
+    const S* const last = k.data + 9 * k.in * k.out;
     if (k.turned) {  // stored as [in][out][9]
       for (int64_t i = begin; i < end; ++i) {
         columns_of(k.data + (i * k.out + std::min(o, k.out)) * 9, 9, count, 9, last,
@@ -398,11 +430,12 @@ void multiply_panel(int64_t m, int64_t k, const float* a, int64_t a_row, int64_t
 // ---- forward and the gradient of the image ----
 
 /// Products and outputs of tile rows [begin, end), tiles counted from `origin`, for one panel.
+template <class S>
 struct Pass {
   const Plane& out;
-  const Kernels& kernels;
+  const Kernels<S>& kernels;
   const float* bias;
-  float* y;
+  S* y;
 
   /// `ready`: the panel's transformed kernels, or null to transform them here, in `room`.
   void operator()(const Tiles& in, int64_t origin, int64_t begin, int64_t end, int64_t panel,
@@ -439,11 +472,12 @@ bool by_tiles(int64_t tiles, int64_t c_in, int64_t c_out) {
   return tiles >= 2 * std::max(c_in, c_out);
 }
 
-void convolve(const Plane& in, const Plane& out, const Kernels& kernels, const float* bias,
-              const float* x, float* y) {
+template <class S>
+void convolve(const Plane& in, const Plane& out, const Kernels<S>& kernels, const float* bias,
+              const S* x, S* y) {
   const int64_t c_in = lanes(in.channels);
   const int64_t panels = (out.channels + kPanel - 1) / kPanel;
-  const Pass pass{out, kernels, bias, y};
+  const Pass<S> pass{out, kernels, bias, y};
   const int64_t strip = std::max(strip_size(in), strip_size(out));
   const auto rows_of = [&](int64_t bytes) {
     return std::clamp<int64_t>(bytes / (kElements * 4 * in.tile_columns * (c_in + kPanel)), 1,
@@ -525,11 +559,13 @@ Plane output_plane(const ConvShape& s) {
           {0, 0}};
 }
 
-void forward(const ConvShape& s, const float* x, const float* weight, const float* bias, float* y) {
-  convolve(input_plane(s), output_plane(s), {weight, s.c_in, s.c_out, false}, bias, x, y);
+template <class S>
+void forward(const ConvShape& s, const S* x, const S* weight, const float* bias, S* y) {
+  convolve<S>(input_plane(s), output_plane(s), {weight, s.c_in, s.c_out, false}, bias, x, y);
 }
 
-void backward_data(const ConvShape& s, const float* dy, const float* weight, float* dx) {
+template <class S>
+void backward_data(const ConvShape& s, const S* dy, const S* weight, S* dx) {
   // The convolution of dy whose output is dx.
   ConvShape t = s;
   std::swap(t.c_in, t.c_out);
@@ -537,7 +573,7 @@ void backward_data(const ConvShape& s, const float* dy, const float* weight, flo
     std::swap(t.in[d], t.out[d]);
     t.pad[d] = 2 - s.pad[d];
   }
-  convolve(input_plane(t), output_plane(t), {weight, t.c_in, t.c_out, true}, nullptr, dy, dx);
+  convolve<S>(input_plane(t), output_plane(t), {weight, t.c_in, t.c_out, true}, nullptr, dy, dx);
 }
 
 // ---- the gradient of the kernels ----
@@ -573,8 +609,8 @@ struct Block {
   }
 };
 
-void backward_weights(const ConvShape& s, const float* x, const float* dy, float* dweight,
-                      float* dbias) {
+template <class S>
+void backward_weights(const ConvShape& s, const S* x, const S* dy, float* dweight, float* dbias) {
   const Plane in = input_plane(s), out = output_plane(s);
   const int64_t c_in = round_up(s.c_in, kPanel), c_out = lanes(s.c_out), panels = c_in / kPanel;
   const int64_t strip = std::max(strip_size(in), strip_size(out));
@@ -584,11 +620,10 @@ void backward_weights(const ConvShape& s, const float* x, const float* dy, float
       for (int64_t c = begin; c < end; ++c) {
         double total = 0;
         for (int64_t n = 0; n < s.batch; ++n) {
-          const float* p = dy + (n * s.c_out + c) * plane;
+          const S* p = dy + (n * s.c_out + c) * plane;
           V sum = V(0.0f);
-          int64_t i = 0;
-          for (; i + kWidth <= plane; i += kWidth) sum += V::load(p + i);
-          for (; i < plane; ++i) total += p[i];
+          for (int64_t i = 0; i < plane; i += kWidth)
+            sum += load_floats(p + i, static_cast<int>(std::min<int64_t>(kWidth, plane - i)));
           total += hsum(sum);
         }
         dbias[c] = static_cast<float>(total);
@@ -675,7 +710,9 @@ void backward_weights(const ConvShape& s, const float* x, const float* dy, float
 }  // namespace
 
 extern const WinogradTable kWinograd;
-const WinogradTable kWinograd = {&forward, &backward_data, &backward_weights};
+const WinogradTable kWinograd = {
+    {&forward<float>, &backward_data<float>, &backward_weights<float>},
+    {&forward<BFloat16>, &backward_data<BFloat16>, &backward_weights<BFloat16>}};
 
 }  // namespace GS_ISA
 }  // namespace gradstep
