@@ -23,6 +23,7 @@ namespace gradstep {
   void register_pool_kernels();                   \
   void register_norm_kernels();                   \
   void register_attention_kernels();              \
+  void register_rnn_kernels();                    \
   ConvertLoop convert_loop(DType to, DType from); \
   }
 #define GS_REGISTER(isa)               \
@@ -38,6 +39,7 @@ namespace gradstep {
     isa::register_pool_kernels();      \
     isa::register_norm_kernels();      \
     isa::register_attention_kernels(); \
+    isa::register_rnn_kernels();       \
   } while (false)
 
 #ifdef GS_SINGLE_ISA

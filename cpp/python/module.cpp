@@ -28,6 +28,7 @@ void add_index_functions();
 void add_random_functions();
 void add_conv_pool_functions();
 void add_linalg_more_functions();
+void add_rnn_functions();
 void add_amp_functions();
 
 namespace {
@@ -98,6 +99,7 @@ PYBIND11_MODULE(_C, m) {
   add_random_functions();
   add_conv_pool_functions();
   add_linalg_more_functions();
+  add_rnn_functions();
   add_amp_functions();
   add_optim(m.ptr());
   add_nn_module(m.ptr());

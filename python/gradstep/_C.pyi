@@ -1852,6 +1852,13 @@ def greater_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
 def group_norm(input: Tensor, num_groups: builtins.int, weight: Tensor | None = None, bias: Tensor | None = None, eps: builtins.float = 1e-05, cudnn_enabled: builtins.bool = True) -> Tensor:
     """Each group of channels to mean 0 and variance 1, then times weight plus bias."""
+@overload
+def gru(input: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool, batch_first: builtins.bool) -> Tensor:
+    """Layers of gated recurrent units: nn.GRU."""
+@overload
+def gru(data: Tensor, batch_sizes: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool) -> Tensor: ...
+def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
+    """One step of a GRU: nn.GRUCell."""
 def gt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input > other."""
 def gt_(input: Tensor, other: Tensor | Number) -> Tensor:
@@ -2039,6 +2046,13 @@ def logspace(start: Number, end: Number, steps: builtins.int, base: builtins.flo
     """base to the powers linspace(start, end, steps)."""
 def logsumexp(input: Tensor, dim: _size | builtins.int, keepdim: builtins.bool = False) -> Tensor:
     """log(sum(exp(input))) along dim."""
+@overload
+def lstm(input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool, batch_first: builtins.bool) -> Tensor:
+    """Layers of an LSTM: nn.LSTM."""
+@overload
+def lstm(data: Tensor, batch_sizes: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool) -> Tensor: ...
+def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
+    """One step of an LSTM: nn.LSTMCell."""
 def lt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input < other."""
 def lt_(input: Tensor, other: Tensor | Number) -> Tensor:
@@ -2331,6 +2345,20 @@ def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> _dtype:
     """The dtype that an operation on both has."""
 def rms_norm(input: Tensor, normalized_shape: _size | builtins.int, weight: Tensor | None = None, eps: builtins.float | None = None) -> Tensor:
     """Each row of the last axes divided by its root mean square, then times weight."""
+@overload
+def rnn_relu(input: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool, batch_first: builtins.bool) -> Tensor:
+    """Recurrent layers with relu: nn.RNN."""
+@overload
+def rnn_relu(data: Tensor, batch_sizes: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool) -> Tensor: ...
+def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
+    """One step of a recurrent unit with relu: nn.RNNCell."""
+@overload
+def rnn_tanh(input: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool, batch_first: builtins.bool) -> Tensor:
+    """Recurrent layers with tanh: nn.RNN."""
+@overload
+def rnn_tanh(data: Tensor, batch_sizes: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool) -> Tensor: ...
+def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
+    """One step of a recurrent unit with tanh: nn.RNNCell."""
 def roll(input: Tensor, shifts: _size | builtins.int, dims: _size | builtins.int = ...) -> Tensor:
     """Shifted along axes, what falls off comes back at the other end."""
 def rot90(input: Tensor, k: builtins.int = 1, dims: _size | builtins.int = ...) -> Tensor:

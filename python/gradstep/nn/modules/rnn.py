@@ -2,7 +2,7 @@
 """Recurrent layers and cells: RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell.
 
 Sequences are (L, N, H_in), (N, L, H_in) with batch_first, (L, H_in) without a batch, or packed
-(nn.utils.rnn). The input part of all steps is one matmul; the recurrence is a loop of small ones.
+(nn.utils.rnn). The arithmetic is that of torch.lstm, torch.gru, .. and their cells.
 """
 
 from __future__ import annotations
@@ -17,39 +17,14 @@ from gradstep._C import Tensor
 
 from .. import init
 from ..parameter import Parameter
-from ..utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from ..utils.rnn import PackedSequence
 from .module import Module
 
-# ---- one step: (input part, hidden part, state) to the new state ----
-
-
-def _tanh_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return ((x + h).tanh(),)
-
-
-def _relu_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return ((x + h).relu(),)
-
-
-def _lstm_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    i, f, g, o = (x + h).chunk(4, -1)
-    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
-
-
-def _gru_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    x_r, x_z, x_n = x.chunk(3, -1)
-    h_r, h_z, h_n = h.chunk(3, -1)
-    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
-    n = (x_n + r * h_n).tanh()
-    return (n + z * (state[0] - n),)
-
-
-_STEPS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], int]] = {
-    "RNN_TANH": (_tanh_step, 1),
-    "RNN_RELU": (_relu_step, 1),
-    "LSTM": (_lstm_step, 4),
-    "GRU": (_gru_step, 3),
+_LAYERS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], int]] = {  # and gates of a unit
+    "RNN_TANH": (_C.rnn_tanh, 1),
+    "RNN_RELU": (_C.rnn_relu, 1),
+    "LSTM": (_C.lstm, 4),
+    "GRU": (_C.gru, 3),
 }
 
 
@@ -111,6 +86,17 @@ class RNNBase(Module):
                 f"num_layers={num_layers}",
                 stacklevel=3,
             )
+        for name, value, kind in (
+            ("bias", bias, bool),
+            ("batch_first", batch_first, bool),
+            ("input_size", input_size, int),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name} should be of type {kind.__name__}, got: {type(value).__name__}"
+                )
+        if input_size <= 0:
+            raise ValueError("input_size must be greater than zero")
         if not isinstance(hidden_size, int):
             raise TypeError(f"hidden_size should be of type int, got: {type(hidden_size).__name__}")
         if hidden_size <= 0:
@@ -123,10 +109,10 @@ class RNNBase(Module):
             )
         if proj_size >= hidden_size:
             raise ValueError("proj_size has to be smaller than hidden_size")
-        if mode not in _STEPS:
+        if mode not in _LAYERS:
             raise ValueError("Unrecognized RNN mode: " + mode)
 
-        n_gates = _STEPS[mode][1]
+        n_gates = _LAYERS[mode][1]
         n_directions = 2 if bidirectional else 1
         out_size = proj_size or hidden_size
         self._all_names: list[list[str]] = []
@@ -180,63 +166,12 @@ class RNNBase(Module):
 
     # ---- running ----
 
-    def _run(
-        self, input: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """input (L, N, H), states (layers * directions, N, H) each."""
-        step = _STEPS[self.mode][0]
-        n_directions = 2 if self.bidirectional else 1
-        finals: list[list[Tensor]] = [[] for _ in states]
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(n_directions):
-                place = layer * n_directions + direction
-                out, last = self._run_direction(
-                    input, tuple(s[place] for s in states), place, direction == 1, step, lengths
-                )
-                outputs.append(out)
-                for table, state in zip(finals, last):
-                    table.append(state)
-            input = outputs[0] if n_directions == 1 else _C.cat(outputs, -1)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                input = _C.dropout(input, self.dropout, True)
-        return input, tuple(_C.stack(table) for table in finals)
-
-    def _run_direction(
-        self,
-        input: Tensor,
-        state: tuple[Tensor, ...],
-        place: int,
-        reverse: bool,
-        step: Callable[..., tuple[Tensor, ...]],
-        lengths: Tensor | None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        params = {name.split("_l")[0]: getattr(self, name) for name in self._all_names[place]}
-        w_hh, b_hh, w_hr = params["weight_hh"], params.get("bias_hh"), params.get("weight_hr")
-        projected = _C.linear(input, params["weight_ih"], params.get("bias_ih")).unbind(0)
-        outputs: list[Tensor] = []
-        times = range(len(projected) - 1, -1, -1) if reverse else range(len(projected))
-        for t in times:
-            new = step(projected[t], _C.linear(state[0], w_hh, b_hh), state)
-            if w_hr is not None:
-                new = (_C.linear(new[0], w_hr), *new[1:])
-            if lengths is not None:  # beyond its end a sequence keeps its state
-                alive = (lengths > t).unsqueeze(1)
-                new = tuple(_C.where(alive, a, b) for a, b in zip(new, state))
-            state = new
-            outputs.append(state[0])
-        if reverse:
-            outputs.reverse()
-        return _C.stack(outputs), state
-
     def _forward(self, input: Any, hx: tuple[Tensor, ...] | None) -> tuple[Any, Any]:
         packed = input if isinstance(input, PackedSequence) else None
-        lengths = None
+        batched = True
         if packed is not None:
-            input, lengths = pad_packed_sequence(packed)
-            if packed.sorted_indices is not None:  # results are brought to this order again
-                lengths = lengths.to(input.device)
-            batched = True
+            input = packed.data
+            n_batch = int(packed.batch_sizes[0])
         else:
             if input.dim() not in (2, 3):
                 raise ValueError(
@@ -245,16 +180,21 @@ class RNNBase(Module):
                 )
             batched = input.dim() == 3
             if not batched:
-                input = input.unsqueeze(1)
-            elif self.batch_first:
-                input = input.transpose(0, 1)
+                input = input.unsqueeze(0 if self.batch_first else 1)
+            n_batch = input.shape[0 if self.batch_first else 1]
+        weights = [getattr(self, name) for names in self._all_names for name in names]
+        if input.dtype != weights[0].dtype and not _C.is_autocast_enabled("cpu"):
+            raise ValueError(
+                f"RNN input dtype ({input.dtype}) does not match weight dtype "
+                f"({weights[0].dtype}). Convert input: input.to({weights[0].dtype}), or convert "
+                f"model: model.to({input.dtype})"
+            )
         if input.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, "
                 f"got {input.shape[-1]}"
             )
         n = self.num_layers * (2 if self.bidirectional else 1)
-        n_batch = input.shape[1]
         sizes = [self.proj_size or self.hidden_size]
         if self.mode == "LSTM":
             sizes.append(self.hidden_size)
@@ -264,33 +204,44 @@ class RNNBase(Module):
                 for size in sizes
             )
         else:
-            names = ("hidden[0]", "hidden[1]") if len(sizes) == 2 else ("hidden",)
-            states = hx
-            if not batched:
-                for state in states:
-                    if state.dim() != 2:
-                        raise RuntimeError(
-                            "For unbatched 2-D input, hx should also be 2-D but got "
-                            f"{state.dim()}-D tensor"
-                        )
-                states = tuple(state.unsqueeze(1) for state in states)
-            for state, size, name in zip(states, sizes, names):
-                if tuple(state.shape) != (n, n_batch, size):
-                    raise RuntimeError(
-                        f"Expected {name} size {(n, n_batch, size)}, got {list(state.shape)}"
-                    )
-        out: Any
-        out, states = self._run(input, states, lengths)
+            states = self._checked_states(hx, [(n, n_batch, size) for size in sizes], batched)
+            if packed is not None and packed.sorted_indices is not None:
+                states = tuple(s.index_select(1, packed.sorted_indices) for s in states)
+        run = _LAYERS[self.mode][0]
+        state: Any = states if self.mode == "LSTM" else states[0]
+        common = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if packed is not None:
-            out = pack_padded_sequence(out, lengths.cpu(), enforce_sorted=False)  # type: ignore[union-attr]
-            out = PackedSequence(
-                out.data, out.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-            )
-        elif not batched:
-            out, states = out.squeeze(1), tuple(state.squeeze(1) for state in states)
-        elif self.batch_first:
-            out = out.transpose(0, 1)
-        return out, states
+            out, *states = run(input, packed.batch_sizes, state, weights, *common)
+            out = packed._replace(data=out)
+            if packed.unsorted_indices is not None:
+                states = [s.index_select(1, packed.unsorted_indices) for s in states]
+        else:
+            out, *states = run(input, state, weights, *common, self.batch_first)
+            if not batched:
+                out = out.squeeze(0 if self.batch_first else 1)
+                states = [s.squeeze(1) for s in states]
+        return out, tuple(states)
+
+    def _checked_states(
+        self, hx: tuple[Tensor, ...], sizes: list[tuple[int, int, int]], batched: bool
+    ) -> tuple[Tensor, ...]:
+        """The given states as (layers * directions, N, size) each."""
+        wanted = 3 if batched else 2
+        if any(s.dim() != wanted for s in hx):
+            what = f"For {'' if batched else 'un'}batched {wanted}-D input, "
+            if len(sizes) == 2:
+                given = ", ".join(f"{s.dim()}-D" for s in hx)
+                raise RuntimeError(
+                    f"{what}hx and cx should also be {wanted}-D but got ({given}) tensors"
+                )
+            raise RuntimeError(f"{what}hx should also be {wanted}-D but got {hx[0].dim()}-D tensor")
+        if not batched:
+            hx = tuple(s.unsqueeze(1) for s in hx)
+        names = ("hidden[0]", "hidden[1]") if len(sizes) == 2 else ("hidden",)
+        for state, size, name in zip(hx, sizes, names):
+            if tuple(state.shape) != size:
+                raise RuntimeError(f"Expected {name} size {size}, got {list(state.shape)}")
+        return hx
 
 
 class RNN(RNNBase):
@@ -470,7 +421,7 @@ class RNNCellBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
-    def _step(self, mode: str, input: Tensor, states: Any) -> tuple[Tensor, ...]:
+    def _step(self, run: Callable[..., Any], input: Tensor, states: Any, names: Any) -> Any:
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.dim()}D instead"
@@ -479,18 +430,15 @@ class RNNCellBase(Module):
             zeros = _C.zeros(
                 (*input.shape[:-1], self.hidden_size), dtype=input.dtype, device=input.device
             )
-            states = (zeros, zeros)
-        else:
-            for i, state in enumerate(states):
-                if state.dim() not in (1, 2):
-                    what = f"hx[{i}]" if len(states) == 2 else "hidden"
-                    raise ValueError(
-                        f"{type(self).__name__}: Expected {what} to be 1D or 2D, got "
-                        f"{state.dim()}D instead"
-                    )
-        x = _C.linear(input, self.weight_ih, self.bias_ih)
-        h = _C.linear(states[0], self.weight_hh, self.bias_hh)
-        return _STEPS[mode][0](x, h, states)
+            states = [zeros] * len(names)
+        for name, state in zip(names, states):
+            if state.dim() not in (1, 2):
+                raise ValueError(
+                    f"{type(self).__name__}: Expected {name} to be 1D or 2D, got "
+                    f"{state.dim()}D instead"
+                )
+        state = states if len(names) == 2 else states[0]
+        return run(input, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
 class RNNCell(RNNCellBase):
@@ -517,8 +465,8 @@ class RNNCell(RNNCellBase):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        mode = "RNN_TANH" if self.nonlinearity == "tanh" else "RNN_RELU"
-        return self._step(mode, input, None if hx is None else (hx,))[0]
+        run = _C.rnn_tanh_cell if self.nonlinearity == "tanh" else _C.rnn_relu_cell
+        return self._step(run, input, None if hx is None else (hx,), ("hidden",))
 
 
 class LSTMCell(RNNCellBase):
@@ -538,7 +486,7 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Tensor]:
-        h, c = self._step("LSTM", input, hx)
+        h, c = self._step(_C.lstm_cell, input, hx, ("hx[0]", "hx[1]"))
         return h, c
 
 
@@ -560,4 +508,4 @@ class GRUCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        return self._step("GRU", input, None if hx is None else (hx,))[0]
+        return self._step(_C.gru_cell, input, None if hx is None else (hx,), ("hidden",))
