@@ -225,7 +225,7 @@ struct Gelu : UnaryMap {
   static constexpr auto doc =
       "gelu(input) -> Tensor\n\ninput times the normal distribution function.";
   static constexpr unsigned as = NnFunctional;
-  template <class T> GS_FN T operator()(T x) const { return x * normal_cdf(x); }
+  template <class T> GS_FN T operator()(T x) const { return times_normal_cdf(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
     return dy * (normal_cdf(x) + x * normal_pdf(x));
   }

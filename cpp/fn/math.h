@@ -216,6 +216,10 @@ template <Real T>
 GS_FN T normal_pdf(T x) {
   return exp(T(-0.5) * x * x) * T(0x1.9884533d43651p-2);
 }
+template <Real T>
+GS_FN T times_normal_cdf(T x) {
+  return x * normal_cdf(x);
+}
 
 #else
 // ---- bits, rounding ----
@@ -460,15 +464,22 @@ GS_FN T exp(T x) {
     return scale(T(1) + (T(1) + e.r * exp_poly(e.r)) * e.r, e);
   }
 }
-/// exp(-a b) for a, b >= 0 and a b <= 2000, without the error that rounding the product would make.
+/// exp(-a b / 2) for a, b >= 0 and a b <= 4000, without the error that rounding the product would
+/// make.
 template <Real T>
-GS_FN T exp_minus_product(T a, T b) {
-  auto e = exp_parts(-(a * b));
+GS_FN T exp_minus_half(T a, T b) {
+  auto e = exp_parts(T(-0.5) * (a * b));
   T r;
   if constexpr (requires { mul_sub(a, b, a); }) {
-    r = -(e.n * T(kLn2Low<T>) + mul_sub(a, b, e.n * T(-kLn2High<T>)));
+    // -2 r: the powers of -1/2 go into the coefficients.
+    r = e.n * T(2 * kLn2Low<T>) + mul_sub(a, b, e.n * T(-2 * kLn2High<T>));
+    if constexpr (kIsFloat<T>) {
+      T p = poly(r, 0x1.6ff094p-16, -0x1.1257d2p-12, 0x1.5552fep-9, -0x1.555466p-6, 0x1p-3);
+      return scale(T(1) + (T(-0.5) + r * p) * r, e);
+    }
+    r = r * T(-0.5);
   } else {
-    auto [h, l] = two_prod(a, b);
+    auto [h, l] = two_prod(a, T(0.5) * b);
     r = exp_parts(-h).r - l;
   }
   return scale(T(1) + (T(1) + r * exp_poly(r)) * r, e);
@@ -885,7 +896,7 @@ GS_FN T mills(T a) {
 template <Real T>
 GS_FN T half_erfc(T a) {
   a = min(T(kTailEnd<T> * 0.70710678), a);
-  return exp_minus_product(a, a) * mills(a * T(0x1.6a09e667f3bcdp+0));
+  return exp_minus_half(a, a + a) * mills(a * T(0x1.6a09e667f3bcdp+0));
 }
 /// erf(a) / a - 1 as a polynomial in z = a^2, for 0 <= a <= 1.
 template <Real T>
@@ -916,12 +927,18 @@ GS_FN T erfc(T x) {
 template <Real T>
 GS_FN T normal_pdf(T x) {
   T a = min(T(kTailEnd<T>), abs(x));
-  return exp_minus_product(a, a * T(0.5)) * T(0x1.9884533d43651p-2);
+  return exp_minus_half(a, a) * T(0x1.9884533d43651p-2);
 }
 template <Real T>
 GS_FN T normal_cdf(T x) {
-  T a = min(T(kTailEnd<T>), abs(x)), tail = exp_minus_product(a, a * T(0.5)) * mills(a);
+  T a = min(T(kTailEnd<T>), abs(x)), tail = exp_minus_half(a, a) * mills(a);
   return select(x > T(0), T(1) - tail, tail);
+}
+/// x normal_cdf(x), in two operations less.
+template <Real T>
+GS_FN T times_normal_cdf(T x) {
+  T a = min(T(kTailEnd<T>), abs(x));
+  return max(T(0), x) - a * (exp_minus_half(a, a) * mills(a));
 }
 template <Real T>
 GS_FN T erfinv(T y) {

@@ -395,18 +395,29 @@ struct Moments {
   }
 
   static void block(State& s, const C* x, int n, int64_t) {
+    using V = Native<C>;
+    constexpr int N = V::size;
     const auto plus = [](auto a, auto b) { return a + b; };
-    const auto same = [](auto v) { return v; };
-    const C rough = fold_row(x, n, C(0), same, plus) / C(n);
-    C s1, s2;
-    s1 = fold_row(x, n, C(0), [=](auto v) { return v - decltype(v)(rough); }, plus);
-    s2 = fold_row(
-        x, n, C(0),
-        [=](auto v) {
-          v = v - decltype(v)(rough);
-          return v * v;
-        },
-        plus);
+    const C rough = fold_row(x, n, C(0), [](auto v) { return v; }, plus) / C(n);
+    const V centre = V(rough);
+    V d1[4], d2[4];
+    for (int k = 0; k < 4; ++k) d1[k] = d2[k] = V(C(0));
+    const auto take = [&](int k, V v) {
+      d1[k] += v;
+      d2[k] += v * v;
+    };
+    int i = 0;
+    for (; i + 4 * N <= n; i += 4 * N) {
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) take(k, V::load(x + i + k * N) - centre);
+    }
+    for (; i + N <= n; i += N) take(0, V::load(x + i) - centre);
+    if (i < n) {
+      const V rest = load_some<V>(x + i, n - i) - centre;
+      take(1, select(lane_numbers<V>() < V(C(n - i)), rest, V(C(0))));
+    }
+    const C s1 = hsum((d1[0] + d1[1]) + (d1[2] + d1[3]));
+    const C s2 = hsum((d2[0] + d2[1]) + (d2[2] + d2[3]));
     merge(s, moments(n, rough, s1, s2));
   }
 

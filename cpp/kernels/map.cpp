@@ -11,7 +11,7 @@
 
 #include "core/layout.h"
 #include "core/threads.h"
-#include "fn/simd.h"
+#include "kernels/stream.h"
 #include "kernels/walk.h"
 
 namespace gradstep {
@@ -269,47 +269,10 @@ struct Tiling {
   }
 };
 
-// ---- large outputs ----
-
-// Note [Streaming stores]
-// An output that the cache will not keep is written past it: an ordinary store reads the line
-// first, and evicts what would have been of use. Measured on 260 MB of shared cache (Sapphire
-// Rapids): from 32 MB on forward and backward gain a factor of 1.2 to 1.8, a chain of ops 1.0
-// to 1.5; below, the chain loses.
-constexpr int64_t kStreamBytes = int64_t{32} << 20;
-
-/// Copies n bytes from L1 past the caches.
-void stream_out(char* dst, const char* src, int64_t n) {
-#if defined(__SSE2__)
-  const int64_t head = std::min<int64_t>(n, -reinterpret_cast<intptr_t>(dst) & 63);
-  std::memcpy(dst, src, static_cast<size_t>(head));
-  int64_t i = head;
-  for (; i + 64 <= n; i += 64) {
-#if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_loadu_si512(src + i));
-#else
-    for (int k = 0; k < 64; k += 16) {
-      _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i + k),
-                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i + k)));
-    }
-#endif
-  }
-  std::memcpy(dst + i, src + i, static_cast<size_t>(n - i));
-#else
-  std::memcpy(dst, src, static_cast<size_t>(n));
-#endif
-}
-/// After the last stream_out of a chunk: other threads will see what was written.
-void stream_end() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
-
-/// True for an output that is large and not written over one of the inputs.
-bool is_streamed(const Call& call) {
+/// True for an output that is large and not written over one of the inputs: see Note [Streaming stores].
+bool streams(const Call& call) {
   const TensorImpl& out = call.out(0);
-  if (out.numel * static_cast<int64_t>(element_size(out.dtype)) < kStreamBytes) return false;
+  if (!is_streamed(out.numel * static_cast<int64_t>(element_size(out.dtype)))) return false;
   for (int k = 0; k < call.n_in; ++k) {
     const TensorImpl* t = call.maybe_in(k);
     if (t && t->data == out.data) return false;
@@ -355,7 +318,7 @@ bool all_direct(const Call& call, DType type) {
 
 void map_direct(const Call& call, MapLoop loop, int64_t item) {
   const int64_t n = call.out(0).numel;
-  const bool streamed = is_streamed(call);
+  const bool streamed = streams(call);
   alignas(64) char constants[kMaxMapOperands][kChunk * 8];
   const char* data[kMaxMapOperands] = {};
   int slot = 0;
@@ -427,7 +390,7 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
     }
   }
   const Walker target(out, out.sizes, order);
-  const bool direct_out = target.is_flat() && out.dtype == type, streamed = is_streamed(call);
+  const bool direct_out = target.is_flat() && out.dtype == type, streamed = streams(call);
   const ConvertLoop convert_out = out.dtype == type ? nullptr : convert_loop(out.dtype, type);
 
   // See Note [Tiles of transposed operands]: the first such operand decides.

@@ -42,21 +42,27 @@ void softmax(const Call& c) {
     using V = Native<C>;
     const C* px = data_of<C>(c.in(0));
     C* py = data_of<C>(c.out(0));
+    const RowWriter<C> writer(c.out(0), l.n);
     if (l.inner == 1) {
       return for_rows(l.outer, l.n, [&](int64_t r) {
         const C* x = px + r * l.n;
-        C* y = py + r * l.n;
-        const C m = max_row(x, l.n);
-        if constexpr (kLog) {
-          const double s = sum_row<C>(l.n, [&](auto load) { return exp(load(x) - V(m)); });
-          const C logarithm = C(log(s));
-          map_row(y, l.n, [&](auto load) { return load(x) - V(m) - V(logarithm); });
-        } else {
-          map_row(y, l.n, [&](auto load) { return exp(load(x) - V(m)); });
-          const double s = sum_row<C>(l.n, [&](auto load) { return load(y); });
-          const V factor = V(C(1 / s));
-          map_row(y, l.n, [&](auto load) { return load(y) * factor; });
-        }
+        const V m = V(max_row(x, l.n));
+        writer.write(r, [&](C* y) {
+          if constexpr (kLog) {
+            const V logarithm = V(C(log(sum_row<C>(l.n, [&](auto load) {
+              prefetch(load, x + l.n);
+              return exp(load(x) - m);
+            }))));
+            map_row(y, l.n, [&](auto load) { return load(x) - m - logarithm; });
+          } else {
+            const double s = sum_row<C>(l.n, [&](auto load, auto keep) {
+              prefetch(load, x + l.n);
+              return keep(y, exp(load(x) - m));
+            });
+            const V factor = V(C(1 / s));
+            map_row(y, l.n, [&](auto load) { return load(y) * factor; });
+          }
+        });
       });
     }
     for_line_blocks(l, [&](int64_t start, int64_t w) {
@@ -100,6 +106,7 @@ void softmax_backward(const Call& c) {
     const C* pdy = data_of<C>(c.in(0));
     const C* py = data_of<C>(c.in(1));
     C* pdx = data_of<C>(c.out(0));
+    const RowWriter<C> writer(c.out(0), l.n);
     const auto term = [](V dy, V y) { return kLog ? dy : dy * y; };
     const auto result = [](V dy, V y, V s) { return kLog ? dy - exp(y) * s : y * (dy - s); };
     if (l.inner == 1) {
@@ -107,7 +114,9 @@ void softmax_backward(const Call& c) {
         const C* dy = pdy + r * l.n;
         const C* y = py + r * l.n;
         const V s = V(C(sum_row<C>(l.n, [&](auto load) { return term(load(dy), load(y)); })));
-        map_row(pdx + r * l.n, l.n, [&](auto load) { return result(load(dy), load(y), s); });
+        writer.write(r, [&](C* dx) {
+          map_row(dx, l.n, [&](auto load) { return result(load(dy), load(y), s); });
+        });
       });
     }
     for_line_blocks(l, [&](int64_t start, int64_t w) {
@@ -244,28 +253,34 @@ void cross_entropy_backward(const Call& c) {
     const C* sums = data_of<C>(c.in(3));
     const C total = data_of<C>(c.in(4))[0];
     C* pdx = data_of<C>(c.out(0));
+    const RowWriter<C> writer(c.out(0), n);
     const C whole = reduction == 1 ? dy[0] / total : dy[0];
     parallel_for(rows, std::max<int64_t>(1, kGrain / 4 / std::max<int64_t>(n, 1)),
                  [&](int64_t begin, int64_t end) {
+                   const auto factor = [&](int64_t r) {
+                     return targets.of(r) * (reduction == 0 ? dy[r] : whole);
+                   };
+                   const bool is_short = n < V::size;
                    for (int64_t from = begin; from < end; from += kRowBlock) {
                      const int64_t count = std::min(kRowBlock, end - from);
-                     const bool is_short = n < V::size;
                      if (is_short)
                        exp_short_rows(pdx + from * n, px + from * n, sums + from, count, n);
                      for (int64_t r = from; r < from + count; ++r) {
-                       C* dx = pdx + r * n;
-                       if (targets.target[r] == targets.ignore) {
-                         std::fill_n(dx, n, C(0));
+                       const int64_t t = targets.target[r];
+                       const C k = factor(r);
+                       if (is_short) {
+                         C* dx = pdx + r * n;
+                         for (int64_t j = 0; j < n; ++j)
+                           dx[j] = t == targets.ignore ? C(0) : dx[j] * k;
+                         if (t != targets.ignore) dx[t] -= k;
                          continue;
                        }
-                       const C factor = targets.of(r) * (reduction == 0 ? dy[r] : whole);
-                       const V f = V(factor), s = V(sums[r]);
-                       if (is_short) {
-                         for (int64_t j = 0; j < n; ++j) dx[j] *= factor;
-                       } else {
+                       writer.write(r, [&](C* dx) {
+                         if (t == targets.ignore) return void(std::fill_n(dx, n, C(0)));
+                         const V f = V(k), s = V(sums[r]);
                          map_row(dx, n, [&](auto load) { return exp(load(px + r * n) - s) * f; });
-                       }
-                       dx[targets.target[r]] -= factor;
+                         dx[t] -= k;
+                       });
                      }
                    }
                  });
@@ -286,7 +301,7 @@ void layer_norm(const Call& c) {
     const C* px = data_of<C>(c.in(0));
     const C* w = data_or_null<C>(c.maybe_in(1));
     const C* b = data_or_null<C>(c.maybe_in(2));
-    C* py = data_of<C>(c.out(0));
+    const RowWriter<C> writer(c.out(0), n);
     for_rows(rows, n, [&](int64_t r) {
       const C* x = px + r * n;
       double centre = 0, var;
@@ -301,10 +316,12 @@ void layer_norm(const Call& c) {
       const C scale = C(1 / sqrt(var + eps));
       data_of<C>(c.out(2))[r] = scale;
       const V m = V(C(centre)), k = V(scale);
-      map_row(py + r * n, n, [&](auto load) {
-        V y = (load(x) - m) * k;
-        if (w) y = y * load(w);
-        return b ? y + load(b) : y;
+      writer.write(r, [&](C* py) {
+        map_row(py, n, [&](auto load) {
+          V y = (load(x) - m) * k;
+          if (w) y = y * load(w);
+          return b ? y + load(b) : y;
+        });
       });
     });
   });
@@ -322,8 +339,10 @@ void layer_norm_backward(const Call& c) {
     const C* w = data_or_null<C>(c.maybe_in(2));
     const C* means = data_or_null<C>(c.maybe_in(3));
     const C* scales = data_of<C>(c.in(4));
-    C* pdx = data_of<C>(c.out(0));
-    for_rows(rows, 2 * n, [&](int64_t r) {
+    C* dw = const_cast<C*>(data_or_null<C>(c.operands[1]));
+    C* db = const_cast<C*>(data_or_null<C>(c.operands[2]));
+    const RowWriter<C> writer(c.out(0), n);
+    sum_columns(rows, n, dw, db, [&](int64_t r, C* a, C* b) {
       const C* x = px + r * n;
       const C* dy = pdy + r * n;
       const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
@@ -332,18 +351,12 @@ void layer_norm_backward(const Call& c) {
           V(C(sum_row<C>(n, [&](auto load) { return gradient(load) * (load(x) - m) * k; }) /
               double(n)));
       const V s1 = V(kCentered ? C(sum_row<C>(n, gradient) / double(n)) : C(0));
-      map_row(pdx + r * n, n,
-              [&](auto load) { return k * (gradient(load) - s1 - (load(x) - m) * k * s2); });
-    });
-    C* dw = const_cast<C*>(data_or_null<C>(c.operands[1]));
-    C* db = const_cast<C*>(data_or_null<C>(c.operands[2]));
-    if (!dw && !db) return;
-    sum_columns(rows, n, dw, db, [&](int64_t r, C* a, C* b) {
-      const C* x = px + r * n;
-      const C* dy = pdy + r * n;
-      const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
-      map_row(a, n, [&](auto load) { return load(a) + load(dy) * ((load(x) - m) * k); });
-      map_row(b, n, [&](auto load) { return load(b) + load(dy); });
+      writer.write(r, [&](C* dx) {
+        map_row(dx, n,
+                [&](auto load) { return k * (gradient(load) - s1 - (load(x) - m) * k * s2); });
+      });
+      if (dw) map_row(a, n, [&](auto load) { return load(a) + load(dy) * ((load(x) - m) * k); });
+      if (db) map_row(b, n, [&](auto load) { return load(b) + load(dy); });
     });
   });
 }

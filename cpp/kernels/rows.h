@@ -9,6 +9,7 @@
 #include "core/threads.h"
 #include "fn/reduce.h"
 #include "graph/call.h"
+#include "kernels/stream.h"
 #include "kernels/walk.h"
 
 namespace gradstep {
@@ -27,30 +28,88 @@ GS_FN void map_row(C* y, int64_t n, F f) {
   }
 }
 
-/// The sum of f(load) over a row, blocks in double.
+/// Brings the place that load stands for in another row nearer: the row after this one, while there
+/// is arithmetic to do.
+template <class Load, class C>
+GS_FN void prefetch(Load load, const C* row) {
+  if constexpr (requires { load.at(row); }) __builtin_prefetch(load.at(row));
+}
+
+/// A whole vector at element i of a row.
+template <class V>
+struct LoadAt {
+  int64_t i;
+  GS_FN V operator()(const ScalarT<V>* p) const { return V::load(p + i); }
+  GS_FN const ScalarT<V>* at(const ScalarT<V>* p) const { return p + i; }
+};
+
+/// The sum of f(load) over a row, blocks in double. f(load, keep) may also write: keep(q, v) stores
+/// v into the row q and returns it.
 template <class C, class F>
 GS_FN double sum_row(int64_t n, F f) {
   using V = Native<C>;
   constexpr int N = V::size;
+  const auto value = [&](auto load, auto keep) {
+    if constexpr (requires { f(load, keep); })
+      return f(load, keep);
+    else
+      return f(load);
+  };
+  const auto whole = [&](int64_t i) {
+    return value(LoadAt<V>{i}, [=](C* q, V v) {
+      v.store(q + i);
+      return v;
+    });
+  };
   double total = 0;
   int64_t i = 0;
   while (i + N <= n) {
     const int64_t end = std::min<int64_t>(n, i + kReduceBlock);
     V a = V(C(0)), b = V(C(0));
     for (; i + 2 * N <= end; i += 2 * N) {
-      a += f([=](const C* p) { return V::load(p + i); });
-      b += f([=](const C* p) { return V::load(p + i + N); });
+      a += whole(i);
+      b += whole(i + N);
     }
-    for (; i + N <= end; i += N) a += f([=](const C* p) { return V::load(p + i); });
+    for (; i + N <= end; i += N) a += whole(i);
     total += hsum(a + b);
   }
   if (i < n) {
     const int rest = static_cast<int>(n - i);
-    const V v = f([=](const C* p) { return load_some<V>(p + i, rest); });
+    const V v = value([=](const C* p) { return load_some<V>(p + i, rest); },
+                      [=](C* q, V x) {
+                        store_some(q + i, x, rest);
+                        return x;
+                      });
     total += hsum(select(lane_numbers<V>() < V(C(rest)), v, V(C(0))));
   }
   return total;
 }
+
+/// Rows of an output: written where they belong, or through a buffer if the output is large.
+template <class C>
+class RowWriter {
+ public:
+  RowWriter(const TensorImpl& out, int64_t n)
+      : data_(reinterpret_cast<C*>(out.data)),
+        n_(n),
+        streamed_(n <= kMost && is_streamed(out.numel * int64_t(sizeof(C)))) {}
+  /// Calls f(row to write to) for row r; the row is complete when f returns.
+  template <class F>
+  GS_FN void write(int64_t r, F f) const {
+    C* const row = data_ + r * n_;
+    if (!streamed_) return f(row);
+    alignas(64) C buffer[kMost];
+    f(static_cast<C*>(buffer));
+    stream_out(row, buffer, n_ * int64_t(sizeof(C)));
+    stream_end();
+  }
+
+ private:
+  static constexpr int64_t kMost = 4096;
+  C* data_;
+  int64_t n_;
+  bool streamed_;
+};
 
 template <class C>
 GS_FN C max_row(const C* x, int64_t n) {
@@ -109,15 +168,21 @@ void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
         f(r, a, a + n);
     }
   });
-  parallel_for(n, std::max<int64_t>(1, kGrain / pieces), [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) {
-      double a = 0, b = 0;
-      for (int64_t k = 0; k < pieces; ++k) {
-        a += partial[k * 2 * n + j];
-        b += partial[k * 2 * n + n + j];
+  constexpr int64_t kBlock = 64;  // columns
+  const int64_t blocks = (n + kBlock - 1) / kBlock;
+  const int64_t few = std::max<int64_t>(1, kGrain / (pieces * kBlock));
+  parallel_for(blocks, few, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin * kBlock; j < std::min(n, end * kBlock); j += kBlock) {
+      const int64_t width = std::min(kBlock, n - j);
+      for (C* out : {first, second}) {
+        if (!out) continue;
+        const C* p = partial.data() + (out == second ? n : 0) + j;
+        double sum[kBlock] = {};
+        for (int64_t k = 0; k < pieces; ++k) {
+          for (int64_t i = 0; i < width; ++i) sum[i] += p[k * 2 * n + i];
+        }
+        for (int64_t i = 0; i < width; ++i) out[j + i] = C(sum[i]);
       }
-      if (first) first[j] = C(a);
-      if (second) second[j] = C(b);
     }
   });
 }
