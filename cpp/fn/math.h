@@ -402,8 +402,8 @@ struct ExpParts {
   T n, r;
 };
 template <Real T>
-GS_FN ExpParts<T> exp_parts(T x) {
-  T t = x * T(kLog2e) + T(kExpRound<T>);
+GS_FN ExpParts<T> exp_parts(T x, double factor = 1) {  // of factor x; r is that of x alone
+  T t = x * T(factor * kLog2e) + T(kExpRound<T>);
   T n = t - T(kExpRound<T>);
   return {ubits(t), n, (x - n * T(kLn2High<T>)) - n * T(kLn2Low<T>)};
 }
@@ -468,7 +468,7 @@ GS_FN T exp(T x) {
 /// make.
 template <Real T>
 GS_FN T exp_minus_half(T a, T b) {
-  auto e = exp_parts(T(-0.5) * (a * b));
+  auto e = exp_parts(a * b, -0.5);
   T r;
   if constexpr (requires { mul_sub(a, b, a); }) {
     // -2 r: the powers of -1/2 go into the coefficients.
@@ -938,7 +938,7 @@ GS_FN T normal_cdf(T x) {
 template <Real T>
 GS_FN T times_normal_cdf(T x) {
   T a = min(T(kTailEnd<T>), abs(x));
-  return max(T(0), x) - a * (exp_minus_half(a, a) * mills(a));
+  return max(-T(0), x) - a * (exp_minus_half(a, a) * mills(a));  // -0 where it vanishes
 }
 template <Real T>
 GS_FN T erfinv(T y) {

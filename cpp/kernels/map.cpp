@@ -269,7 +269,8 @@ struct Tiling {
   }
 };
 
-/// True for an output that is large and not written over one of the inputs: see Note [Streaming stores].
+/// True for an output that is large and not written over one of the inputs: see Note [Streaming
+/// stores].
 bool streams(const Call& call) {
   const TensorImpl& out = call.out(0);
   if (!is_streamed(out.numel * static_cast<int64_t>(element_size(out.dtype)))) return false;

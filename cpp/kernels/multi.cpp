@@ -13,6 +13,7 @@
 #include "fn/optim.h"
 #include "fn/partial.h"
 #include "kernels/map.h"
+#include "kernels/stream.h"
 #include "kernels/walk.h"
 
 namespace gradstep {
@@ -244,10 +245,19 @@ void zero_kernel(const Call& call) {
     total += t.numel * static_cast<int64_t>(element_size(t.dtype));
   }
   items[count].begin = total;
+  const bool streamed = is_streamed(total);
   parallel_for(total, kMultiGrain * 8, [&](int64_t begin, int64_t end) {
     for_pieces(items.data(), count, begin, end, [&](const Bytes& item, int64_t from, int64_t n) {
       if (!item.strided) {
-        std::memset(item.data + from, 0, static_cast<size_t>(n));
+        if (!streamed) {
+          std::memset(item.data + from, 0, static_cast<size_t>(n));
+          return;
+        }
+        alignas(64) const char zeros[4096] = {};
+        for (int64_t i = 0; i < n; i += 4096) {
+          stream_out(item.data + from + i, zeros, std::min<int64_t>(4096, n - i));
+        }
+        stream_end();
         return;
       }
       const TensorImpl& t = *item.strided;

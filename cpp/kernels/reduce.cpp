@@ -39,6 +39,9 @@ struct Reducer {
   void (*block)(void* state, const void* x, int n, int64_t index);
   void (*tile)(void* states, const void* x, int64_t row_stride, int rows, int columns,
                int64_t index);
+  /// The whole of short reductions: outputs [0, n_rows), each of n elements in a row.
+  void (*rows)(const void* x, int64_t row_stride, int64_t n_rows, int64_t n, double param,
+               const Outputs& out, int64_t index, int64_t step);
   void (*merge)(void* state, const void* other);
   /// Writes n results, at elements index, index + step, ..
   void (*emit)(const void* states, int n, int64_t count, double param, const Outputs& out,
@@ -74,6 +77,19 @@ struct Erased {
     R::tile(static_cast<State*>(states), static_cast<const C*>(x), row_stride, rows, columns,
             index);
   }
+  static void rows(const void* x, int64_t row_stride, int64_t n_rows, int64_t n, double param,
+                   const Outputs& out, int64_t index, int64_t step) {
+    for (int64_t r = 0; r < n_rows; ++r, index += step) {
+      const C* row = static_cast<const C*>(x) + r * row_stride;
+      State s = R::init();
+      for (int64_t i = 0; i < n; i += kReduceBlock) {
+        R::block(s, row + i, static_cast<int>(std::min<int64_t>(kReduceBlock, n - i)), i);
+      }
+      R::emit(s, n, param, [&](int k, auto value) {
+        if (out.data[k]) put_value(out, k, index, value);
+      });
+    }
+  }
   static void merge(void* state, const void* other) {
     R::merge(*static_cast<State*>(state), *static_cast<const State*>(other));
   }
@@ -86,7 +102,7 @@ struct Erased {
       index += step;
     }
   }
-  static constexpr Reducer table = {sizeof(State), &init, &block, &tile, &merge, &emit};
+  static constexpr Reducer table = {sizeof(State), &init, &block, &tile, &rows, &merge, &emit};
 };
 
 // ---- geometry ----
@@ -292,6 +308,16 @@ void run_plan(const Plan& p) {
     p.r.emit(states, n, count, p.param, p.out, unit_out + group * width * p.lane.out, p.lane.out);
   };
 
+  // Rows that lie in memory as they are needed, a fixed distance apart.
+  const bool rows = !p.columns && !p.loader.convert && p.kept.count == 1 && p.reduced.count == 1 &&
+                    p.reduced.axis[0].in == p.loader.item && p.kept.axis[0].in % p.loader.item == 0;
+  if (pieces == 1 && rows) {
+    const Axis& kept = p.kept.axis[0];
+    return parallel_for(units, grain, [&](int64_t begin, int64_t end) {
+      p.r.rows(p.data + begin * kept.in, kept.in / p.loader.item, end - begin, count, p.param,
+               p.out, begin * kept.out, kept.out);
+    });
+  }
   if (pieces == 1) {
     parallel_for(units, grain, [&](int64_t begin, int64_t end) {
       alignas(64) char states[kReduceColumns * kMaxState];

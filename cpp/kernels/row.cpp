@@ -178,7 +178,10 @@ GS_FN void exp_sums(const C* x, int64_t rows, int64_t n, C* most, double* sums) 
   if (n >= V::size) {
     for (int64_t k = 0; k < rows; ++k) {
       const C m = most[k] = max_row(x + k * n, n);
-      sums[k] = sum_row<C>(n, [&](auto load) { return exp(load(x + k * n) - V(m)); });
+      sums[k] = sum_row<C>(n, [&](auto load) {
+        prefetch(load, x + (k + 1) * n);
+        return exp(load(x + k * n) - V(m));
+      });
     }
     return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stores past the caches, for outputs that are too large to be found there later.
-//   if (is_streamed(bytes)) { compute into a buffer in L1; stream_out(dst, buffer, n); .. stream_end(); }
+//   if (is_streamed(bytes)) { compute into a buffer in L1; stream_out(dst, buffer, n); ..
+//   stream_end(); }
 #pragma once
 #include <algorithm>
 #include <cstdint>
