@@ -111,10 +111,19 @@ def matmul() -> list[Case]:
         out += op_cases(
             "matmul", f"{n}x{n} @ {n}x{n}", [(n, n), (n, n)], lambda lib, t: t[0] @ t[1]
         )
-    linear = [(64, 784), (256, 784), (256,)]
-    out += op_cases(
-        "matmul", "linear 64x784 to 256", linear, lambda lib, t: lib.nn.functional.linear(*t)
-    )
+    # Multi-layer perceptron, transformer up and down, a step of an LSTM: both gradients in fwd+bwd.
+    for rows, n_in, n_out in (
+        (64, 784, 256),
+        (1024, 384, 1536),
+        (1024, 1536, 384),
+        (32, 256, 1024),
+    ):
+        out += op_cases(
+            "matmul",
+            f"linear {rows}x{n_in} to {n_out}",
+            [(rows, n_in), (n_out, n_in), (n_out,)],
+            lambda lib, t: lib.nn.functional.linear(*t),
+        )
     out += op_cases("matmul", "bmm 32x64x64", [(32, 64, 64)] * 2, lambda lib, t: lib.bmm(*t))
     return out
 

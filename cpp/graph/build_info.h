@@ -6,7 +6,7 @@
 namespace gradstep {
 
 const char* instruction_set_name();  // "v2", "v3", "v4" of x86-64, or "generic"
-const char* blas_name();             // "openblas" or "own"
+const char* blas_name();             // what multiplies matrices: "own"
 const char* bfloat16_name();         // what multiplies bfloat16: "onednn" or "float"
 const char* convolution_name();      // "onednn" or "im2col"
 

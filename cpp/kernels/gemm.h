@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix products on plain pointers, row-major, threaded by core/threads.h:
 //   gemm<float>(false, true, m, n, k, 1, x, k, weight, k, 0, y, n);   // y = x @ weight.T
-// Everything runs in gemm_own.h but large products within one thread (a batch of them, an image's
-// convolution), which OpenBLAS does a little faster where the build has it. Results do not depend
-// on the number of threads. m, n and k may be 0; beta = 0 ignores what C holds.
+// The work is done by gemm_own.h. Results do not depend on the number of threads. m, n and k may be
+// 0; beta = 0 ignores what C holds.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -24,19 +23,18 @@ template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
 
+/// C = alpha * op(A) op(B) + bias in every row; bias has n elements, `step` apart.
+template <class T>
+void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+               int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias,
+               int64_t step);
+
 /// One product per batch entry; entry i starts at a + i * stride_a, and so on. A stride of 0 shares
 /// a matrix.
 template <class T>
 void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                   T alpha, const T* a, int64_t lda, int64_t stride_a, const T* b, int64_t ldb,
                   int64_t stride_b, T beta, T* c, int64_t ldc, int64_t stride_c);
-
-/// Which implementation runs: Auto may use OpenBLAS where it is built in. Own is for tests and
-/// comparisons.
-enum class GemmBackend : uint8_t { Auto, Own };
-void set_gemm_backend(GemmBackend backend);
-/// "openblas" or "own": what large products within one thread run in.
-const char* gemm_backend_name();
 
 /// Plain product for any type, sums in Acc: integers (wrapping, as PyTorch), halves with Acc =
 /// float.

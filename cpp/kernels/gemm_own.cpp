@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The blocked matrix product in GCC vector extensions; compiled once per instruction set (GS_ISA).
-// A register tile of kRows x 2 vectors runs over k; A and B are packed so that it reads both
-// forwards.
+// See Note [Forms of the product].
 #include "kernels/gemm_own.h"
 
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #ifdef __AVX__
 #include <immintrin.h>
@@ -20,362 +20,721 @@ inline namespace GS_ISA {
 
 namespace {
 
+// Note [Forms of the product]
+// A register tile of up to kRows x kVectors vectors runs over k: it loads a row of B and broadcasts
+// elements of A. A is read where it is, by rows or by columns, from the L2; a panel of B, as wide
+// as a tile, is copied so that its rows are contiguous. The first tile of a panel makes the copy
+// while it computes, which costs less than a copy before it. Only a B that is stored transposed
+// must be turned beforehand; where A has fewer rows than B has columns it is cheaper to turn A, and
+// C^T = B^T A^T is made by the same tiles, written transposed ("swapped"). That also serves
+// products with few columns, whose vectors would be mostly empty. Where both have short sides and
+// long rows, tiles of dot products need no copy at all. Every element is a sum over k from front to
+// back within blocks of k, in each form but that of dot products.
+
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kRows = 12;  // 24 of 32 registers hold the tile
+constexpr int kRows = 8;  // 24 of 32 registers hold the tile
+constexpr int kVectors = 3;
+constexpr int kTallRows = 16;  // of a tile of one vector
+constexpr int kDotRows = 4;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32;
 constexpr int kRows = 6;  // 12 of 16
+constexpr int kVectors = 2;
+constexpr int kTallRows = 12;
+constexpr int kDotRows = 2;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kRows = 6;
+constexpr int kVectors = 2;
+constexpr int kTallRows = 12;
+constexpr int kDotRows = 2;
 #endif
-constexpr int kDirectRows = 6;        // rows of the tile that reads A in place: one pointer each
-constexpr int64_t kDepth = 256;       // k of one packed block
-constexpr int64_t kInPlaceRows = 24;  // up to here a small product reads B where it is,
-constexpr int64_t kInPlaceBytes = 36864;  // and if all of B's rows stay in the L1
+constexpr int kDotCols = 4;
+constexpr int64_t kInPlaceRows = 32;  // with fewer rows of A a panel is not copied
+constexpr int64_t kDepth = 512;       // k of one block
+// Columns of A, a cache line each, meet in few sets of the caches if their distance is a power
+// of 2.
+constexpr int64_t kDepthOfColumns = 256;
+constexpr int64_t kBlockBytes = 1 << 20;  // of A, which the panels share: half of the L2
 #if defined(__AVX2__)
 constexpr bool kMasks = true;  // a row's last elements can be loaded and stored without a copy
 #else
 constexpr bool kMasks = false;
 #endif
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
 constexpr int32_t kMask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 constexpr int64_t kMask64[8] = {-1, -1, -1, -1};
 #endif
 
+template <class T, int Bytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(Bytes)));
+};
+
 template <class T>
 struct Traits {
   using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  typedef Int Index __attribute__((vector_size(kVectorBytes)));
+  using Vector = typename VectorOf<T, kVectorBytes>::type;
+  using Index = typename VectorOf<Int, kVectorBytes>::type;
   static constexpr int width = kVectorBytes / sizeof(T);
-  static constexpr int panel = 2 * width;
+  static constexpr int panel = kVectors * width;
+  // Vectors of the transposition: two lanes of 16 bytes, whose shuffles run on two ports.
+  static constexpr int lane = 16 / sizeof(T);
+  static constexpr int block = (kVectorBytes > 32 ? 32 : kVectorBytes) / sizeof(T);
+  using Block = typename VectorOf<T, block * sizeof(T)>::type;
 };
 template <class T>
 using Vector = typename Traits<T>::Vector;
-
 template <class T>
-GS_INLINE Vector<T> load(const T* p) {
-  Vector<T> v;
+using Block = typename Traits<T>::Block;
+
+template <class V, class T>
+GS_INLINE V load_as(const T* p) {
+  V v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
 template <class T>
-GS_INLINE void store(T* p, Vector<T> v) {
+GS_INLINE Vector<T> load(const T* p) {
+  return load_as<Vector<T>>(p);
+}
+template <class T, class V>
+GS_INLINE void store(T* p, V v) {
   std::memcpy(p, &v, sizeof v);
 }
 
 /// The first n elements, 0 after them; reads nothing else.
-template <class T>
-GS_INLINE Vector<T> load_first(const T* p, int n) {
+template <class V, class T>
+GS_INLINE V load_first(const T* p, int n) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
-    return (Vector<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-  } else {
-    return (Vector<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+  if constexpr (sizeof(V) == 64) {
+    if constexpr (sizeof(T) == 4) {
+      return (V)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    } else {
+      return (V)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+    }
   }
-#elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) {
-    return (Vector<T>)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)));
-  } else {
-    return (Vector<T>)_mm256_maskload_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)));
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) {
+    if constexpr (sizeof(T) == 4) {
+      return (V)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)));
+    } else {
+      return (V)_mm256_maskload_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)));
+    }
   }
-#else
-  Vector<T> v{};
+#endif
+  V v{};
   std::memcpy(&v, p, n * sizeof(T));
   return v;
-#endif
 }
 
 /// Writes the first n elements only.
-template <class T>
-GS_INLINE void store_first(T* p, Vector<T> v, int n) {
+template <class T, class V>
+GS_INLINE void store_first(T* p, V v, int n) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
-    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
-  } else {
-    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+  if constexpr (sizeof(V) == 64) {
+    if constexpr (sizeof(T) == 4) {
+      return _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+    } else {
+      return _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+    }
   }
-#elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) {
-    _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)), (__m256)v);
-  } else {
-    _mm256_maskstore_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)), (__m256d)v);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) {
+    if constexpr (sizeof(T) == 4) {
+      return _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)),
+                                 (__m256)v);
+    } else {
+      return _mm256_maskstore_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)),
+                                 (__m256d)v);
+    }
   }
-#else
+#endif
   std::memcpy(p, &v, n * sizeof(T));
+}
+
+template <class T>
+GS_INLINE Vector<T> broadcast(T x) {
+  return x - Vector<T>{};
+}
+
+/// sum + x * y, in the register where sum is: the compiler moves sums about if it may, and a tile
+/// leaves it no registers for that.
+template <class T>
+GS_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> x, Vector<T> y) {
+#if defined(__AVX512F__) || defined(__FMA__)
+  if constexpr (sizeof(T) == 4) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+  } else {
+    asm("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+  }
+  return sum;
+#else
+  return sum + x * y;
 #endif
 }
 
-/// Transposes a square of vectors in place, by exchanging ever larger blocks.
-template <class T>
-GS_INLINE void transpose(Vector<T> (&v)[Traits<T>::width]) {
-  constexpr int width = Traits<T>::width;
-  using Index = typename Traits<T>::Index;
-#pragma GCC unroll 4
-  for (int h = 1; h < width; h *= 2) {
-    Index low, high;
-#pragma GCC unroll 16
-    for (int j = 0; j < width; ++j) {
-      low[j] = j & h ? width + j - h : j;
-      high[j] = j & h ? width + j : j + h;
+/// Writes alpha * x + beta * to + bias to the first n elements.
+template <class T, class V>
+GS_INLINE void write_vector(V x, T alpha, T beta, const T* bias, T* to, int n) {
+  constexpr int width = sizeof(V) / sizeof(T);
+  if (alpha != T(1)) x *= alpha;
+  if (n == width) {
+    if (bias) x += load_as<V>(bias);
+    if (beta == T(1)) {
+      x += load_as<V>(to);
+    } else if (beta != T(0)) {
+      x += beta * load_as<V>(to);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < width; ++i) {
-      if (i & h) continue;
-      const Vector<T> x = v[i], y = v[i + h];
-      v[i] = __builtin_shuffle(x, y, low);
-      v[i + h] = __builtin_shuffle(x, y, high);
-    }
+    store(to, x);
+  } else {
+    if (bias) x += load_first<V>(bias, n);
+    if (beta != T(0)) x += beta * load_first<V>(to, n);
+    store_first(to, x, n);
   }
 }
 
 // ---- the register tile ----
 
-/// sum = A B for R rows and C vectors of columns; with Tail, the last vector has `last` elements.
-template <class T, int R, int C, bool Tail = false>
-GS_INLINE void multiply(int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b,
-                        int64_t b_row, Vector<T> (&sum)[R][C], int last = 0) {
+/// What the tiles of one panel share.
+template <class T>
+struct Panel {
+  int64_t k;
+  int64_t lda;  ///< distance of A's rows, or of its columns
+  const T* b;
+  int64_t b_row;
+  int last;   ///< elements of a row's last vector
+  T* packed;  ///< where the first tile leaves the panel's copy
+  T alpha, beta;
+  const T* bias;
+  int64_t ldc;
+  const T* fetch;  ///< what the next panel will read: a line is prefetched in four steps of k
+  int64_t fetch_step;
+};
+
+/// c = the product of R rows of A with the panel, C vectors wide. ByRows: A's rows are contiguous,
+/// else its columns. Pack: the panel is copied on the way.
+template <class T, int R, int C, bool ByRows, bool Pack>
+__attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
+  constexpr int width = Traits<T>::width;
+  Vector<T> sum[R][C];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int c = 0; c < C; ++c) sum[r][c] = Vector<T>{};
+#pragma GCC unroll 4
+    for (int v = 0; v < C; ++v) sum[r][v] = Vector<T>{};
   }
-  for (int64_t p = 0; p < k; ++p) {
-    Vector<T> row[C];
-#pragma GCC unroll 2
-    for (int c = 0; c < C; ++c) {
-      const T* from = b + c * Traits<T>::width;
-      row[c] = Tail && c == C - 1 ? load_first<T>(from, last) : load<T>(from);
+  const int last = t.last;
+  const int64_t lda = t.lda, b_row = t.b_row;
+  const T* b = t.b;
+  T* packed = t.packed;
+  if (t.beta != T(0)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < C; ++v) __builtin_prefetch(c + r * t.ldc + v * width, 1);
+    }
+  }
+  // Every addition of a pointer may take a multiplication's turn. Four steps and four rows share
+  // one: x86 adds 0, 1 or 2 times a distance for nothing.
+  constexpr int groups = ByRows ? (R + 3) / 4 : 1;
+  const T* row[groups];
+#pragma GCC unroll 4
+  for (int q = 0; q < groups; ++q) row[q] = a + q * 4 * lda;
+  int64_t lda3 = 3 * lda, b_row3 = 3 * b_row;
+  asm("" : "+r"(lda3), "+r"(b_row3));  // keeps them registers of their own
+  const auto step = [&](int p) __attribute__((always_inline)) {
+    const T* const from = p == 0 ? b : p == 1 ? b + b_row : p == 2 ? b + 2 * b_row : b + b_row3;
+    Vector<T> x[C];
+#pragma GCC unroll 4
+    for (int v = 0; v < C; ++v) {
+      // A mask takes a multiplication's turn too, so only the copy is read with one.
+      x[v] = Pack && kMasks && v == C - 1 ? load_first<Vector<T>>(from + v * width, last)
+                                          : load<T>(from + v * width);
+      if constexpr (Pack) store(packed + (p * C + v) * width, x[v]);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const T x = a[r * a_row];
-#pragma GCC unroll 2
-      for (int c = 0; c < C; ++c) sum[r][c] += x * row[c];
+      const T* const q = ByRows ? row[r / 4] + p : a + r;
+      const int near = ByRows ? r % 4 : 0;
+      const Vector<T> y = broadcast<T>(near == 0   ? q[0]
+                                       : near == 1 ? q[lda]
+                                       : near == 2 ? q[2 * lda]
+                                                   : q[lda3]);
+#pragma GCC unroll 4
+      for (int v = 0; v < C; ++v) sum[r][v] = add_product<T>(sum[r][v], x[v], y);
     }
-    a += a_col;
+    if constexpr (!ByRows) {
+      __builtin_prefetch(a + 64 / sizeof(T));  // for the next rows
+      a += lda;
+    }
+  };
+  const T* fetch = t.fetch;
+  const int64_t fetch_step = t.fetch_step;
+  int64_t p = t.k;
+  for (; p >= 4; p -= 4) {
+    __builtin_prefetch(fetch, 0, 2);
+    fetch += fetch_step;
+    step(0);
+    step(1);
+    step(2);
+    step(3);
+#pragma GCC unroll 4
+    for (int q = 0; q < groups; ++q) row[q] += 4;
+    b += 4 * b_row;
+    if constexpr (Pack) packed += 4 * C * width;
+  }
+  for (; p > 0; --p) {
+    step(0);
+#pragma GCC unroll 4
+    for (int q = 0; q < groups; ++q) ++row[q];
     b += b_row;
+    if constexpr (Pack) packed += C * width;
+  }
+  const auto each = [&](auto&& visit) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < C; ++v) visit(sum[r][v], c + r * t.ldc + v * width, v);
+    }
+  };
+  const auto old = [&](const T* p, int v) {
+    return v < C - 1 || last == width ? load<T>(p) : load_first<Vector<T>>(p, last);
+  };
+  if (t.alpha != T(1)) each([&](Vector<T>& x, T*, int) { x *= t.alpha; });
+  if (t.bias) {
+    Vector<T> bias[C];
+#pragma GCC unroll 4
+    for (int v = 0; v < C; ++v) bias[v] = old(t.bias + v * width, v);
+    each([&](Vector<T>& x, T*, int v) { x += bias[v]; });
+  }
+  if (t.beta == T(1)) {
+    each([&](Vector<T>& x, T* to, int v) { x += old(to, v); });
+  } else if (t.beta != T(0)) {
+    each([&](Vector<T>& x, T* to, int v) { x += t.beta * old(to, v); });
+  }
+  each([&](Vector<T>& x, T* to, int v) {
+    if (v < C - 1 || last == width) {
+      store(to, x);
+    } else {
+      store_first(to, x, last);
+    }
+  });
+}
+
+template <class T>
+using Tile = void (*)(const Panel<T>&, const T* a, T* c);
+
+/// tiles[r - 1] has r rows.
+template <class T, int C, bool ByRows, size_t... R>
+constexpr auto make_tiles(std::index_sequence<R...>) {
+  struct Table {
+    Tile<T> of[kRows];
+  };
+  return Table{{&tile<T, R + 1, C, ByRows, false>...}};
+}
+template <class T, int C, bool ByRows>
+constexpr auto kTiles = make_tiles<T, C, ByRows>(std::make_index_sequence<kRows>());
+
+// ---- transposing ----
+
+/// From `block` rows, `lane` elements each, the columns.
+template <class T>
+GS_INLINE void transpose(const T* const (&rows)[Traits<T>::block], int64_t p,
+                         Block<T> (&out)[Traits<T>::lane]) {
+  constexpr int lane = Traits<T>::lane;
+  using Lane = typename VectorOf<T, 16>::type;
+  Block<T> v[lane];
+#pragma GCC unroll 4
+  for (int r = 0; r < lane; ++r) {
+    if constexpr (sizeof(Block<T>) == 16) {
+      v[r] = load_as<Lane>(rows[r] + p);
+    } else if constexpr (lane == 4) {
+      v[r] = __builtin_shufflevector(load_as<Lane>(rows[r] + p), load_as<Lane>(rows[4 + r] + p), 0,
+                                     1, 2, 3, 4, 5, 6, 7);
+    } else {
+      v[r] = __builtin_shufflevector(load_as<Lane>(rows[r] + p), load_as<Lane>(rows[2 + r] + p), 0,
+                                     1, 2, 3);
+    }
+  }
+  if constexpr (sizeof(Block<T>) == 16 && lane == 4) {
+    const Block<T> x0 = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5),
+                   x1 = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7),
+                   y0 = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5),
+                   y1 = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+    out[0] = __builtin_shufflevector(x0, y0, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(x0, y0, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(x1, y1, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(x1, y1, 2, 3, 6, 7);
+  } else if constexpr (sizeof(Block<T>) == 16) {
+    out[0] = __builtin_shufflevector(v[0], v[1], 0, 2);
+    out[1] = __builtin_shufflevector(v[0], v[1], 1, 3);
+  } else if constexpr (lane == 4) {
+    const Block<T> x0 = __builtin_shufflevector(v[0], v[1], 0, 8, 1, 9, 4, 12, 5, 13),
+                   x1 = __builtin_shufflevector(v[0], v[1], 2, 10, 3, 11, 6, 14, 7, 15),
+                   y0 = __builtin_shufflevector(v[2], v[3], 0, 8, 1, 9, 4, 12, 5, 13),
+                   y1 = __builtin_shufflevector(v[2], v[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    out[0] = __builtin_shufflevector(x0, y0, 0, 1, 8, 9, 4, 5, 12, 13);
+    out[1] = __builtin_shufflevector(x0, y0, 2, 3, 10, 11, 6, 7, 14, 15);
+    out[2] = __builtin_shufflevector(x1, y1, 0, 1, 8, 9, 4, 5, 12, 13);
+    out[3] = __builtin_shufflevector(x1, y1, 2, 3, 10, 11, 6, 7, 14, 15);
+  } else {
+    out[0] = __builtin_shufflevector(v[0], v[1], 0, 4, 2, 6);
+    out[1] = __builtin_shufflevector(v[0], v[1], 1, 5, 3, 7);
   }
 }
 
-/// Writes alpha * sum + beta * c for `rows` x `cols` of the tile.
-template <class T, int R, int C>
-GS_INLINE void write(Vector<T> (&sum)[R][C], T alpha, T beta, T* c, int64_t ldc, int rows,
-                     int cols) {
+/// Calls put(p, j, the elements [j, j + block) of column p, their number) for the k columns of
+/// `count` rows. Elements beyond the last row repeat it.
+template <class T, class Put>
+GS_INLINE void for_columns(int64_t k, int count, const T* x, int64_t ld, Put&& put) {
+  constexpr int lane = Traits<T>::lane, block = Traits<T>::block;
+  for (int j = 0; j < count; j += block) {
+    const int here = count - j < block ? count - j : block;
+    const T* rows[block];
+#pragma GCC unroll 8
+    for (int r = 0; r < block; ++r) rows[r] = x + (j + (r < here ? r : here - 1)) * ld;
+    int64_t p = 0;
+    for (; p + lane <= k; p += lane) {
+      Block<T> column[lane];
+      transpose<T>(rows, p, column);
+#pragma GCC unroll 4
+      for (int q = 0; q < lane; ++q) put(p + q, j, column[q], here);
+    }
+    for (; p < k; ++p) {
+      Block<T> column;
+      for (int r = 0; r < block; ++r) column[r] = rows[r][p];
+      put(p, j, column, here);
+    }
+  }
+}
+
+/// Copies `cols` columns of B, contiguous ones, into a panel of `width` columns (a multiple of the
+/// vector's).
+template <class T>
+void pack_columns(int64_t k, int cols, int width, const T* b, int64_t b_col, T* out) {
+  constexpr int block = Traits<T>::block;
+  for_columns<T>(k, cols, b, b_col,
+                 [&](int64_t p, int j, Block<T> x, int) { store(out + p * width + j, x); });
+  for (int j = (cols + block - 1) / block * block; j < width; j += block) {
+    for (int64_t p = 0; p < k; ++p) store(out + p * width + j, Block<T>{});
+  }
+}
+
+template <class T>
+void pack_rows(int64_t k, int cols, int width, const T* b, int64_t b_row, T* out) {
+  constexpr int step = Traits<T>::width;
+  for (int64_t p = 0; p < k; ++p, b += b_row, out += width) {
+    for (int j = 0; j < width; j += step) {
+      store(out + j, cols - j < step ? load_first<Vector<T>>(b + j, cols - j) : load<T>(b + j));
+    }
+  }
+}
+
+// ---- products by tiles ----
+
+/// One panel of B with all rows of A, k <= kDepth. Swapped: c is C^T.
+template <class T, int C, bool ByRows, bool Swapped>
+void panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
+  constexpr int width = Traits<T>::width, panel_width = C * width;
+  const int last = cols - (C - 1) * width;
+  const int64_t m = g.m;
+  const T* next = g.b + (j + panel_width) * g.b_col;
+  Panel<T> t{g.k,
+             ByRows ? g.a_row : g.a_col,
+             g.b + j * g.b_col,
+             g.b_row,
+             last,
+             buffer,
+             g.alpha,
+             g.beta,
+             g.bias ? g.bias + j : nullptr,
+             g.ldc,
+             next,
+             g.b_col == 1 ? g.b_row : g.b_col};
+  alignas(64) T square[Swapped ? (C == 1 ? kTallRows : kRows) * panel_width : 1];
+  T* const c = Swapped ? g.c + j * g.ldc : g.c + j;
+  if constexpr (Swapped) {
+    t.alpha = 1;
+    t.beta = 0;
+    t.bias = nullptr;
+    t.ldc = panel_width;
+  }
+  const auto run = [&](Tile<T> f, int64_t i, int rows) {
+    const T* a = g.a + i * g.a_row;
+    // The lines of a column of lines, then the next column.
+    const int64_t call = i / kRows;
+    t.fetch = g.b_col == 1 ? next + call % C * width + call / C * (g.k / 4) * g.b_row
+                           : next + call * int64_t{64 / sizeof(T)};
+    if constexpr (Swapped) {
+      f(t, a, square);
+      for_columns<T>(cols, rows, square, panel_width, [&](int64_t p, int r, Block<T> x, int n) {
+        write_vector<T>(x, g.alpha, g.beta, g.bias ? g.bias + i + r : nullptr,
+                        c + p * g.ldc + i + r, n);
+      });
+    } else {
+      f(t, a, c + i * g.ldc);
+    }
+  };
+  const auto use_copy = [&] {
+    t.b = buffer;
+    t.b_row = panel_width;
+    if constexpr (Swapped) t.last = width;
+  };
+  int64_t i = 0;
+  if (g.b_col != 1) {
+    pack_columns<T>(g.k, cols, panel_width, t.b, g.b_col, buffer);
+    use_copy();
+  } else if (m >= kRows && ((m > kInPlaceRows && g.b_row != panel_width) || last < width) &&
+             (kMasks || last == width)) {
+    run(&tile<T, kRows, C, ByRows, true>, 0, kRows);
+    i = kRows;
+    use_copy();
+  } else if (last < width) {
+    pack_rows<T>(g.k, cols, panel_width, t.b, g.b_row, buffer);
+    use_copy();
+  }
+  if constexpr (C == 1) {
+    for (; m - i >= kTallRows; i += kTallRows) {
+      run(&tile<T, kTallRows, 1, ByRows, false>, i, kTallRows);
+    }
+  }
+  // Even shares of what is left: a tile of few rows waits for its own sums.
+  const int64_t slices = (m - i + kRows - 1) / kRows;
+  if (slices == 0) return;
+  const int rows = static_cast<int>((m - i) / slices);
+  int64_t more = m - i - slices * rows;  // slices with one row more
+  while (i < m) {
+    const int here = rows + (more-- > 0);
+    run(kTiles<T, C, ByRows>.of[here - 1], i, here);
+    i += here;
+  }
+}
+
+/// All panels; A is a block that fits the L2.
+template <class T, bool ByRows, bool Swapped>
+void panels(const GemmArgs<T>& g) {
   constexpr int width = Traits<T>::width;
-  const int last = cols - (C - 1) * width;  // below 1 if the last vector is all padding
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    if (r >= rows) return;
-    T* out = c + r * ldc;
-#pragma GCC unroll 2
-    for (int v = 0; v < C; ++v) {
-      Vector<T> x = alpha * sum[r][v];
-      T* to = out + v * width;
-      const int here = v == C - 1 ? last : last < 0 ? width + last : width;
-      if (here >= width) {
-        if (beta != T(0)) x += beta * load<T>(to);
-        store<T>(to, x);
-      } else if (here > 0) {
-        if (beta != T(0)) x += beta * load_first<T>(to, here);
-        store_first<T>(to, x, here);
+  alignas(64) T buffer[kDepth * Traits<T>::panel];
+  const int64_t n_vectors = (g.n + width - 1) / width;
+  for (int64_t v = 0; v < n_vectors;) {
+    // No panel of one vector where there are more.
+    const int64_t left = n_vectors - v;
+    const int64_t here = left == 4 ? 2 : left < kVectors ? left : kVectors;
+    const int64_t j = v * width;
+    const int cols = static_cast<int>((g.n - j < here * width) ? g.n - j : here * width);
+    if (here == 1) {
+      panel<T, 1, ByRows, Swapped>(g, j, cols, buffer);
+    } else if (here == 2) {
+      panel<T, 2, ByRows, Swapped>(g, j, cols, buffer);
+    } else {
+      panel<T, kVectors, ByRows, Swapped>(g, j, cols, buffer);
+    }
+    v += here;
+  }
+}
+
+/// Blocks of k and of A's rows. Swapped: g is C^T = B^T A^T, but for c, which is C.
+template <class T, bool Swapped>
+void tiles(const GemmArgs<T>& g) {
+  const bool by_rows = g.a_col == 1;
+  const int64_t most = by_rows ? kDepth : kDepthOfColumns;
+  const int64_t n_blocks = (g.k + most - 1) / most;
+  const int64_t depth = n_blocks == 1 ? g.k : ((g.k + n_blocks - 1) / n_blocks + 3) / 4 * 4;
+  const int64_t fitting = kBlockBytes / (depth * int64_t{sizeof(T)});
+  const int64_t m_blocks = (g.m + fitting - 1) / fitting;
+  const int64_t rows = m_blocks == 1 ? g.m : ((g.m + m_blocks - 1) / m_blocks + 23) / 24 * 24;
+  for (int64_t i = 0; i < g.m; i += rows) {
+    for (int64_t p = 0; p < g.k; p += depth) {
+      GemmArgs<T> part = g;
+      part.m = g.m - i < rows ? g.m - i : rows;
+      part.k = g.k - p < depth ? g.k - p : depth;
+      part.a += i * g.a_row + p * g.a_col;
+      part.b += p * g.b_row;
+      part.c += Swapped ? i : i * g.ldc;
+      if (p > 0) {
+        part.beta = T(1);
+        part.bias = nullptr;
+      } else if (Swapped && g.bias) {
+        part.bias += i;
+      }
+      if (by_rows) {
+        panels<T, true, Swapped>(part);
+      } else {
+        panels<T, false, Swapped>(part);
       }
     }
   }
 }
 
-// ---- packing ----
+// ---- products by dots ----
 
-/// Copies one panel of B (k x cols, zero-padded to the panel's width) so that its rows are
-/// contiguous.
-template <class T, int Panel>
-void pack_panel(int64_t k, int cols, const T* b, int64_t b_row, int64_t b_col, T* out) {
+/// Adds up lanes while vectors are merged: lane j of the first ends as the sum of vector j.
+template <class T, int H>
+GS_INLINE void add_lanes_of(Vector<T> (&v)[Traits<T>::width]) {
   constexpr int width = Traits<T>::width;
-  if (b_col == 1) {
-    if (cols == Panel) {
-      for (int64_t p = 0; p < k; ++p)
-        std::memcpy(out + p * Panel, b + p * b_row, Panel * sizeof(T));
-      return;
+  if constexpr (H < width) {
+    typename Traits<T>::Index low, high;
+#pragma GCC unroll 16
+    for (int j = 0; j < width; ++j) {
+      low[j] = j & H ? width + j - H : j;
+      high[j] = j & H ? width + j : j + H;
     }
-    for (int64_t p = 0; p < k; ++p) {
-#pragma GCC unroll 2
-      for (int j = 0; j < Panel; j += width) {
-        const T* from = b + p * b_row + j;
-        const Vector<T> v = cols - j >= width ? load<T>(from)
-                            : cols > j        ? load_first<T>(from, cols - j)
-                                              : Vector<T>{};
-        store<T>(out + p * Panel + j, v);
+#pragma GCC unroll 16
+    for (int i = 0; i < width; i += 2 * H) {
+      const Vector<T> x = v[i], y = v[i + H];
+      v[i] = __builtin_shuffle(x, y, low) + __builtin_shuffle(x, y, high);
+    }
+    add_lanes_of<T, 2 * H>(v);
+  }
+}
+
+/// sums[r * kDotCols + c] = a row r times b row c; both are contiguous.
+template <class T, int R>
+GS_INLINE void dot_tile(int64_t k, const T* const (&a)[kDotRows], const T* const (&b)[kDotCols],
+                        T* sums) {
+  constexpr int width = Traits<T>::width, n = (R * kDotCols + width - 1) / width * width;
+  Vector<T> sum[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) sum[i] = Vector<T>{};
+  const auto step = [&](auto&& get) __attribute__((always_inline)) {
+    Vector<T> y[kDotCols];
+#pragma GCC unroll 4
+    for (int c = 0; c < kDotCols; ++c) y[c] = get(b[c]);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const Vector<T> x = get(a[r]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kDotCols; ++c) {
+        Vector<T>& s = sum[r * kDotCols + c];
+        s = add_product<T>(s, x, y[c]);
       }
     }
-  } else if (b_row == 1) {
-    for (int j = 0; j < Panel; j += width) {
-      const int count = cols - j < width ? cols - j : width;
-      const T* from = b + j * b_col;
-      T* to = out + j;
-      for (int64_t p = 0; p < k; p += width, from += width, to += width * Panel) {
-        const int depth = k - p < width ? static_cast<int>(k - p) : width;
-        Vector<T> square[width];
-        if (count == width && depth == width) {
+  };
+  int64_t p = 0;
+  for (; p + width <= k; p += width) {
+    step([&](const T* x) { return load<T>(x + p); });
+  }
+  if (p < k) {
+    const int rest = static_cast<int>(k - p);
+    step([&](const T* x) { return load_first<Vector<T>>(x + p, rest); });
+  }
+#pragma GCC unroll 8
+  for (int g = 0; g < n; g += width) {
+    Vector<T> group[width];
 #pragma GCC unroll 16
-          for (int i = 0; i < width; ++i) square[i] = load<T>(from + i * b_col);
-        } else {
-          for (int i = 0; i < width; ++i) {
-            square[i] = i < count ? load_first<T>(from + i * b_col, depth) : Vector<T>{};
-          }
-        }
-        transpose<T>(square);
-        if (depth == width) {
-#pragma GCC unroll 16
-          for (int i = 0; i < width; ++i) store<T>(to + i * Panel, square[i]);
-        } else {
-          for (int i = 0; i < depth; ++i) store<T>(to + i * Panel, square[i]);
-        }
+    for (int i = 0; i < width; ++i) group[i] = sum[g + i];
+    add_lanes_of<T, 1>(group);
+    store(sums + g, group[0]);
+  }
+}
+
+/// Rows of A times rows of B^T.
+template <class T>
+void dots(const GemmArgs<T>& g, const T* b, int64_t ldb) {
+  const auto one = [&](int64_t i, int64_t j) {
+    const int rows = g.m - i < kDotRows ? static_cast<int>(g.m - i) : kDotRows;
+    const int cols = g.n - j < kDotCols ? static_cast<int>(g.n - j) : kDotCols;
+    const T *x[kDotRows], *y[kDotCols];
+    for (int r = 0; r < kDotRows; ++r) x[r] = g.a + (i + (r < rows ? r : 0)) * g.a_row;
+    for (int c = 0; c < kDotCols; ++c) y[c] = b + (j + (c < cols ? c : 0)) * ldb;
+    alignas(64) T sums[kDotRows * kDotCols + Traits<T>::width];
+    if (rows <= kDotRows / 2) {
+      dot_tile<T, kDotRows / 2>(g.k, x, y, sums);
+    } else {
+      dot_tile<T, kDotRows>(g.k, x, y, sums);
+    }
+    for (int r = 0; r < rows; ++r) {
+      T* c = g.c + (i + r) * g.ldc + j;
+      for (int q = 0; q < cols; ++q) {
+        T v = g.alpha * sums[r * kDotCols + q];
+        if (g.bias) v += g.bias[j + q];
+        c[q] = g.beta != T(0) ? v + g.beta * c[q] : v;
       }
+    }
+  };
+  // The longer side outside: the other one's rows stay in the cache.
+  if (g.m > g.n) {
+    for (int64_t i = 0; i < g.m; i += kDotRows) {
+      for (int64_t j = 0; j < g.n; j += kDotCols) one(i, j);
     }
   } else {
-    for (int64_t p = 0; p < k; ++p) {
-      for (int j = 0; j < Panel; ++j)
-        out[p * Panel + j] = j < cols ? b[p * b_row + j * b_col] : T(0);
+    for (int64_t j = 0; j < g.n; j += kDotCols) {
+      for (int64_t i = 0; i < g.m; i += kDotRows) one(i, j);
     }
   }
 }
 
-/// Copies rows [0, rows) of A into slices of kRows rows each, zero-padded.
+constexpr int64_t kDotSide = 24;  // columns of a B that is turned for the products by dots
+
 template <class T>
-void pack_a(int64_t rows, int64_t k, const T* a, int64_t a_row, int64_t a_col, T* out) {
+void dots(const GemmArgs<T>& g) {
+  for (int64_t p = 0; p < g.k; p += kDepth) {
+    GemmArgs<T> part = g;
+    part.k = g.k - p < kDepth ? g.k - p : kDepth;
+    part.a += p;
+    part.b += p * g.b_row;
+    if (p > 0) {
+      part.beta = T(1);
+      part.bias = nullptr;
+    }
+    if (g.b_row == 1) {
+      dots<T>(part, part.b, g.b_col);
+    } else {
+      alignas(64) T turned[kDotSide * kDepth];
+      for (int64_t q = 0; q < part.k; ++q) {
+        for (int64_t j = 0; j < g.n; ++j) turned[j * part.k + q] = part.b[q * g.b_row + j];
+      }
+      dots<T>(part, turned, part.k);
+    }
+  }
+}
+
+// ---- which form ----
+
+template <class T>
+int64_t vectors(int64_t n) {
+  return (n + Traits<T>::width - 1) / Traits<T>::width;
+}
+
+/// Eighths of a cycle per unit of k for tiles over m rows and n columns: two vectors are multiplied
+/// in a cycle, a tile of few rows waits for its own sums, eight elements are turned in a cycle.
+template <class T>
+int64_t tile_cost(int64_t m, int64_t n, bool b_turned) {
+  constexpr int64_t kLeast = 3;
+  return (m < kLeast ? kLeast : m) * vectors<T>(n) * 4 + (b_turned ? n : 0);
+}
+
+template <class T>
+void product(const GemmArgs<T>& g) {
   constexpr int width = Traits<T>::width;
-  constexpr int groups = (kRows + width - 1) / width;
-  for (int64_t i = 0; i < rows; i += kRows, out += k * kRows) {
-    const int here = rows - i < kRows ? static_cast<int>(rows - i) : kRows;
-    const T* src = a + i * a_row;
-    if (here == kRows && a_row == 1) {
-      for (int64_t p = 0; p < k; ++p)
-        std::memcpy(out + p * kRows, src + p * a_col, kRows * sizeof(T));
-    } else if (here == kRows && a_col == 1) {
-      int64_t p = 0;
-      for (; p + width < k; p += width) {
-        Vector<T> square[groups][width];
-#pragma GCC unroll 4
-        for (int q = 0; q < groups; ++q) {
-#pragma GCC unroll 16
-          for (int r = 0; r < width; ++r) {
-            square[q][r] =
-                q * width + r < kRows ? load<T>(src + (q * width + r) * a_row + p) : Vector<T>{};
-          }
-          transpose<T>(square[q]);
-        }
-        // The lanes beyond kRows are overwritten by the next store; the last rows of k go one by
-        // one below.
-#pragma GCC unroll 16
-        for (int d = 0; d < width; ++d) {
-#pragma GCC unroll 4
-          for (int q = 0; q < groups; ++q)
-            store<T>(out + (p + d) * kRows + q * width, square[q][d]);
-        }
-      }
-      for (; p < k; ++p) {
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) out[p * kRows + r] = src[r * a_row + p];
-      }
-    } else {
-      for (int64_t p = 0; p < k; ++p) {
-        for (int r = 0; r < kRows; ++r)
-          out[p * kRows + r] = r < here ? src[r * a_row + p * a_col] : T(0);
-      }
-    }
+  if (g.b_col == 1 && g.n % width == 0) return tiles<T, false>(g);
+  const int64_t direct = tile_cost<T>(g.m, g.n, g.b_col != 1);
+  const int64_t swapped =
+      tile_cost<T>(g.n, g.m, g.a_col == 1) + 2 * g.m * g.n / g.k;  // C is turned too
+  if (g.a_col == 1 && (g.b_row == 1 || g.n <= kDotSide)) {
+    // A tile of dots adds up its lanes at the end.
+    constexpr int kEnd = 40;
+    const int64_t n_tiles = ((g.m + kDotRows - 1) / kDotRows) * ((g.n + kDotCols - 1) / kDotCols);
+    const int64_t dot = n_tiles * (kDotRows * kDotCols * 4 * vectors<T>(g.k) + 8 * kEnd) / g.k +
+                        (g.b_row == 1 ? 0 : 8 * g.n);
+    if (dot < direct && dot < swapped) return dots<T>(g);
   }
-}
-
-// ---- small products ----
-
-template <class T, int R, int C, bool Tail>
-__attribute__((noinline)) void direct_tile(const GemmArgs<T>& g, int64_t i, const T* b,
-                                           int64_t b_row, T* c, int cols) {
-  Vector<T> sum[R][C];
-  multiply<T, R, C, Tail>(g.k, g.a + i * g.a_row, g.a_row, g.a_col, b, b_row, sum,
-                          cols - (C - 1) * Traits<T>::width);
-  write<T, R, C>(sum, g.alpha, g.beta, c + i * g.ldc, g.ldc, R, cols);
-}
-
-template <class T, int C, bool Tail>
-void direct_panel(const GemmArgs<T>& g, const T* b, int64_t b_row, T* c, int cols) {
-  int64_t i = 0;
-  for (; i + kDirectRows <= g.m; i += kDirectRows) {
-    direct_tile<T, kDirectRows, C, Tail>(g, i, b, b_row, c, cols);
+  if (swapped < direct) {
+    GemmArgs<T> s = g;
+    s.m = g.n;
+    s.n = g.m;
+    s.a = g.b;
+    s.a_row = g.b_col;
+    s.a_col = g.b_row;
+    s.b = g.a;
+    s.b_row = g.a_col;
+    s.b_col = g.a_row;
+    return tiles<T, true>(s);
   }
-  switch (g.m - i) {
-    case 5: return direct_tile<T, 5, C, Tail>(g, i, b, b_row, c, cols);
-    case 4: return direct_tile<T, 4, C, Tail>(g, i, b, b_row, c, cols);
-    case 3: return direct_tile<T, 3, C, Tail>(g, i, b, b_row, c, cols);
-    case 2: return direct_tile<T, 2, C, Tail>(g, i, b, b_row, c, cols);
-    case 1: return direct_tile<T, 1, C, Tail>(g, i, b, b_row, c, cols);
-    default: return;
-  }
-}
-
-template <class T, int C>
-void small_panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
-  constexpr int panel = C * Traits<T>::width;
-  const T* b = g.b + j * g.b_col;
-  const bool in_place =
-      g.b_col == 1 && (g.m <= kInPlaceRows || g.k * g.b_row * int64_t{sizeof(T)} <= kInPlaceBytes);
-  if (in_place && cols == panel) return direct_panel<T, C, false>(g, b, g.b_row, g.c + j, cols);
-  if constexpr (kMasks) {
-    if (in_place) return direct_panel<T, C, true>(g, b, g.b_row, g.c + j, cols);
-  }
-  pack_panel<T, panel>(g.k, cols, b, g.b_row, g.b_col, buffer);
-  direct_panel<T, C, false>(g, buffer, panel, g.c + j, cols);
-}
-
-template <class T>
-void small(const GemmArgs<T>& g) {
-  constexpr int width = Traits<T>::width, panel = Traits<T>::panel;
-  alignas(64) T buffer[kDepth * panel];
-  for (int64_t j = 0; j < g.n; j += panel) {
-    const int cols = g.n - j < panel ? static_cast<int>(g.n - j) : panel;
-    if (cols <= width) {
-      small_panel<T, 1>(g, j, cols, buffer);
-    } else {
-      small_panel<T, 2>(g, j, cols, buffer);
-    }
-  }
-}
-
-// ---- large products ----
-
-template <class T>
-void pack_rows(const GemmArgs<T>& g, int64_t begin, int64_t end, T* packed) {
-  const int64_t first = begin * kRows, last = end * kRows < g.m ? end * kRows : g.m;
-  pack_a<T>(last - first, g.k, g.a + first * g.a_row, g.a_row, g.a_col, packed + first * g.k);
-}
-
-template <class T>
-void pack_columns(const GemmArgs<T>& g, int64_t begin, int64_t end, T* packed) {
-  constexpr int panel = Traits<T>::panel;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t j = i * panel;
-    const int cols = g.n - j < panel ? static_cast<int>(g.n - j) : panel;
-    pack_panel<T, panel>(g.k, cols, g.b + j * g.b_col, g.b_row, g.b_col, packed + i * panel * g.k);
-  }
-}
-
-template <class T>
-void packed(const GemmArgs<T>& g, int64_t slice_begin, int64_t slice_end, int64_t panel_begin,
-            int64_t panel_end, const T* packed_a, const T* packed_b) {
-  constexpr int panel = Traits<T>::panel;
-  for (int64_t q = panel_begin; q < panel_end; ++q) {
-    const int64_t j = q * panel;
-    const int cols = g.n - j < panel ? static_cast<int>(g.n - j) : panel;
-    for (int64_t s = slice_begin; s < slice_end; ++s) {
-      const int64_t i = s * kRows;
-      const int rows = g.m - i < kRows ? static_cast<int>(g.m - i) : kRows;
-      Vector<T> sum[kRows][2];
-      multiply<T, kRows, 2>(g.k, packed_a + i * g.k, 1, kRows, packed_b + j * g.k, panel, sum);
-      write<T, kRows, 2>(sum, g.alpha, g.beta, g.c + i * g.ldc + j, g.ldc, rows, cols);
-    }
-  }
+  tiles<T, false>(g);
 }
 
 // ---- matrix times vector ----
@@ -438,10 +797,22 @@ void sum_rows(int64_t cols, int64_t k, T alpha, const T* matrix, int64_t ld, con
   }
 }
 
+constexpr int kPackedVectors = 2;  // of the panels that others keep
+
+template <class T>
+void pack_panels(const GemmArgs<T>& g, int64_t begin, int64_t end, T* packed) {
+  constexpr int width = kPackedVectors * Traits<T>::width;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t j = i * width;
+    const int cols = g.n - j < width ? static_cast<int>(g.n - j) : width;
+    pack_columns<T>(g.k, cols, width, g.b + j * g.b_col, g.b_col, packed + i * width * g.k);
+  }
+}
+
 template <class T>
 constexpr GemmOwn<T> table() {
-  return {kRows,      Traits<T>::panel, kDepth,      &small<T>, &pack_rows<T>, &pack_columns<T>,
-          &packed<T>, &dot_rows<T>,     &sum_rows<T>};
+  return {kPackedVectors * Traits<T>::width, &product<T>, &pack_panels<T>, &dot_rows<T>,
+          &sum_rows<T>};
 }
 
 }  // namespace

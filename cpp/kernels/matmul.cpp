@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The matmul call on the CPU: finds out how each operand lies in memory and hands it to gemm.
-#include <cstring>
+#include <algorithm>
 
 #include "core/threads.h"
 #include "graph/call.h"
@@ -38,35 +38,19 @@ void product(const Call& call, const T* a, const T* b, T* c, Matrix la, Matrix l
   }
 }
 
-// A bias is written first and the product added to it.
 template <class T>
 void matmul_native(const Call& call) {
   const TensorImpl& out = call.out(0);
   const auto* a = reinterpret_cast<const T*>(call.in(0).data);
   const auto* b = reinterpret_cast<const T*>(call.in(1).data);
   auto* c = reinterpret_cast<T*>(out.data);
+  const Matrix la = layout(call.in(0)), lb = layout(call.in(1));
   const int n = out.ndim();
-  const int64_t c_stride = out.sizes[n - 2] * out.sizes[n - 1];
-  if (call.n_in < 3) {
-    product(call, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
-    return;
-  }
-  const int64_t rows = out.sizes[0], cols = out.sizes[1];
-  const auto* bias = reinterpret_cast<const T*>(call.in(2).data);
-  const int64_t step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
-  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(cols, 1)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   if (step == 1) {
-                     std::memcpy(c + i * cols, bias, static_cast<size_t>(cols) * sizeof(T));
-                   } else {
-                     for (int64_t j = 0; j < cols; ++j) c[i * cols + j] = bias[j * step];
-                   }
-                 }
-               });
-  Call add = call;
-  add.params.s[1].f = 1;
-  product(add, a, b, c, layout(call.in(0)), layout(call.in(1)), c_stride);
+  if (call.n_in < 3) return product(call, a, b, c, la, lb, out.sizes[n - 2] * out.sizes[n - 1]);
+  const TensorImpl& bias = call.in(2);
+  gemm_bias(la.transposed, lb.transposed, out.sizes[0], out.sizes[1], call.in(0).sizes[1],
+            static_cast<T>(call.f(0)), a, la.ld, b, lb.ld, c, out.sizes[1],
+            reinterpret_cast<const T*>(bias.data), bias.ndim() ? bias.strides[0] : 0);
 }
 
 // Integers: plain loops.
@@ -80,25 +64,27 @@ void matmul_integer(const Call& call) {
   const int64_t rows = out.sizes[n - 2], cols = out.sizes[n - 1], depth = a.sizes[n - 1];
   const auto alpha = static_cast<int64_t>(call.f(0));
   const auto beta = static_cast<int64_t>(call.f(1));
+  const T* bias = call.n_in == 3 ? reinterpret_cast<const T*>(call.in(2).data) : nullptr;
+  const int64_t bias_step = bias && call.in(2).ndim() ? call.in(2).strides[0] : 0;
   auto* c = reinterpret_cast<T*>(out.data);
-  for (int64_t g = 0; g < batches; ++g) {
+  const auto row = [&](int64_t g, int64_t i) {
     const T* pa = reinterpret_cast<const T*>(a.data) + (n == 3 ? g * a.strides[0] : 0);
     const T* pb = reinterpret_cast<const T*>(b.data) + (n == 3 ? g * b.strides[0] : 0);
-    const T* bias = call.n_in == 3 ? reinterpret_cast<const T*>(call.in(2).data) : nullptr;
-    const int64_t bias_step = bias && call.in(2).ndim() ? call.in(2).strides[0] : 0;
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < cols; ++j) {
-        int64_t sum = 0;
-        for (int64_t k = 0; k < depth; ++k) {
-          sum += static_cast<int64_t>(pa[i * a.strides[n - 2] + k * a.strides[n - 1]]) *
-                 static_cast<int64_t>(pb[k * b.strides[n - 2] + j * b.strides[n - 1]]);
-        }
-        T& dst = c[(g * rows + i) * cols + j];
-        const int64_t plus = bias ? static_cast<int64_t>(bias[j * bias_step]) : 0;
-        dst = convert<T>(alpha * sum + plus + (beta ? beta * static_cast<int64_t>(dst) : 0));
+    for (int64_t j = 0; j < cols; ++j) {
+      int64_t sum = 0;
+      for (int64_t k = 0; k < depth; ++k) {
+        sum += static_cast<int64_t>(pa[i * a.strides[n - 2] + k * a.strides[n - 1]]) *
+               static_cast<int64_t>(pb[k * b.strides[n - 2] + j * b.strides[n - 1]]);
       }
+      T& dst = c[(g * rows + i) * cols + j];
+      const int64_t plus = bias ? static_cast<int64_t>(bias[j * bias_step]) : 0;
+      dst = convert<T>(alpha * sum + plus + (beta ? beta * static_cast<int64_t>(dst) : 0));
     }
-  }
+  };
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, cols * depth));
+  parallel_for(batches * rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) row(r / rows, r % rows);
+  });
 }
 
 void matmul(const Call& call) {

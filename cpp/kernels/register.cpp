@@ -4,7 +4,6 @@
 #include "graph/call.h"
 #include "kernels/conv.h"
 #include "kernels/convert.h"
-#include "kernels/gemm.h"
 #include "kernels/instruction_set.h"
 #include "kernels/matmul.h"
 
@@ -86,7 +85,7 @@ const char* instruction_set_name() {
   }
 }
 
-const char* blas_name() { return gemm_backend_name(); }
+const char* blas_name() { return "own"; }
 
 const char* bfloat16_name() { return bfloat16_backend_name(); }
 
