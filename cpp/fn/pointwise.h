@@ -102,6 +102,23 @@ struct Square : UnaryMap {
   template <class T> GS_FN T operator()(T x) const { return x * x; }
   template <class T> GS_FN T grad(T dy, T x) const { return T(2) * x * dy; }
 };
+/// Powers of a Python number are these ops where they have one: see pow in ops/pointwise.cpp.
+struct Cube : UnaryMap {
+  static constexpr auto name = "cube";
+  static constexpr auto doc = "cube(input) -> Tensor\n\ninput^3.";
+  static constexpr Types types = Arithmetic;
+  static constexpr int gradient_degree = 2;
+  static constexpr unsigned as = Internal;
+  template <class T> GS_FN T operator()(T x) const { return x * x * x; }
+  template <class T> GS_FN T grad(T dy, T x) const { return T(3) * (x * x) * dy; }
+};
+struct InverseSquare : UnaryMap {
+  static constexpr auto name = "inverse_square";
+  static constexpr auto doc = "inverse_square(input) -> Tensor\n\n1 / input^2.";
+  static constexpr unsigned as = Internal;
+  template <class T> GS_FN T operator()(T x) const { return T(1) / (x * x); }
+  template <class T> GS_FN T grad(T dy, T x) const { return T(-2) * dy / (x * x * x); }
+};
 struct Sqrt : UnaryMap {
   static constexpr auto name = "sqrt";
   static constexpr auto doc = "sqrt(input) -> Tensor\n\nThe square root of each element.";
@@ -957,10 +974,10 @@ struct Where : TernaryMap {
 // ---- lists ----
 
 using UnaryOps =
-    Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, RoundScaled, Frac, Square, Sqrt, Rsqrt,
-        Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin, Acos, Atan,
-        Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf, Erfc, Erfinv, Lgamma,
-        Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
+    Ops<Neg, Abs, Sign, Sgn, Ceil, Floor, Trunc, Round, RoundScaled, Frac, Square, Cube,
+        InverseSquare, Sqrt, Rsqrt, Reciprocal, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos,
+        Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Deg2rad, Rad2deg, Sinc, Erf,
+        Erfc, Erfinv, Lgamma, Digamma, I0, Sigmoid, Logit, NanToNum, BitwiseNot>;
 using Predicates = Ops<IsNan, IsInf, IsFinite, IsPosInf, IsNegInf, Signbit, LogicalNot>;
 using BinaryOps = Ops<Add, Sub, AddScaled, SubScaled, Mul, Div, FloorDivide, TruncDivide, Remainder,
                       Fmod, Pow, Maximum, Minimum, Fmax, Fmin, ClampMin, ClampMax, Heaviside, Atan2,

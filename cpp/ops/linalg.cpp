@@ -139,6 +139,15 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
   return recorded_product(a, b, op);
 }
 
+namespace {
+// da = dy * b, db = dy * a.
+void dot_backward(Backward& b) {
+  for (const int k : {0, 1}) {
+    if (b.needs(k)) b.set(k, mul(b.saved(1 - k), b.grad()));
+  }
+}
+}  // namespace
+
 Tensor dot(const Tensor& a, const Tensor& b) {
   GS_CHECK(a.ndim() == 1 && b.ndim() == 1, "1D tensors expected, but got {}D and {}D tensors",
            a.ndim(), b.ndim());
@@ -150,7 +159,14 @@ Tensor dot(const Tensor& a, const Tensor& b) {
            "elements, but got "
            "{} and {} elements respectively",
            a.numel(), b.numel(), a.numel(), b.numel());
-  return reshape(mm(unsqueeze(a, 0), unsqueeze(b, 1)), {});
+  static const Op& op = define("dot", &dot_backward);
+  const Tensor out = reshape(product(unsqueeze(a, 0), unsqueeze(b, 1)), {});
+  if (needs_grad(a, b)) {
+    const Tensor none;
+    record(op, params(), {&out}, {&a, &b},
+           {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
+  }
+  return out;
 }
 
 Tensor mv(const Tensor& a, const Tensor& x) {

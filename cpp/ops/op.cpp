@@ -404,6 +404,10 @@ ComposedGradient composed_gradient(const Op& op) {
        &third<[](const Tensor& all, const Operand*) { return mul(all, -2); }>},
       {&Op::get("sqrt_grad0_grad0"),  // of 1 / (2 y) by y, twice
        &third<[](const Tensor& all, const Operand* y) { return div(all, mul(mul(*y, *y), *y)); }>},
+      {&Op::get("rsqrt_grad0_grad0"),  // of -y^3 / 2 by y, twice
+       &third<[](const Tensor& all, const Operand* y) { return mul(mul(all, *y), -3); }>},
+      {&Op::get("inverse_square_grad0_grad0"),
+       &third<[](const Tensor& all, const Operand* x) { return mul(div(all, pow(*x, 5)), -24); }>},
       {&Op::get("log_grad0_grad0"), &third<[](const Tensor& all, const Operand* x) {
          return div(mul(all, 2), mul(mul(*x, *x), *x));
        }>},
@@ -441,6 +445,13 @@ ComposedGradient composed_gradient(const Op& op) {
   return at == table->end() ? nullptr : at->second;
 }
 
+/// n * x^(n-1) with n - 1 a power that has an op of its own: cheaper in ops than by the functor.
+bool lowers_to_special_power(const Op& op, int k, const Operand* x) {
+  static const Op& pow = Op::get("pow");
+  return &op == &pow && k == 0 && x[0].tensor && !x[1].tensor &&
+         special_power(x[0], x[1].number.to_double() - 1);
+}
+
 void map_backward(Backward& b) {
   const Op& op = *b.node.op;
   const Tensor& dy = b.grad();
@@ -473,9 +484,10 @@ void map_backward(Backward& b) {
       with_dy[at] = dy;
       g = map(op, std::span<const Operand>(with_dy.data(), op.arity));
     } else {
-      // Without a graph only where there is no functor, of third order.
-      if (const ComposedGradient composed =
-              grad_enabled() || !op.grad[k] ? composed_gradient(op) : nullptr) {
+      // Without a graph only where there is no functor, of third order, or a cheaper way.
+      const bool compose =
+          grad_enabled() || !op.grad[k] || lowers_to_special_power(op, k, &operands[1]);
+      if (const ComposedGradient composed = compose ? composed_gradient(op) : nullptr) {
         g = composed(k, dy, &operands[1]);
       }
       if (!g.defined()) {

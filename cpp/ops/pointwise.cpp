@@ -44,7 +44,6 @@ Tensor neg(const Tensor& x) {
   }
 GS_BINARY(mul)
 GS_BINARY(div)
-GS_BINARY(pow)
 GS_BINARY(maximum)
 GS_BINARY(minimum)
 GS_BINARY(eq)
@@ -56,6 +55,52 @@ GS_BINARY(ge)
 GS_BINARY(logical_and)
 GS_BINARY(logical_or)
 #undef GS_BINARY
+
+// Note [Powers of a number]
+// x ** 2, 3, 0.5, -0.5, -1 and -2 of a Python number are ops of their own, as PyTorch computes
+// them: one rounding or two, ten times as fast as a power. Integers have 2 and 3 only.
+const Op* special_power(const Operand& a, const Operand& b) {
+  static const Op* const ops[] = {&Op::get("square"),     &Op::get("cube"),
+                                  &Op::get("reciprocal"), &Op::get("inverse_square"),
+                                  &Op::get("sqrt"),       &Op::get("rsqrt")};
+  if (!a.tensor || b.tensor || a.tensor->dtype() == DType::Bool) return nullptr;
+  const double n = b.number.to_double();
+  if (!is_floating(a.tensor->dtype())) {
+    return b.number.category() != Category::Int ? nullptr
+           : n == 2                             ? ops[0]
+           : n == 3                             ? ops[1]
+                                                : nullptr;
+  }
+  return n == 2      ? ops[0]
+         : n == 3    ? ops[1]
+         : n == -1   ? ops[2]
+         : n == -2   ? ops[3]
+         : n == 0.5  ? ops[4]
+         : n == -0.5 ? ops[5]
+                     : nullptr;
+}
+
+namespace {
+void check_power(const Operand& a, const Operand& b) {
+  GS_CHECK(b.tensor || !a.tensor || is_floating(a.tensor->dtype()) || b.number.is_float() ||
+               b.number.to_int() >= 0,
+           "Integers to negative integer powers are not allowed.");
+}
+}  // namespace
+
+Tensor pow(const Operand& a, const Operand& b) {
+  static const Op& op = Op::get("pow");
+  check_power(a, b);
+  if (const Op* special = special_power(a, b)) return map(*special, {a});
+  return map(op, {a, b});
+}
+
+Tensor pow_inplace(const Tensor& self, const Operand& exponent) {
+  static const Op& op = Op::get("pow");
+  check_power(self, exponent);
+  if (const Op* special = special_power(self, exponent)) return map_inplace(*special, {self});
+  return map_inplace(op, {self, exponent});
+}
 
 namespace {
 bool is_one(const Scalar& s) { return s.to_double() == 1.0; }

@@ -30,6 +30,9 @@ Tensor mul(const Operand& a, const Operand& b);
 /// True division: integers give the default floating type.
 Tensor div(const Operand& a, const Operand& b);
 Tensor pow(const Operand& a, const Operand& b);
+Tensor pow_inplace(const Tensor& self, const Operand& exponent);
+/// The unary op that is a to the power of the number b, or null.
+const Op* special_power(const Operand& a, const Operand& b);
 Tensor maximum(const Operand& a, const Operand& b);
 Tensor minimum(const Operand& a, const Operand& b);
 Tensor eq(const Operand& a, const Operand& b);

@@ -236,18 +236,13 @@ const FunctionRow kRows[] = {
      }},
     {"pow", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method,
      "input to the power of exponent.",
-     [](Args& a) {
-       const Operand x = a.operand(0), e = a.operand(1);
-       GS_CHECK(e.tensor || !x.tensor || is_floating(result_type({x, e})) || e.number.to_int() >= 0,
-                "Integers to negative integer powers are not allowed.");
-       return wrap_out(a, 2, gradstep::pow(x, e));
-     }},
+     [](Args& a) { return wrap_out(a, 2, gradstep::pow(a.operand(0), a.operand(1))); }},
     {"float_power", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method,
      "pow in double precision.",
      [](Args& a) { return wrap_out(a, 2, float_power(a.operand(0), a.operand(1))); }},
     {"pow_", "(Tensor input, Operand exponent)", Method, "The in-place form.",
      [](Args& a) {
-       map_inplace(op("pow"), {a.operand(0), a.operand(1)});
+       pow_inplace(a.tensor(0), a.operand(1));
        return self(a);
      }},
     {"xlogy", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method,

@@ -206,8 +206,7 @@ PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
   return binary(a, b, [](const Operand& x, const Operand& y) { return gradstep::pow(x, y); });
 }
 PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
-  static const Op& op = Op::get("pow");
-  return inplace(a, b, [](const Operand& x, const Operand& y) { map_inplace(op, {x, y}); });
+  return inplace(a, b, [](const Operand& x, const Operand& y) { pow_inplace(*x.tensor, y); });
 }
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
   if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
