@@ -274,7 +274,7 @@ ELEMENTWISE = [
     binary("floor_divide", 0.5, 3, numbers=(2, 1.5), grad=False),
     binary("remainder", 0.5, 3, numbers=(2, 1.5, -2)),
     binary("fmod", 0.5, 3, numbers=(2, 1.5, -2)),
-    binary("pow", 0.5, 3, numbers=(2, 1.5, 0, 1, 3)),
+    binary("pow", 0.5, 3, numbers=(2, 1.5, 0, 1, 3, -1, -2, 0.5, -0.5, 4)),
     binary("float_power", 0.5, 3, numbers=(2, 1.5), inplace=False),
     binary("maximum"),
     binary("minimum"),
@@ -720,6 +720,12 @@ INDEXING = [
         dtypes=("int64",),
     ),
     calls(
+        "histc",
+        lambda m: (call(m(3, 4), 5), call(m(20), 4, -1, 2), call(m(5), 3, 1, 1)),
+        grad=False,
+        dtypes=SINGLES,
+    ),
+    calls(
         "bincount",
         lambda m: (call(m.ints(4, 6)), call(m.ints(4, 6), minlength=6)),
         grad=False,
@@ -962,6 +968,27 @@ CONVOLUTIONS = [
         lambda m: (call(m(1, 2, 4, 4), 2), call(m(1, 2, 4, 4), (2, 3), padding=1, stride=2)),
         dtypes=SINGLES,
     ),
+    calls(
+        "F.interpolate",
+        lambda m: (
+            *(call(m(1, 2, 3, 4), (5, 3), mode=s) for s in ("nearest", "bilinear", "bicubic")),
+            call(m(1, 2, 3, 4), scale_factor=1.7, mode="bilinear", align_corners=True),
+            call(m(1, 1, 6, 7), (3, 2), mode="bicubic", antialias=True),
+        ),
+        dtypes=SINGLES,
+        tolerance=loose,
+    ),
+    calls(
+        "grid_sampler",
+        lambda m: (
+            call(m(1, 2, 3, 4), m(1, 2, 3, 2), mode, padding, mode == 1)
+            for mode in (0, 1, 2)
+            for padding in (0, 1, 2)
+        ),
+        dtypes=SINGLES,
+        tolerance=loose,
+        gradgrad=False,
+    ),
     calls("F.fold", lambda m: (call(m(1, 8, 9), (4, 4), 2),), dtypes=SINGLES),
     calls(
         "scaled_dot_product_attention",
@@ -1166,6 +1193,7 @@ NOT_OPS = {
     "facts about tensors and dtypes (test_dtypes.py, test_creation.py)": "can_cast promote_types result_type is_complex "
     "is_floating_point is_inference is_nonzero is_signed numel",
     "the engine's side of F.unfold and F.fold, which have rows": "im2col col2im",
+    "the engine's side of F.interpolate": "resize_axes",
     "memory shared with others (test_interop.py)": "from_dlpack from_numpy frombuffer",
 }
 NOT_OPS_METHODS = {

@@ -80,9 +80,32 @@ def test_small_products_have_torchs_values_and_derivatives():
     check(lambda lib, *x: lib.chain_matmul(*x), *arrays((2, 3), (3, 10), (10, 2), (2, 4)))
 
 
-@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.0, np.inf])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.inf])
 def test_cdist_has_torchs_values_and_derivatives(p):
     check(lambda lib, a, b: lib.cdist(a, b, p), *arrays((2, 4, 3), (2, 5, 3)), order=1)
+    check(lambda lib, a, b: lib.cdist(a, b, p), *arrays((2, 1, 4, 19), (3, 5, 19)), order=1)
+    # From 26 rows on distances of p = 2 come from a product; compute_mode decides otherwise.
+    check(lambda lib, a, b: lib.cdist(a, b, p), *arrays((27, 3), (2, 3)), order=1)
+    for mode in ("use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"):
+        check(lambda lib, a, b: lib.cdist(a, b, p, mode), *arrays((27, 3), (2, 3)), order=1)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, np.inf])
+def test_the_second_derivative_of_cdist_is_that_of_the_norm_of_differences(p):
+    a, b = (gs.tensor(x.tolist(), dtype=gs.float64) for x in arrays((4, 3), (27, 3)))
+    found = []
+    for distance in (
+        lambda x, y: gs.cdist(x, y, p),
+        lambda x, y: gs.cdist(x, y, p, "donot_use_mm_for_euclid_dist"),
+        lambda x, y: gs.linalg.vector_norm(x[:, None] - y, p, dim=-1),
+    ):
+        x, y = a.clone().requires_grad_(), b.clone().requires_grad_()
+        first = gs.autograd.grad(distance(x, y).sin().sum(), (x, y), create_graph=True)
+        second = gs.autograd.grad(sum((g * g).sum() for g in first), (x, y))
+        found.append([g.numpy(force=True) for g in (*first, *second)])
+    for ours in found[:2]:
+        for g, expected in zip(ours, found[2]):
+            np.testing.assert_allclose(g, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_a_distance_of_zero_has_gradient_zero():

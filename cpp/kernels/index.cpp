@@ -7,6 +7,8 @@
 // Work is split so that each destination belongs to one chunk: the result does not depend on the
 // number of threads. All indices are checked before anything is written. May include core,
 // graph/call.h.
+#include <vector>
+
 #include "core/index_rule.h"
 #include "graph/call.h"
 #include "kernels/walk.h"
@@ -629,29 +631,70 @@ void triangle(const Call& c) {
   });
 }
 
-enum PadMode { kReflect, kReplicate, kCircular };
-
-// out[j] = the place in an axis of length n that j - before stands for
-void pad_index(const Call& c) {
-  auto* out = reinterpret_cast<int64_t*>(c.out(0).data);
-  const int64_t before = c.i(0);
-  const int64_t n = c.i(1);
-  for (int64_t j = 0; j < c.out(0).numel; ++j) {
-    int64_t at = j - before;
-    switch (static_cast<PadMode>(c.i(2))) {
-      case kReflect: at = at < 0 ? -at : at >= n ? 2 * (n - 1) - at : at; break;
-      case kReplicate: at = std::clamp<int64_t>(at, 0, n - 1); break;
-      case kCircular: at = ((at % n) + n) % n; break;
+/// out [2, n] = rows and columns of the places of a triangle, row by row. Slots: rows, cols, the
+/// last diagonal of the lower triangle, 1 for the places above it.
+void triangle_indices(const Call& c) {
+  const int64_t rows = c.i(0), cols = c.i(1), reach = c.i(2), n = c.out(0).numel / 2;
+  const bool upper = c.i(3) != 0;
+  by_size(element_size(c.out(0).dtype), [&](auto unit) {
+    using U = decltype(unit);
+    U* row = reinterpret_cast<U*>(c.out(0).data);
+    U* col = row + n;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t border = std::clamp<int64_t>(r + reach + 1, 0, cols);
+      for (int64_t j = upper ? border : 0; j < (upper ? cols : border); ++j) {
+        *row++ = static_cast<U>(r);
+        *col++ = static_cast<U>(j);
+      }
     }
-    out[j] = at;
-  }
+  });
 }
 
+/// out[v] = how many of x are v, for int64 x that are known to lie inside. Threads count apart
+/// where the counters are few.
+void bincount(const Call& c) {
+  const auto* x = reinterpret_cast<const int64_t*>(c.in(0).data);
+  auto* out = reinterpret_cast<int64_t*>(c.out(0).data);
+  const int64_t n = c.in(0).numel, bins = c.out(0).numel;
+  const int64_t grain = std::max<int64_t>(kGrain, 4 * bins);
+  const int64_t chunk = chunk_size(n, grain);
+  std::vector<int64_t> counts(static_cast<size_t>(chunk_count(n, grain) * bins), 0);
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    int64_t* own = counts.data() + begin / chunk * bins;
+    for (int64_t i = begin; i < end; ++i) ++own[x[i]];
+  });
+  std::fill(out, out + bins, 0);
+  for (size_t k = 0; k < counts.size(); ++k) out[static_cast<int64_t>(k) % bins] += counts[k];
+}
+
+GS_CPU_KERNEL("triangle_indices", triangle_indices);
+/// out[k] = how many of x lie in the k-th of equal parts of [low, high], with high itself in the
+/// last.
+void histc(const Call& c) {
+  auto* out = reinterpret_cast<int64_t*>(c.out(0).data);
+  const int64_t bins = c.out(0).numel;
+  std::fill(out, out + bins, 0);
+  dispatch_floating(c.in(0).dtype, "histogram_cpu", [&](auto tag) {
+    using T = decltype(tag);
+    using C = compute_t<T>;
+    const auto* x = reinterpret_cast<const T*>(c.in(0).data);
+    const C low = static_cast<C>(c.f(0)), high = static_cast<C>(c.f(1));
+    const C width = high - low, count = static_cast<C>(bins);
+    for (int64_t i = 0; i < c.in(0).numel; ++i) {
+      const C v = convert<C>(x[i]);
+      if (!(v >= low && v <= high)) continue;
+      const auto at = static_cast<int64_t>((v - low) * count / width);
+      ++out[std::min(at, bins - 1)];
+    }
+  });
+}
+
+GS_CPU_KERNEL("histc", histc);
+GS_CPU_KERNEL("bincount", bincount);
 GS_CPU_KERNEL("cat", cat);
 GS_CPU_KERNEL("repeat", repeat);
 GS_CPU_KERNEL("flip", flip);
 GS_CPU_KERNEL("triangle", triangle);
-GS_CPU_KERNEL("pad_index", pad_index);
 
 }  // namespace
 }  // namespace gradstep

@@ -23,6 +23,7 @@ namespace gradstep {
   void register_norm_kernels();                   \
   void register_attention_kernels();              \
   void register_rnn_kernels();                    \
+  void register_distance_kernels();               \
   ConvertLoop convert_loop(DType to, DType from); \
   }
 #define GS_REGISTER(isa)               \
@@ -39,6 +40,7 @@ namespace gradstep {
     isa::register_norm_kernels();      \
     isa::register_attention_kernels(); \
     isa::register_rnn_kernels();       \
+    isa::register_distance_kernels();  \
   } while (false)
 
 #ifdef GS_SINGLE_ISA

@@ -93,6 +93,9 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
 void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm,
                        double norm_type);
 Tensor one_hot(const Tensor& self, int64_t num_classes = -1);
+/// How many elements lie in each of equal parts of [min, max]; of the data's range if they are
+/// equal.
+Tensor histc(const Tensor& self, int64_t bins, Scalar min, Scalar max);
 Tensor bincount(const Tensor& self, const Tensor& weights, int64_t minlength);
 
 // ---- for the ops beside these ----

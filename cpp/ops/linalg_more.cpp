@@ -386,14 +386,122 @@ Tensor chain_matmul(std::span<const Tensor> matrices) {
 
 // ---- distances and layers ----
 
-Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
+namespace {
+
+Tensor zero_where(const Tensor& condition, const Tensor& x) { return where(condition, 0, x); }
+
+// dx1 = sum over the rows of x2 of (x1 - x2) * dy / distance: a matrix product.
+void euclidean_backward(Backward& b) {
+  const Tensor x1 = b.saved(0), x2 = b.saved(1), y = b.saved(2);
+  const Tensor ratio = zero_where(eq(y, 0), b.grad() / y);
+  if (b.needs(0)) b.set(0, x1 * sum(ratio, {-1}, true) - matmul(ratio, x2));
+  if (b.needs(1)) {
+    b.set(1, x2 * unsqueeze(sum(ratio, {-2}), -1) - matmul(transpose(ratio, -1, -2), x1));
+  }
+}
+
+/// |a - b|^2 = |a|^2 - 2 ab + |b|^2 as one product of [-2a, |a|^2, 1] and [b, 1, |b|^2].
+Tensor euclidean(const Tensor& x1, const Tensor& x2) {
+  static const Op& op = define("euclidean_dist", &euclidean_backward);
+  static const Op& clamp_min = Op::get("clamp_min");
+  static const Op& root = Op::get("sqrt");
+  const Tensor y = [&] {
+    const GradMode off(false);
+    const Tensor norm1 = sum(square(x1), {-1}, true), norm2 = sum(square(x2), {-1}, true);
+    const Tensor left[] = {mul(x1, -2), norm1, ones_like(norm1)};
+    const Tensor right[] = {x2, ones_like(norm2), norm2};
+    const Tensor squares = matmul(cat(left, -1), transpose(cat(right, -1), -1, -2));
+    map_inplace(clamp_min, {squares, 0});
+    return map_inplace(root, {squares});
+  }();
+  if (needs_grad(x1, x2)) {
+    record(op, params(), {&y}, {&x1, &x2}, {keep(x1), keep(x2), keep_output(y)});
+  }
+  return y;
+}
+
+/// As the kernel, in ops: where the gradient is differentiated itself.
+Tensor distance_slopes(const Tensor& x1, const Tensor& x2, const Tensor& y, const Tensor& dy,
+                       double p) {
+  const Tensor d = sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), size = abs(d);
+  const Tensor distance = unsqueeze(y, -1), g = unsqueeze(dy, -1);
+  if (p == 1) return sign(d) * g;
+  if (std::isinf(p)) return where(eq(size, distance), sign(d) * g, 0);
+  const Tensor factor = zero_where(eq(distance, 0), g / pow(distance, p - 1));
+  return zero_where(eq(d, 0), sign(d) * pow(size, p - 1)) * factor;
+}
+
+void cdist_backward(Backward& b) {
+  static const Op& kernel = Op::get("cdist_grad");
+  const Tensor x1 = b.saved(0), x2 = b.saved(1), y = b.saved(2), dy = b.grad();
+  const double p = b.f(0);
+  if (p == 0) {
+    b.set(0, zeros_like(x1));
+    return b.set(1, zeros_like(x2));
+  }
+  if (grad_enabled()) {
+    const Tensor slopes = distance_slopes(x1, x2, y, dy, p);
+    b.set(0, sum(slopes, {-2}));
+    return b.set(1, neg(sum(slopes, {-3})));
+  }
+  const auto launch_for = [&](int k, const Tensor& a, const Tensor& c, const Tensor& g,
+                              const Tensor& distance) {
+    const Tensor dx = empty(a.sizes(), options_of(a)), dense_g = contiguous(g);
+    const Tensor dense_distance = contiguous(distance);
+    run(kernel, params(p), {&dx}, {&dense_g, &a, &c, &dense_distance});
+    b.set(k, dx);
+  };
+  if (b.needs(0)) launch_for(0, x1, x2, dy, y);
+  if (b.needs(1)) launch_for(1, x2, x1, transpose(dy, -1, -2), transpose(y, -1, -2));
+}
+
+}  // namespace
+
+Tensor cdist(const Tensor& x1, const Tensor& x2, double p, const std::string& mode) {
+  static const Op& op = define("cdist", &cdist_backward);
+  constexpr int64_t kManyRows = 25;  // from which PyTorch takes the product
   GS_CHECK(x1.ndim() >= 2, "cdist only supports at least 2D tensors, X1 got: {}D", x1.ndim());
   GS_CHECK(x2.ndim() >= 2, "cdist only supports at least 2D tensors, X2 got: {}D", x2.ndim());
   GS_CHECK(x1.size(-1) == x2.size(-1),
            "X1 and X2 must have the same number of columns. X1: {} X2: {}", x1.size(-1),
            x2.size(-1));
+  for (const Tensor* x : {&x1, &x2}) {
+    GS_CHECK(is_floating(x->dtype()), "cdist only supports floating-point dtypes, X{} got: {}",
+             x == &x1 ? 1 : 2, scalar_name(x->dtype()));
+  }
   GS_CHECK(p >= 0, "cdist only supports non-negative p values");
-  return vector_norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, {-1});
+  const bool product = mode == "use_mm_for_euclid_dist";
+  const bool by_size = mode.empty() || mode == "use_mm_for_euclid_dist_if_necessary";
+  GS_CHECK_VALUE(product || by_size || mode == "donot_use_mm_for_euclid_dist",
+                 "{} is not a valid value for compute_mode", mode);
+  common_device({&x1, &x2}, "cdist");
+  const DType type = promote(x1.dtype(), x2.dtype());
+  if (type == DType::Float16 || type == DType::BFloat16) {
+    return to(cdist(to(x1, DType::Float32), to(x2, DType::Float32), p, mode), type);
+  }
+  const int64_t rows1 = x1.size(-2), rows2 = x2.size(-2), width = x1.size(-1);
+  const Dims batch =
+      broadcast(Dims(x1.sizes().begin(), x1.ndim() - 2), Dims(x2.sizes().begin(), x2.ndim() - 2));
+  const auto flat = [&](const Tensor& x, int64_t rows) {
+    Dims sizes = batch;
+    sizes.push_back(rows);
+    sizes.push_back(width);
+    return contiguous(reshape(expand(to(x, type), sizes), {count_elements(batch), rows, width}));
+  };
+  const Tensor a = flat(x1, rows1), b = flat(x2, rows2);
+  Dims sizes = batch;
+  sizes.push_back(rows1);
+  sizes.push_back(rows2);
+  if (p == 2 && width != 0 && a.numel() != 0 && b.numel() != 0 &&
+      (product || (by_size && (rows1 > kManyRows || rows2 > kManyRows)))) {
+    return reshape(euclidean(a, b), sizes);
+  }
+  const Tensor y = empty({a.sizes()[0], rows1, rows2}, options_of(a));
+  if (y.numel() != 0) run(op, params(p), {&y}, {&a, &b});
+  if (needs_grad(a, b)) {
+    record(op, params(p), {&y}, {&a, &b}, {keep(a), keep(b), keep_output(y)});
+  }
+  return reshape(y, sizes);
 }
 
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const Tensor& bias) {

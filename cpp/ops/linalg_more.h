@@ -20,8 +20,9 @@ Tensor kron(const Tensor& a, const Tensor& b);
 Tensor cross(const Tensor& a, const Tensor& b, std::optional<int64_t> dim = {});
 /// The product of matrices in the order that costs least.
 Tensor chain_matmul(std::span<const Tensor> matrices);
-/// x1: [.., P, M], x2: [.., R, M] -> [.., P, R]
-Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
+/// x1: [.., P, M], x2: [.., R, M] -> [.., P, R]. mode as PyTorch's compute_mode; empty is its
+/// default.
+Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2, const std::string& mode = {});
 /// y[n, o] = x1[n, :] @ weight[o] @ x2[n, :] + bias[o]
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const Tensor& bias);
 /// x / max(norm of x along dim, eps)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // gather and the scatters, embedding, one_hot, bincount. Declared in ops/index.h.
+#include <cmath>
 #include <limits>
 
 #include "ops/create.h"
 #include "ops/index.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/view.h"
 
 namespace gradstep {
@@ -406,9 +408,39 @@ Tensor bincount(const Tensor& self, const Tensor& weights, int64_t minlength) {
   const IndexStatistics range = index_statistics(at);
   GS_CHECK(range.low >= 0, "bincount only supports 1-d non-negative integral inputs.");
   const Options options{type, self.device()};
-  const Tensor values =
-      weights.defined() ? to(weights, type) : expand(scalar_tensor(1, options), at.sizes());
-  return index_add(zeros({std::max(range.high + 1, minlength)}, options), 0, at, values, 1, true);
+  const Dims bins{std::max(range.high + 1, minlength)};
+  if (weights.defined()) return index_add(zeros(bins, options), 0, at, to(weights, type), 1, true);
+  static const Op& op = Op::get("bincount");
+  const Tensor counts = empty(bins, options), values = contiguous(at);
+  run(op, params(), {&counts}, {&values});
+  return counts;
+}
+
+Tensor histc(const Tensor& self, int64_t bins, Scalar min, Scalar max) {
+  static const Op& op = Op::get("histc");
+  GS_CHECK_KIND(NotImplemented, is_floating(self.dtype()),
+                "\"histogram_cpu\" not implemented for '{}'", scalar_name(self.dtype()));
+  GS_CHECK(bins > 0, "torch.histogram(): bins must be > 0, but got {} for dimension 0", bins);
+  const GradMode off(false);
+  double low = min.to_double(), high = max.to_double();
+  if (low == high && self.numel() != 0) {
+    const auto number = [](const Tensor& t) {
+      const Tensor wide = to(t, DType::Float64);
+      return *reinterpret_cast<const double*>(wide->data);
+    };
+    low = number(amin(self));
+    high = number(amax(self));
+  }
+  if (low == high) {
+    low -= 1;
+    high += 1;
+  }
+  GS_CHECK(std::isfinite(low) && std::isfinite(high),
+           "torch.histc: range of [{}, {}] is not finite", low, high);
+  GS_CHECK(low < high, "torch.histc: max must be larger than min");
+  const Tensor counts = empty({bins}, DType::Int64, self.device()), x = contiguous(self);
+  run(op, params(low, high), {&counts}, {&x});
+  return to(counts, self.dtype());
 }
 
 }  // namespace gradstep

@@ -5,6 +5,7 @@
 #include "ops/create.h"
 #include "ops/index.h"
 #include "ops/pointwise.h"
+#include "ops/resample.h"
 #include "ops/view.h"
 
 namespace gradstep {
@@ -451,9 +452,22 @@ namespace {
 Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, Options options, bool upper) {
   GS_CHECK(rows >= 0, "row must be non-negative, got{}", rows);
   GS_CHECK(cols >= 0, "col must be non-negative, got{}", cols);
-  const Tensor all = ones({rows, cols}, {DType::Bool, options.device});
-  const Tensor at = nonzero(upper ? triu(all, offset, true) : tril(all, offset, true));
-  return to(contiguous(transpose(at, 0, 1)), options.dtype);
+  static const Op& op = Op::get("triangle_indices");
+  GS_CHECK_KIND(NotImplemented, options.dtype == DType::Int64 || options.dtype == DType::Int32,
+                "\"{}_indices\" not implemented for '{}'", upper ? "triu" : "tril",
+                scalar_name(options.dtype));
+  offset = std::clamp(offset, -rows - 1, cols + 1);
+  // Rows whose diagonal is left of the first column have all of it or nothing, and so on: the
+  // places of the lower triangle are counted, what is above is the rest.
+  const int64_t reach = upper ? offset - 1 : offset;           // the lower triangle's last diagonal
+  const int64_t first = std::clamp<int64_t>(-reach, 0, rows);  // rows before have nothing
+  const int64_t full = std::clamp<int64_t>(cols - reach, first, rows);  // rows from here have all
+  const int64_t sloped = full - first;
+  const int64_t lower = sloped * (2 * (first + reach) + sloped + 1) / 2 + (rows - full) * cols;
+  const int64_t n = upper ? count_elements({rows, cols}) - lower : lower;
+  const Tensor at = empty({2, n}, options);
+  run(op, params(rows, cols, reach, int64_t{upper}), {&at}, {});
+  return at;
 }
 }  // namespace
 
@@ -551,8 +565,6 @@ Tensor pad_constant(const Tensor& x, std::span<const int64_t> pad, const Scalar&
 
 constexpr int64_t kMaxPad = int64_t{1} << 60;
 
-enum PadMode : int64_t { kReflect, kReplicate, kCircular };  // as in kernels/index.cpp
-
 }  // namespace
 
 Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mode,
@@ -576,8 +588,6 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
   const auto n = static_cast<int>(pad.size() / 2);
   GS_CHECK_KIND(NotImplemented, n >= 1 && n <= 3 && (x.ndim() == n + 1 || x.ndim() == n + 2),
                 "Padding size {} is not supported for {}D input tensor.", pad.size(), x.ndim());
-  static const Op& op = Op::get("pad_index");
-  Tensor out = x;
   for (int k = 0; k < n; ++k) {
     const int d = x.ndim() - 1 - k;
     const int64_t before = pad[static_cast<size_t>(2 * k)],
@@ -601,25 +611,11 @@ Tensor pad(const Tensor& x, std::span<const int64_t> pad, const std::string& mod
     GS_CHECK(size + before + after > 0,
              "input (size {}) is too small for padding ({}, {}) at dimension {}", size, before,
              after, d);
-    const Tensor at = empty({size + before + after}, DType::Int64, x.device());
-    if (circular && (before < 0 || after < 0)) {
-      // What is cut off takes no part in the circle.
-      const int64_t cut = std::max<int64_t>(-before, 0);
-      const int64_t rest = size - cut - std::max<int64_t>(-after, 0);
-      out = narrow(out, d, cut, rest);
-      run(op, params(std::max<int64_t>(before, 0), rest, int64_t{kCircular}), {&at}, {});
-      out = index_select(out, d, at);
-      continue;
-    }
-    run(op,
-        params(before, size,
-               int64_t{reflect    ? kReflect
-                       : circular ? kCircular
-                                  : kReplicate}),
-        {&at}, {});
-    out = index_select(out, d, at);
   }
-  return out.get() == x.get() ? clone(x) : out;
+  return pad_repeat(x, pad,
+                    reflect    ? Border::Reflect
+                    : circular ? Border::Circular
+                               : Border::Replicate);
 }
 
 // ---- combining shapes ----

@@ -2,6 +2,7 @@
 // Rows of convolution, pooling, windows as columns and shuffles.
 #include "ops/conv.h"
 #include "ops/pool.h"
+#include "ops/resample.h"
 #include "python/function.h"
 #include "python/types.h"
 
@@ -49,6 +50,28 @@ Dims output_size(const Args& a, const Tensor& x, int nd) {
     out[d] = item == Py_None ? x.sizes()[x.ndim() - nd + d] : unwrap_int(item);
   }
   return out;
+}
+
+PyObject* resize_row(Args& a) {
+  const std::string mode = a.str(3);
+  const bool smooth = a.flag(5);
+  const Resize resize_mode = mode == "nearest"         ? Resize::Nearest
+                             : mode == "nearest-exact" ? Resize::NearestExact
+                             : mode == "bicubic" ? (smooth ? Resize::CubicSmooth : Resize::Cubic)
+                                                 : (smooth ? Resize::LinearSmooth : Resize::Linear);
+  const std::vector<double> given = a.floats(2);
+  GS_CHECK(given.size() <= 3 && a.dims(1).size() <= 3, "resize_axes: at most three axes");
+  std::array<double, 3> scales{};
+  std::copy(given.begin(), given.end(), scales.begin());
+  return wrap(resize(a.tensor(0), a.dims(1), resize_mode, a.flag(4), scales));
+}
+
+PyObject* grid_sampler_row(Args& a) {
+  const int64_t mode = a.i(2), outside = a.i(3);
+  GS_CHECK(mode >= 0 && mode <= 2 && outside >= 0 && outside <= 2,
+           "grid_sampler(): unknown interpolation_mode {} or padding_mode {}", mode, outside);
+  return wrap(grid_sample(a.tensor(0), a.tensor(1), static_cast<Sampling>(mode),
+                          static_cast<Outside>(outside), a.flag(4)));
 }
 
 Tensor pooled_input(const Args& a, int nd) {
@@ -200,6 +223,14 @@ const FunctionRow kRows[] = {
                           list_of(a, 4, 2, "padding"), list_of(a, 5, 2, "stride")));
      }},
 
+    {"resize_axes",
+     "(Tensor input, IntList size, object scales, str mode, bool align_corners=False, bool "
+     "antialias=False)",
+     NnFunctional, "The last axes at another size; torch.nn.functional.interpolate.", &resize_row},
+    {"grid_sampler",
+     "(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners)",
+     Fn, "The values of an image at the places of a grid; torch.nn.functional.grid_sample.",
+     &grid_sampler_row},
     {"pixel_shuffle", "(Tensor input, int upscale_factor)", Fn | NnFunctional,
      "(*, C r^2, H, W) to (*, C, H r, W r).",
      [](Args& a) { return wrap(pixel_shuffle(a.tensor(0), a.i(1))); }},

@@ -81,7 +81,7 @@ const FunctionRow kRows[] = {
     {"chain_matmul", "(Tensor matrix)", Fn, "", [](Args& a) { return wrap(a.tensor(0)); }},
     {"cdist", "(Tensor x1, Tensor x2, float p=2.0, str? compute_mode=None)", Fn,
      "The p-norm distance of each row of x1 to each row of x2.",
-     [](Args& a) { return wrap(cdist(a.tensor(0), a.tensor(1), a.f(2))); }},
+     [](Args& a) { return wrap(cdist(a.tensor(0), a.tensor(1), a.f(2), a.str(3))); }},
     {"bilinear", "(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)",
      Fn | NnFunctional, "input1 @ weight[o] @ input2 + bias[o].",
      [](Args& a) { return wrap(bilinear(a.tensor(0), a.tensor(1), a.tensor(2), a.tensor(3))); }},

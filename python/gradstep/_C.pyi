@@ -574,6 +574,8 @@ class Tensor:
         """0 below 0, 1 above, values at 0."""
     def heaviside_(self, values: Tensor) -> Tensor:
         """The in-place form."""
+    def histc(self, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
+        """How many elements lie in each of `bins` equal parts of [min, max]."""
     def hsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
         """Split along the second axis."""
     def hypot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1850,6 +1852,8 @@ def greater_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None =
     """True where input >= other."""
 def greater_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     """The in-place form."""
+def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: builtins.int, padding_mode: builtins.int, align_corners: builtins.bool) -> Tensor:
+    """The values of an image at the places of a grid; torch.nn.functional.grid_sample."""
 def group_norm(input: Tensor, num_groups: builtins.int, weight: Tensor | None = None, bias: Tensor | None = None, eps: builtins.float = 1e-05, cudnn_enabled: builtins.bool = True) -> Tensor:
     """Each group of channels to mean 0 and variance 1, then times weight plus bias."""
 @overload
@@ -1883,6 +1887,8 @@ def heaviside_(input: Tensor, values: Tensor) -> Tensor:
     """The in-place form."""
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: builtins.float = 1.0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
+def histc(input: Tensor, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
+    """How many elements lie in each of `bins` equal parts of [min, max]."""
 def hsplit(input: Tensor, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
     """Split along the second axis."""
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
@@ -2341,6 +2347,8 @@ def reshape(input: Tensor, shape: _size | builtins.int) -> Tensor:
     """Another shape, copied only where memory demands it."""
 @overload
 def reshape(input: Tensor, *shape: builtins.int) -> Tensor: ...
+def resize_axes(input: Tensor, size: _size | builtins.int, scales: Any, mode: builtins.str, align_corners: builtins.bool = False, antialias: builtins.bool = False) -> Tensor:
+    """The last axes at another size; torch.nn.functional.interpolate."""
 def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> _dtype:
     """The dtype that an operation on both has."""
 def rms_norm(input: Tensor, normalized_shape: _size | builtins.int, weight: Tensor | None = None, eps: builtins.float | None = None) -> Tensor:

@@ -211,47 +211,9 @@ def fold(
 
 # ---- resampling ----
 
-_LONGEST_AXIS = 1 << 24  # positions are lists of Python numbers
 
-
-def _axis_taps(
-    mode: str, n_in: int, n_out: int, scale: float | None, align_corners: bool
-) -> list[tuple[list[int], list[float]]]:
-    """Per tap: for every output position along one axis its source index and weight."""
-    ratio = 1.0 / scale if scale else n_in / n_out
-    if mode in ("nearest", "nearest-exact"):
-        shift = 0.5 if mode == "nearest-exact" else 0.0
-        source = [min(int(math.floor((i + shift) * ratio)), n_in - 1) for i in range(n_out)]
-        return [(source, [1.0] * n_out)]
-    if align_corners:
-        step = (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
-        places = [i * step for i in range(n_out)]
-    else:
-        places = [(i + 0.5) * ratio - 0.5 for i in range(n_out)]
-    if mode == "cubic":
-        a = -0.75
-
-        def inner(t: float) -> float:
-            return ((a + 2) * t - (a + 3)) * t * t + 1
-
-        def outer(t: float) -> float:
-            return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-
-        taps = []
-        for k in range(-1, 3):
-            index, weight = [], []
-            for place in places:
-                base = math.floor(place)
-                distance = abs(place - base - k)
-                index.append(min(max(base + k, 0), n_in - 1))
-                weight.append(inner(distance) if distance <= 1 else outer(distance))
-            taps.append((index, weight))
-        return taps
-    places = [max(place, 0.0) for place in places]
-    low = [min(int(place), n_in - 1) for place in places]
-    high = [min(i + 1, n_in - 1) for i in low]
-    part = [min(max(place - i, 0.0), 1.0) for place, i in zip(places, low)]
-    return [(low, [1.0 - f for f in part]), (high, part)]
+def _named_sizes(sizes: Any) -> str:
+    return ", ".join(f"{name}: {size}" for name, size in zip("DHW"[-len(sizes) :], sizes))
 
 
 def interpolate(
@@ -275,7 +237,7 @@ def interpolate(
     n = input.dim() - 2
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
-    scales: list[Any] = [None] * n
+    scales = [0.0] * n  # 0: from the sizes
     if size is not None:
         if isinstance(size, (list, tuple)) and len(size) != n:
             raise ValueError(
@@ -286,10 +248,10 @@ def interpolate(
             )
         out = [int(s) for s in _tuple(size, n)]
     elif scale_factor is not None:
-        scales = list(_tuple(scale_factor, n))
+        scales = [float(s) for s in _tuple(scale_factor, n)]
         out = [int(math.floor(float(input.shape[i + 2]) * scales[i])) for i in range(n)]
         if recompute_scale_factor:
-            scales = [None] * n
+            scales = [0.0] * n
     else:
         raise ValueError("either size or scale_factor should be defined")
     if mode == "area":
@@ -299,35 +261,22 @@ def interpolate(
         raise NotImplementedError(
             f"Got {input.dim()}D input, but {mode} mode needs {n_dims[mode]}D input"
         )
-    if mode not in n_dims and mode not in ("nearest", "nearest-exact") or antialias:
+    if mode not in n_dims and mode not in ("nearest", "nearest-exact"):
         raise NotImplementedError(
             "Input Error: Only 3D, 4D and 5D input Tensors supported with the modes: nearest | "
             f"linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
     if min(input.shape[1:]) <= 0 or min(out) <= 0:
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input ({list(input.shape)}) output ({out})"
+            "Input and output sizes should be greater than 0, but got input "
+            f"({_named_sizes(input.shape[2:])}) output ({_named_sizes(out)})"
         )
-    if max(out) > _LONGEST_AXIS:
-        raise RuntimeError(f"interpolate: axes beyond {_LONGEST_AXIS} are not supported, got {out}")
-    axis_mode = "cubic" if mode == "bicubic" else mode
-    for axis in range(n):
-        n_in = input.shape[axis + 2]
-        total: Any = None
-        shape = [1] * input.dim()
-        shape[axis + 2] = out[axis]
-        for index, weight in _axis_taps(
-            axis_mode, n_in, out[axis], scales[axis], bool(align_corners)
-        ):
-            picked = input.index_select(
-                axis + 2, _C.tensor(index, dtype=_C.int64, device=input.device)
-            )
-            if axis_mode not in ("nearest", "nearest-exact"):
-                w = _C.tensor(weight, dtype=input.dtype, device=input.device).view(shape)
-                picked = picked * w
-            total = picked if total is None else total + picked
-        input = total
-    return input
+    return _C.resize_axes(input, out, scales, mode, bool(align_corners), antialias)
 
 
 def upsample(
@@ -368,11 +317,11 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     n = len(size) - 2
     axes = []
     for length in reversed(list(size)[2:]):
-        if align_corners:
-            values = [2 * i / (length - 1) - 1 if length > 1 else 0.0 for i in range(length)]
+        if length > 1:
+            axis = _C.linspace(-1, 1, length, dtype=theta.dtype, device=theta.device)
         else:
-            values = [(2 * i + 1) / length - 1 for i in range(length)]
-        axes.append(_C.tensor(values, dtype=theta.dtype, device=theta.device))
+            axis = _C.zeros(length, dtype=theta.dtype, device=theta.device)
+        axes.append(axis if align_corners else axis * ((length - 1) / length))
     columns = []
     spatial = list(size)[2:]
     for i, axis in enumerate(axes):
@@ -384,6 +333,10 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     return (base @ theta.transpose(1, 2)).view(size[0], *spatial, n)
 
 
+_GRID_MODES = ("bilinear", "nearest", "bicubic")
+_GRID_PADDINGS = ("zeros", "border", "reflection")
+
+
 @in_float32
 def grid_sample(
     input: Tensor,
@@ -392,51 +345,28 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Values of (N, C, H, W) at the places (N, Ho, Wo, 2), given as x, y in [-1, 1]."""
-    if mode not in ("bilinear", "nearest"):
+    """Values of (N, C, H, W) at the places (N, Ho, Wo, 2), given as x, y in [-1, 1]; 3-d alike."""
+    if mode not in _GRID_MODES:
         raise ValueError(
-            "nn.functional.grid_sample(): expected mode to be 'bilinear' or 'nearest', "
+            "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', "
             f"but got: '{mode}'"
         )
-    if padding_mode not in ("zeros", "border", "reflection"):
+    if padding_mode not in _GRID_PADDINGS:
         raise ValueError(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
             f"'reflection', but got: '{padding_mode}'"
         )
-    if input.dim() != 4:
-        raise NotImplementedError("grid_sample: only 4-D input is supported")
-    n, c, h, w = input.shape
-    flat = input.reshape(n, c, h * w)
-
-    def place(coordinate: Tensor, length: int) -> Tensor:
-        if align_corners:
-            p = (coordinate + 1) / 2 * (length - 1)
-        else:
-            p = ((coordinate + 1) * length - 1) / 2
-        if padding_mode == "reflection":
-            low, span = (0.0, length - 1.0) if align_corners else (-0.5, float(length))
-            if span <= 0:
-                return p * 0
-            d = (p - low).abs()
-            turns = (d / span).detach().floor()
-            rest = d - turns * span
-            odd = turns.remainder(2) == 1
-            p = _C.where(odd, span - rest, rest) + low
-        return p if padding_mode == "zeros" else p.clamp(0, length - 1)
-
-    x, y = place(grid[..., 0], w), place(grid[..., 1], h)
-
-    def at(ix: Tensor, iy: Tensor) -> Tensor:
-        inside = (ix >= 0) & (ix < w) & (iy >= 0) & (iy < h)
-        index = (iy.clamp(0, h - 1) * w + ix.clamp(0, w - 1)).to(_C.int64)
-        index = index.view(n, 1, -1).expand(n, c, -1)
-        values = flat.gather(2, index).view(n, c, *grid.shape[1:3])
-        return values * inside.to(values.dtype).unsqueeze(1)
-
-    if mode == "nearest":
-        return at(x.detach().round(), y.detach().round())
-    x0, y0 = x.detach().floor(), y.detach().floor()
-    fx, fy = (x - x0).unsqueeze(1), (y - y0).unsqueeze(1)
-    top = at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx
-    bottom = at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx
-    return top * (1 - fy) + bottom * fy
+    if align_corners is None:
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
+            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+            "documentation of grid_sample for details.",
+            stacklevel=2,
+        )
+    return _C.grid_sampler(
+        input,
+        grid,
+        _GRID_MODES.index(mode),
+        _GRID_PADDINGS.index(padding_mode),
+        bool(align_corners),
+    )
