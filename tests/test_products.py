@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+import gradstep as gs
 from against_torch import check, numbers, same_error
 
 F64 = np.float64

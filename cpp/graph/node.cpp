@@ -106,9 +106,12 @@ NodeExtra& Node::make_extra() {
 std::string Node::display_name() const {
   if (leaf) return "AccumulateGrad";
   if (extra && extra->custom) return extra->custom->name();
+  // PyTorch's square and powers of a number are powers: see Note [Powers of a number].
+  const std::string_view own = op->name;
+  const bool power = own == "square" || own == "cube" || own == "inverse_square";
   std::string out;
   bool upper = true;
-  for (const char* p = op->name; *p; ++p) {
+  for (const char* p = power ? "pow" : op->name; *p; ++p) {
     if (*p == '_') {
       upper = true;
       continue;

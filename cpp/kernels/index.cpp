@@ -640,7 +640,10 @@ void triangle_indices(const Call& c) {
     using U = decltype(unit);
     U* row = reinterpret_cast<U*>(c.out(0).data);
     U* col = row + n;
-    for (int64_t r = 0; r < rows; ++r) {
+    // Only rows that have places: the others may be very many.
+    const int64_t begin = upper ? 0 : std::clamp<int64_t>(-reach, 0, rows);
+    const int64_t end = n == 0 ? 0 : upper ? std::clamp<int64_t>(cols - reach, 0, rows) : rows;
+    for (int64_t r = begin; r < end; ++r) {
       const int64_t border = std::clamp<int64_t>(r + reach + 1, 0, cols);
       for (int64_t j = upper ? border : 0; j < (upper ? cols : border); ++j) {
         *row++ = static_cast<U>(r);
