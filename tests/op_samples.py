@@ -1190,6 +1190,7 @@ NOT_OPS = {
     "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
     "is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype "
     "set_autocast_enabled",
+    "recurrent layers (test_rnn.py)": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
     "facts about tensors and dtypes (test_dtypes.py, test_creation.py)": "can_cast promote_types result_type is_complex "
     "is_floating_point is_inference is_nonzero is_signed numel",
     "the engine's side of F.unfold and F.fold, which have rows": "im2col col2im",

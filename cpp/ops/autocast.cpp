@@ -47,6 +47,7 @@ constexpr std::string_view kFloat[] = {
     "cdist",
     "cosine_embedding_loss",
     "cross_entropy",
+    "grid_sampler",
     "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
