@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# Finds OpenBLAS and oneDNN in the Python packages scipy-openblas32 and onednn-cpu-gomp (headers from
-# onednn-devel-cpu-gomp) of Python_EXECUTABLE; this also works in pip's isolated build environment.
-#   gradstep::openblas, gradstep::dnnl   imported targets, defined if found; they carry GS_WITH_OPENBLAS and
-#                                        GS_WITH_ONEDNN
-#   gradstep_bundle(target)              installs one copy of each into gradstep/.libs, rpath $ORIGIN/.libs
-# GRADSTEP_BLAS=OFF and GRADSTEP_ONEDNN=OFF leave them out: gradstep's own kernels do the same work.
+# Finds oneDNN in the Python package onednn-cpu-gomp (headers from onednn-devel-cpu-gomp) of Python_EXECUTABLE;
+# this also works in pip's isolated build environment.
+#   gradstep::dnnl            imported target, defined if found; it carries GS_WITH_ONEDNN
+#   gradstep_bundle(target)   installs one copy into gradstep/.libs, rpath $ORIGIN/.libs
+# GRADSTEP_ONEDNN=OFF leaves it out: gradstep's own kernels do the same work.
 include_guard()
-set(GRADSTEP_BLAS "AUTO" CACHE STRING "Use OpenBLAS: AUTO or OFF")
 set(GRADSTEP_ONEDNN "AUTO" CACHE STRING "Use oneDNN: AUTO or OFF")
 
 # Runs a piece of Python that prints a list of paths; empty if it fails or a path does not exist.
@@ -28,29 +26,6 @@ function(_gradstep_ask_python result code)
   endforeach()
   set(${result} "${out}" PARENT_SCOPE)
 endfunction()
-
-set(_gradstep_blas_found "not found")
-if(GRADSTEP_BLAS STREQUAL "OFF")
-  set(_gradstep_blas_found "off")
-elseif(NOT TARGET gradstep::openblas)
-  _gradstep_ask_python(_gradstep_blas_paths [=[
-import pathlib, scipy_openblas32 as s
-print(s.get_include_dir())
-print(pathlib.Path(s.get_lib_dir()) / "libscipy_openblas.so")
-]=])
-  if(_gradstep_blas_paths)
-    list(GET _gradstep_blas_paths 0 _gradstep_include)
-    list(GET _gradstep_blas_paths 1 _gradstep_library)
-    add_library(gradstep::openblas SHARED IMPORTED GLOBAL)
-    set_target_properties(gradstep::openblas PROPERTIES IMPORTED_LOCATION "${_gradstep_library}"
-                          INTERFACE_INCLUDE_DIRECTORIES "${_gradstep_include}"
-                          INTERFACE_COMPILE_DEFINITIONS GS_WITH_OPENBLAS)
-  endif()
-endif()
-if(TARGET gradstep::openblas)
-  get_target_property(_gradstep_library gradstep::openblas IMPORTED_LOCATION)
-  set(_gradstep_blas_found "${_gradstep_library}")
-endif()
 
 set(_gradstep_dnnl_found "not found")
 if(GRADSTEP_ONEDNN STREQUAL "OFF")
@@ -79,17 +54,15 @@ if(TARGET gradstep::dnnl)
   get_target_property(_gradstep_library gradstep::dnnl IMPORTED_LOCATION)
   set(_gradstep_dnnl_found "${_gradstep_library}")
 endif()
-message(STATUS "gradstep maths: OpenBLAS ${_gradstep_blas_found}; oneDNN ${_gradstep_dnnl_found}")
+message(STATUS "gradstep maths: oneDNN ${_gradstep_dnnl_found}")
 
-# The extension module lives in the folder gradstep/; the build tree finds the libraries where they are.
+# The extension module lives in the folder gradstep/; the build tree finds the library where it is.
 function(gradstep_bundle target)
   set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN/.libs")
-  foreach(library gradstep::openblas gradstep::dnnl)
-    if(TARGET ${library})
-      get_target_property(path ${library} IMPORTED_LOCATION)
-      # The name that the loader asks for is the soname, which both packages also use as file name.
-      install(FILES "${path}" DESTINATION gradstep/.libs
-              PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
-    endif()
-  endforeach()
+  if(TARGET gradstep::dnnl)
+    get_target_property(path gradstep::dnnl IMPORTED_LOCATION)
+    # The name that the loader asks for is the soname, which the package also uses as file name.
+    install(FILES "${path}" DESTINATION gradstep/.libs
+            PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+  endif()
 endfunction()

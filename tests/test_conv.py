@@ -269,8 +269,15 @@ WINOGRAD = [
 ]
 
 
+@pytest.fixture
+def winograd_for_all_sizes():
+    before = gs._C._set_winograd_work(0)
+    yield
+    gs._C._set_winograd_work(before)
+
+
 @pytest.mark.parametrize("case", WINOGRAD, ids=str)
-def test_3x3_convolutions_are_those_of_float64(case):
+def test_3x3_convolutions_are_those_of_float64(case, winograd_for_all_sizes):
     batch, c_in, c_out, image, padding = case
     arrays = [
         numbers(batch, c_in, *image, seed=1, dtype=np.float32),
@@ -288,7 +295,7 @@ def test_3x3_convolutions_are_those_of_float64(case):
         assert np.abs(ours - exact).max() < 3e-5 * np.sqrt(np.square(exact).mean())
 
 
-def test_3x3_convolutions_do_not_depend_on_the_number_of_threads():
+def test_3x3_convolutions_do_not_depend_on_the_number_of_threads(winograd_for_all_sizes):
     x, w = gs.randn(3, 32, 33, 16, requires_grad=True), gs.randn(48, 32, 3, 3, requires_grad=True)
     few = gs.randn(2, 96, 8, 8, requires_grad=True), gs.randn(80, 96, 3, 3, requires_grad=True)
     before = gs.get_num_threads()
@@ -303,7 +310,14 @@ def test_3x3_convolutions_do_not_depend_on_the_number_of_threads():
         assert gs.equal(one, three)
 
 
-def test_the_precision_of_3x3_convolutions_can_be_asked_for():
+def test_small_3x3_convolutions_are_computed_by_their_definition():
+    x, w = gs.randn(2, 16, 16, 16), gs.randn(32, 16, 3, 3)
+    exact = gs.nn.functional.conv2d(x.double(), w.double()).numpy()
+    error = np.abs(gs.nn.functional.conv2d(x, w).numpy() - exact).max() / exact.std()
+    assert error < 3e-6
+
+
+def test_the_precision_of_3x3_convolutions_can_be_asked_for(winograd_for_all_sizes):
     conv = gs.backends.mkldnn.conv
     assert conv.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "none"
     x, w = gs.randn(2, 64, 16, 16), gs.randn(64, 64, 3, 3)

@@ -2,16 +2,17 @@
 // What this build is made of, for `gradstep info`, and which of it may run. Filled in by
 // cpp/kernels.
 #pragma once
+#include <cstdint>
 
 namespace gradstep {
 
 const char* instruction_set_name();  // "v2", "v3", "v4" of x86-64, or "generic"
-const char* blas_name();             // what multiplies matrices: "own"
 const char* bfloat16_name();         // what multiplies bfloat16: "onednn" or "float"
 const char* convolution_name();      // "onednn" or "im2col"
 
 /// Whether 3x3 convolutions may take the algorithm that is twice as fast and rounds more (the
 /// default). False: they run as everything else does.
 void allow_winograd(bool on);
+int64_t set_winograd_work(int64_t multiplications);  // from which size on; returns the old one
 
 }  // namespace gradstep

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "core/threads.h"
+#include "graph/build_info.h"
 #include "kernels/instruction_set.h"
 
 GS_DECLARE_ISA_TABLE(WinogradTable, kWinograd)
@@ -15,6 +17,10 @@ namespace gradstep {
 namespace {
 
 ConvBackend backend_ = ConvBackend::Auto;
+
+// Below this many multiplications of the definition (a millisecond of one core at the most) the
+// last digits of the definition are worth more than the time.
+int64_t winograd_work_ = int64_t{1} << 25;
 
 int64_t product(const int64_t* x, int n) {
   int64_t p = 1;
@@ -39,7 +45,8 @@ bool use_winograd(const ConvShape& s) {
   }
   // Measured on 8 to 512 channels, images of 2x2 to 56x56 and 1 to 64 of them. A tile has 36
   // multiplications where its outputs have 9 each: 2x2 and 5x5 images gain too little.
-  return std::min(s.c_in, s.c_out) >= 16 && tiles >= 4 && outputs >= 7 * tiles;
+  return std::min(s.c_in, s.c_out) >= 16 && tiles >= 4 && outputs >= 7 * tiles &&
+         outputs * s.c_in * s.c_out * 9 >= winograd_work_;
 }
 
 /// A plain matrix product over planes that are long enough for it: oneDNN would change the layout
@@ -79,6 +86,9 @@ void add_bias(int64_t batch, int64_t channels, int64_t plane, const T* bias, T* 
 }  // namespace
 
 void set_conv_backend(ConvBackend backend) { backend_ = backend; }
+int64_t set_winograd_work(int64_t multiplications) {
+  return std::exchange(winograd_work_, multiplications);
+}
 
 const char* conv_backend_name() {
   return backend_ == ConvBackend::Auto ? "winograd" : use_dnnl<float>() ? "onednn" : "im2col";

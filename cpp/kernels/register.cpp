@@ -87,8 +87,6 @@ const char* instruction_set_name() {
   }
 }
 
-const char* blas_name() { return "own"; }
-
 const char* bfloat16_name() { return bfloat16_backend_name(); }
 
 const char* convolution_name() {

@@ -62,10 +62,10 @@ void add_settings(py::module_& m) {
   });
   m.def("reset_peak_memory_stats", &reset_peak);
   m.def("_allow_winograd", &allow_winograd);
+  m.def("_set_winograd_work", &set_winograd_work);
   m.def("_build_info", [] {
     py::dict d;
     d["instruction_set"] = instruction_set_name();
-    d["blas"] = blas_name();
     d["bfloat16"] = bfloat16_name();
     d["convolution"] = convolution_name();
     return d;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/threads.h"
+#include "graph/build_info.h"
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/instruction_set.h"
@@ -325,6 +326,7 @@ int main() {
   check_gemms<float>();
   check_gemms<double>();
   check_integer_gemm();
+  set_winograd_work(0);
   for (const ConvBackend backend : {ConvBackend::Auto, ConvBackend::Direct, ConvBackend::Im2col}) {
     set_conv_backend(backend);
     check_convs<float>();
