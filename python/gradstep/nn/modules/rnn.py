@@ -20,7 +20,7 @@ from ..parameter import Parameter
 from ..utils.rnn import PackedSequence
 from .module import Module
 
-_LAYERS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], int]] = {  # and gates of a unit
+_LAYERS: dict[str, tuple[Callable[..., Any], int]] = {  # and gates of a unit
     "RNN_TANH": (_C.rnn_tanh, 1),
     "RNN_RELU": (_C.rnn_relu, 1),
     "LSTM": (_C.lstm, 4),
@@ -198,6 +198,7 @@ class RNNBase(Module):
         sizes = [self.proj_size or self.hidden_size]
         if self.mode == "LSTM":
             sizes.append(self.hidden_size)
+        states: Any
         if hx is None:
             states = tuple(
                 _C.zeros((n, n_batch, size), dtype=input.dtype, device=input.device)
@@ -208,6 +209,7 @@ class RNNBase(Module):
             if packed is not None and packed.sorted_indices is not None:
                 states = tuple(s.index_select(1, packed.sorted_indices) for s in states)
         run = _LAYERS[self.mode][0]
+        out: Any
         state: Any = states if self.mode == "LSTM" else states[0]
         common = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if packed is not None:
