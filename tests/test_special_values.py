@@ -76,8 +76,8 @@ SKIP = {
     "lgamma": lambda x: x < 0,
     "digamma": lambda x: x < 0,
     "i0": np.isinf,  # PyTorch has NaN there
-    "gelu": lambda x: np.abs(x) > 1e9,  # likewise, in float32
-    "mish": lambda x: np.abs(x) > 1e9,
+    # PyTorch has NaN where oneDNN computes it, x elsewhere.
+    "gelu": lambda x: (x > 1e38) & (x.dtype == np.float32),
 }
 
 
@@ -116,7 +116,8 @@ def test_gradient_of_unary(name):
         t = lib.from_numpy(x.copy()).requires_grad_()
         resolve(lib, name)(t).sum().backward()
         results.append(t.grad.numpy())
-    same(*results, 1e-10, name, atol=1e-80 if name == "gelu" else 1e-300)
+    # y (1 - y) of sigmoid shows the last bit of y near 1, which PyTorch rounds down at 20.
+    same(*results, 1e-10, name, atol={"gelu": 1e-80, "sigmoid": 2e-16}.get(name, 1e-300))
 
 
 BINARY = (

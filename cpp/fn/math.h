@@ -142,6 +142,14 @@ GS_FN Vec<int64_t, N> pow(Vec<int64_t, N> a, Vec<int64_t, N> b) {
 }
 #endif
 
+#if GS_CUDA || !defined(__FMA__)
+/// p / (1 + h).
+template <class T>
+GS_FN T over_one_plus(T p, T h) {
+  return p / (T(1) + h);
+}
+#endif
+
 #if GS_CUDA
 // ---- CUDA ----
 
@@ -631,15 +639,41 @@ GS_FN T pow(T x, T y) {
   return select((y == T(0)) | (x == T(1)), T(1), r);
 }
 
+// ---- quotients ----
+
+/// 1 / d, to 14 bits or better.
+template <Real T>
+GS_FN T about_reciprocal(T d) {
+  if constexpr (requires { rough_reciprocal(d); })
+    return rough_reciprocal(d);
+  else
+    return T(1) / d;
+}
+#ifdef __FMA__
+/// p / (1 + h), without the error that rounding the sum would make: what y (1 + h) lacks of p comes
+/// from h itself.
+template <Real T>
+GS_FN T over_one_plus(T p, T h) {
+  T r = about_reciprocal(T(1) + h), y = p * r;
+  return y + ((p - y) - y * h) * r;
+}
+#endif
+
 // ---- hyperbolic ----
 
-/// q / (q + 2) with q = exp(2|x|) - 1; it is 1 from 9.1 (19.1) on.
+/// h / (h + 1) with h = (exp(2|x|) - 1) / 2; it is 1 from 9.1 (19.1) on.
 template <Real T>
 GS_FN T tanh(T x) {
   T a = min(T(kIsFloat<T> ? 9.1 : 19.1), abs(x));
-  auto e = exp_parts(a + a);
-  T s = pow2<T>(e.biased), q = s * expm1_poly(e.r) + (s - T(1));
-  return copysign(q / (q + T(2)), x);
+  // a = n ln2 / 2 + r. The factors 2 and 1/2 go into the coefficients of exp_poly.
+  T t = a * T(2 * kLog2e) + T(kExpRound<T>), n = t - T(kExpRound<T>);
+  T r = (a - n * T(kLn2High<T> / 2)) - n * T(kLn2Low<T> / 2), s = pow2<T>(ubits(t)), p;
+  if constexpr (kIsFloat<T>)
+    p = r * r * poly(r, 0x1.6ff094p-5, 0x1.1257d2p-3, 0x1.5552fep-2, 0x1.555466p-1, 1.) + r;
+  else
+    p = T(0.5) * expm1_poly(r + r);
+  T h = s * p + (s * T(0.5) - T(0.5));
+  return copysign(over_one_plus(h, h), x);
 }
 template <Real T>
 GS_FN T sinh(T x) {
@@ -877,8 +911,16 @@ inline constexpr double kTailEnd = kIsFloat<T> ? 14.5 : 39.6;
 template <Real T>
 GS_FN T mills(T a) {
   if constexpr (kIsFloat<T>) {
-    return poly(a, 0x1.0db8e6p-8, 0x1.4cd71p-5, 0x1.773fbep-3, 0x1.c0ce42p-2, 0x1p-1) /
-           poly(a, 0x1.520af4p-7, 0x1.a12dfap-4, 0x1.e0b72ap-2, 0x1.33d556p+0, 0x1.aca952p+0, 1.);
+    T n = poly(a, 0x1.0db8e6p-8, 0x1.4cd71p-5, 0x1.773fbep-3, 0x1.c0ce42p-2);
+    T d = poly(a, 0x1.520af4p-7, 0x1.a12dfap-4, 0x1.e0b72ap-2, 0x1.33d556p+0, 0x1.aca952p+0);
+    T num = a * n + T(0.5), den = a * d + T(1);
+#ifdef __FMA__
+    // The remainder from n and d: the last step of neither sum is rounded.
+    T r = about_reciprocal(den), y = num * r;
+    return y + (a * (n - y * d) + (T(0.5) - y)) * r;
+#else
+    return num / den;
+#endif
   } else {
     T k = T(0x1.6a09e667f3bcdp+2), t = T(1) / (a + k), u = (a - k) * t;
     u = u + t * ((a - k * (u + T(1))) - u * a);  // the quotient's rounding error
@@ -934,11 +976,11 @@ GS_FN T normal_cdf(T x) {
   T a = min(T(kTailEnd<T>), abs(x)), tail = exp_minus_half(a, a) * mills(a);
   return select(x > T(0), T(1) - tail, tail);
 }
-/// x normal_cdf(x), in two operations less.
+/// x normal_cdf(x), in an operation less; -0 where it vanishes, NaN at -inf (-inf times 0).
 template <Real T>
 GS_FN T times_normal_cdf(T x) {
-  T a = min(T(kTailEnd<T>), abs(x));
-  return max(-T(0), x) - a * (exp_minus_half(a, a) * mills(a));  // -0 where it vanishes
+  T a = max(T(-kTailEnd<T>), -abs(x));
+  return max(-T(0), x) + (min(x, a) * exp_minus_half(a, a)) * mills(-a);
 }
 template <Real T>
 GS_FN T erfinv(T y) {
@@ -1048,7 +1090,7 @@ GS_FN T floor_div(T a, T b) {
 template <Real T>
 GS_FN T sigmoid(T x) {
   T e = exp(-abs(x));  // so that the result is right to the last denormal
-  return select(x < T(0), e, T(1)) / (T(1) + e);
+  return over_one_plus(select(x < T(0), e, T(1)), e);
 }
 /// log(1 + exp(x)) without overflow.
 template <Real T>

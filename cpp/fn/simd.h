@@ -375,6 +375,12 @@ GS_FN V blend_bits(V a, V b, V mask) {
   return
       typename V::V(_mm512_ternarylogic_epi64(__m512i(mask.v), __m512i(b.v), __m512i(a.v), 0xca));
 }
+/// 1 / x to 14 bits.
+template <class V>
+  requires kSame<V, Native<float>>
+GS_FN V rough_reciprocal(V x) {
+  return typename V::V(_mm512_rcp14_ps(x.v));
+}
 /// 1 / sqrt(x) to 14 bits; 0 gives infinity.
 GS_FN Native<float> rough_rsqrt(Native<float> x) {
   return Native<float>::V(_mm512_rsqrt14_ps(x.v));
