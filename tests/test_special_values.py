@@ -164,6 +164,26 @@ def test_integer_edges(name):
     np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_remainders_are_exact(dtype):
+    """Quotients just below an integer, of every size, and operands of every exponent, as numpy's."""
+    rng = np.random.default_rng(0)
+    bits = np.finfo(dtype).nmant + 1
+    b = rng.uniform(0.1, 10, 4000).astype(dtype)
+    near = (b * rng.integers(1, 2 ** rng.integers(1, bits + 3, 4000))).astype(dtype)
+    below = np.nextafter(near, np.array(0, dtype))
+    span = 2.0 ** rng.integers(-140, 120, (2, 8000))
+    wild = (rng.standard_normal((2, 8000)) * span).astype(dtype)
+    odd = rng.integers(-(2**20), 2**20, (2, 4000)).astype(dtype)
+    odd[1][odd[1] == 0] = 3
+    x = np.concatenate([near, -below, np.nextafter(near, b * np.inf), wild[0], odd[0], b])
+    y = np.concatenate([b, b, -b, wild[1], odd[1], b])
+    mine = gs.fmod(gs.from_numpy(x), gs.from_numpy(y)).numpy()
+    np.testing.assert_array_equal(mine.view(np.uint8), np.fmod(x, y).view(np.uint8))
+    mine = gs.remainder(gs.from_numpy(x), gs.from_numpy(y)).numpy()
+    np.testing.assert_array_equal(mine, np.remainder(x, y))
+
+
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
 def test_integer_division_by_zero_raises(name):
     for lib in (gs, torch):

@@ -1014,16 +1014,24 @@ GS_FN T lgamma(T x) {
       },
       x);
 }
+/// Exact, as fmod is: a quotient below 2^24 (2^53) has the right integer part or, rounded up, one
+/// more; both remainders are multiples of the operands' last bits, so they are found exactly.
 template <Real T>
 GS_FN T fmod(T a, T b) {
-  return apply_lanes(
-      [](auto x, auto y) -> ScalarT<T> {
-        if constexpr (kIsFloat<T>)
-          return __builtin_fmodf(x, y);
-        else
-          return __builtin_fmod(x, y);
-      },
-      a, b);
+  constexpr auto by_lane = [](auto x, auto y) -> ScalarT<T> {
+    if constexpr (kIsFloat<T>)
+      return __builtin_fmodf(x, y);
+    else
+      return __builtin_fmod(x, y);
+  };
+  if constexpr (requires { mul_sub(a, b, a); }) {
+    const T x = abs(a), y = abs(b), q = trunc(x / y);
+    if (any(!(q < T(kIsFloat<T> ? 0x1p24 : 0x1p53)))) return apply_lanes(by_lane, a, b);
+    const T r = -mul_sub(q, y, x);
+    return copysign(select(q == T(0), x, select(r < T(0), r + y, r)), a);
+  } else {
+    return apply_lanes(by_lane, a, b);
+  }
 }
 template <Real T>
 GS_FN T hypot(T x, T y) {
