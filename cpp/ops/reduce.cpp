@@ -172,17 +172,16 @@ void prod_backward(Backward& b) {
   const Tensor x = b.saved(0);
   const uint32_t mask = mask_of(b);
   const Tensor dy = restored(b, to(b.grad(), x.dtype()), x.ndim());
-  if (grad_enabled() && has_zero(x)) {
+  if (!has_zero(x)) {
+    return b.set(0, dy * restored(b, to(b.saved(1), x.dtype()), x.ndim()) / x);
+  }
+  if (grad_enabled()) {
     const bool all_axes = x.ndim() <= 1 || mask == dim_mask({}, x.ndim());
     int axis = 0;
     while (!all_axes && !(mask >> axis & 1)) ++axis;
     const Tensor lines = all_axes ? reshape(x, {x.numel()}) : transpose(x, axis, -1);
     const Tensor others = product_of_others(lines);
     b.set(0, dy * (all_axes ? reshape(others, x.sizes()) : transpose(others, axis, -1)));
-    return;
-  }
-  if (grad_enabled()) {
-    b.set(0, dy * restored(b, to(b.saved(1), x.dtype()), x.ndim()) / x);
     return;
   }
   // A zero has a gradient only if it is the only one.
