@@ -236,3 +236,73 @@ def test_gradient_of_a_conversion_has_the_dtype_of_the_input():
     y = gs.ones(3, requires_grad=True)
     (y * gs.ones(3, dtype=gs.float64)).sum().backward()
     assert y.grad.dtype is gs.float32
+
+
+INTEGERS = "bool uint8 int8 int16 int32".split()
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("layout", ["whole", "strided", "row", "number"])
+def test_arithmetic_of_small_integers_equals_pytorch(name, layout):
+    rng = np.random.default_rng(0)
+    kind = getattr(np, "bool_" if name == "bool" else name)
+    a, b = (rng.integers(-(2**33), 2**33, (7, 523)).astype(kind) for _ in range(2))
+    a[:, ::3] = b[:, ::3]
+
+    def run(lib, f):
+        x, y = lib.from_numpy(a.copy()), lib.from_numpy(b.copy())
+        if layout == "strided":
+            x, y = x[:, ::2], y.t().contiguous().t()[:, ::2]
+        elif layout == "row":
+            y = y[0]
+        elif layout == "number":
+            y = True if name == "bool" else 5
+        try:
+            return f(lib, x, y)
+        except (RuntimeError, TypeError) as error:
+            return type(error)
+
+    wrong = []
+    names = "add sub mul eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor"
+    functions = {n: (lambda lib, x, y, n=n: getattr(lib, n)(x, y)) for n in names.split()}
+    functions |= {
+        "add alpha": lambda lib, x, y: lib.add(x, y, alpha=1 if name == "bool" else 3),
+        "neg": lambda lib, x, y: -x,
+        "not": lambda lib, x, y: ~x,
+        "logical_not": lambda lib, x, y: lib.logical_not(x),
+        "shift": lambda lib, x, y: x << 3,
+        "reversed": lambda lib, x, y: 3 - x if name != "bool" else 3 * x,
+        "mixed": lambda lib, x, y: x + lib.ones(x.shape[-1], dtype=lib.int16),
+        "in place": lambda lib, x, y: x.mul_(y),
+    }
+    if name == "bool" and layout == "number":
+        del functions["sub"]  # PyTorch refuses it
+    for label, f in functions.items():
+        theirs, mine = run(torch, f), run(gs, f)
+        same = (
+            theirs == mine
+            if isinstance(theirs, type)
+            else (
+                not isinstance(mine, type)
+                and short(mine.dtype) == short(theirs.dtype)
+                and np.array_equal(mine.numpy(), theirs.numpy())
+            )
+        )
+        if not same:
+            wrong.append((label, theirs, mine))
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("shape", [(1000, 3), (3, 1000), (70, 70), (1, 1), (33000, 2)])
+def test_extremes_of_small_integers_equal_pytorch(name, shape):
+    kind = getattr(np, "bool_" if name == "bool" else name)
+    values = np.random.default_rng(0).integers(-(2**33), 2**33, shape).astype(kind)
+    for a in (values, np.ones_like(values), np.zeros_like(values)):
+        x, y = gs.from_numpy(a), torch.from_numpy(a)
+        for op in ("amax", "amin", "any", "all"):
+            for dims in ((), (0,), (1,)):
+                mine, theirs = getattr(x, op)(*dims), getattr(y, op)(*dims)
+                assert short(mine.dtype) == short(theirs.dtype)
+                np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+        assert x.max().item() == y.max().item() and x.min().item() == y.min().item()

@@ -30,6 +30,7 @@ constexpr int kDTypes = 10;
 /// The types in which elementwise arithmetic is done; storage is converted at load and store.
 enum class Compute : uint8_t { F32, F64, I64 };
 constexpr int kComputes = 3;
+constexpr int kNarrowIntegers = 4;  // UInt8, Int8, Int16, Int32
 
 enum class Category : uint8_t { Bool, Int, Float };
 

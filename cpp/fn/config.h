@@ -35,7 +35,7 @@ inline constexpr bool kSame<A, A> = true;
 
 template <class T>
 concept Builtin = kSame<T, float> || kSame<T, double> || kSame<T, int64_t> || kSame<T, int32_t> ||
-                  kSame<T, uint32_t> || kSame<T, uint64_t> || kSame<T, bool>;
+                  kSame<T, uint32_t> || kSame<T, uint64_t> || kSame<T, uint8_t> || kSame<T, bool>;
 
 /// ScalarT<T>: float, double or int64_t behind a scalar, a Vec or a Dual.
 template <class T>

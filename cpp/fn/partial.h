@@ -26,7 +26,7 @@ GS_FN V load_some(const ScalarT<V>* p, int n) {
   using T [[maybe_unused]] = ScalarT<V>;
 #if defined(__AVX512F__)
   using R = typename V::V;
-  const auto mask = (1u << n) - 1u;
+  const auto mask = (uint64_t(1) << n) - 1u;
   if constexpr (kSame<T, float>)
     return V(R(_mm512_maskz_loadu_ps(__mmask16(mask), p)));
   else if constexpr (kSame<T, double>)
@@ -52,7 +52,7 @@ template <class V>
 GS_FN void store_some(ScalarT<V>* p, V v, int n) {
   using T [[maybe_unused]] = ScalarT<V>;
 #if defined(__AVX512F__)
-  const auto mask = (1u << n) - 1u;
+  const auto mask = (uint64_t(1) << n) - 1u;
   if constexpr (kSame<T, float>)
     _mm512_mask_storeu_ps(p, __mmask16(mask), __m512(v.v));
   else if constexpr (kSame<T, double>)

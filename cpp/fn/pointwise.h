@@ -14,6 +14,7 @@ inline namespace GS_ISA {
 
 struct Neg : UnaryMap {
   static constexpr auto name = "neg";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "neg(input) -> Tensor\n\nThe negative of each element.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int) { return -1; }
@@ -414,6 +415,7 @@ struct Signbit : PredicateMap {
 };
 struct LogicalNot : PredicateMap {
   static constexpr auto name = "logical_not";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "logical_not(input) -> Tensor\n\nTrue where 0.";
   static constexpr unsigned as = Fn | Method | InPlace;
   template <class T> GS_FN T operator()(T x) const { return select(x == T(0), T(1), T(0)); }
@@ -430,6 +432,7 @@ struct BitwiseNot : UnaryMap {
 
 struct Add : BinaryMap {
   static constexpr auto name = "add";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "add(input, other) -> Tensor\n\ninput + other.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int) { return 1; }
@@ -438,6 +441,7 @@ struct Add : BinaryMap {
 };
 struct Sub : BinaryMap {
   static constexpr auto name = "sub";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "sub(input, other) -> Tensor\n\ninput - other.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int k) { return k == 0 ? 1 : -1; }
@@ -451,6 +455,7 @@ struct Sub : BinaryMap {
 };
 struct AddScaled : TernaryMap {
   static constexpr auto name = "add_scaled";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "add(input, other, *, alpha=1) -> Tensor\n\ninput + alpha * other.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Internal;
@@ -467,6 +472,7 @@ struct AddScaled : TernaryMap {
 };
 struct SubScaled : TernaryMap {
   static constexpr auto name = "sub_scaled";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "sub(input, other, *, alpha=1) -> Tensor\n\ninput - alpha * other.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Internal;
@@ -483,6 +489,7 @@ struct SubScaled : TernaryMap {
 };
 struct Mul : BinaryMap {
   static constexpr auto name = "mul";
+  static constexpr bool narrow = true;
   static constexpr auto doc = "mul(input, other) -> Tensor\n\ninput * other.";
   static constexpr Types types = Arithmetic;
   static constexpr int multilinear = 2;
@@ -872,6 +879,7 @@ struct BitwiseXor : BitwiseMap {
 };
 struct LeftShift : BitwiseMap {
   static constexpr auto name = "bitwise_left_shift";
+  static constexpr bool narrow = false;
   static constexpr auto doc =
       "bitwise_left_shift(input, other) -> Tensor\n\ninput << other; 0 where other is not in [0, "
       "64).";
@@ -881,6 +889,7 @@ struct LeftShift : BitwiseMap {
 };
 struct RightShift : BitwiseMap {
   static constexpr auto name = "bitwise_right_shift";
+  static constexpr bool narrow = false;
   static constexpr auto doc =
       "bitwise_right_shift(input, other) -> Tensor\n\ninput >> other; the sign where other is not "
       "in [0, 64).";

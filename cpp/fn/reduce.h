@@ -96,17 +96,19 @@ struct RootSumSquares : FoldBase {
 /// The lowest and the highest value of a scalar type.
 template <class T>
 GS_FN T lowest() {
-  if constexpr (kSame<T, int64_t>)
-    return int64_t(uint64_t(1) << 63);
-  else
+  if constexpr (kSame<T, float> || kSame<T, double>)
     return T(-kInf);
+  else if constexpr (T(-1) > T(0))
+    return T(0);
+  else
+    return T(uint64_t(1) << (8 * sizeof(T) - 1));
 }
 template <class T>
 GS_FN T highest() {
-  if constexpr (kSame<T, int64_t>)
-    return ~lowest<int64_t>();
-  else
+  if constexpr (kSame<T, float> || kSame<T, double>)
     return T(kInf);
+  else
+    return T(~lowest<T>());
 }
 
 /// The largest element, NaN if there is one.

@@ -37,6 +37,16 @@ inline constexpr int kVectorBytes = 16;
 template <int Bytes>
 struct IntOfSize;
 template <>
+struct IntOfSize<1> {
+  using type = int8_t;
+  using unsigned_type = uint8_t;
+};
+template <>
+struct IntOfSize<2> {
+  using type = int16_t;
+  using unsigned_type = uint16_t;
+};
+template <>
 struct IntOfSize<4> {
   using type = int32_t;
   using unsigned_type = uint32_t;
@@ -218,7 +228,7 @@ struct Vec {
   template <CompareOp kOp>
   GS_FN static M compare(V a, V b) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(V) == 64)
+    if constexpr (sizeof(V) == 64 && sizeof(T) >= 4)
       return {compare_lanes<kOp>(a, b, T())};
     else
 #endif
@@ -233,7 +243,7 @@ struct Vec {
   }
   GS_FN friend Vec select(M m, Vec a, Vec b) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(V) == 64)
+    if constexpr (sizeof(V) == 64 && sizeof(T) >= 4)
       return blend_lanes(m.m, a.v, b.v);
     else
 #endif

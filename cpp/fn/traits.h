@@ -41,6 +41,8 @@ struct Map {
   static constexpr Types types = Floating;
   static constexpr Saves saves = Inputs;
   static constexpr bool differentiable = true;
+  /// Integers of one type may be computed in it: its wrapped result is the low bits of int64's.
+  static constexpr bool narrow = false;
   /// The op is linear in each of the first so many operands: d/d(operand k) is the op with dy
   /// there.
   static constexpr int multilinear = 0;
@@ -61,15 +63,18 @@ using TernaryMap = Map<3>;
 using QuaternaryMap = Map<4>;
 
 struct CompareMap : BinaryMap {
+  static constexpr bool narrow = true;
   static constexpr const char* params = "Operand other";
   static constexpr Types types = Comparison;
   static constexpr bool differentiable = false;
 };
 struct LogicalMap : BinaryMap {
+  static constexpr bool narrow = true;
   static constexpr Types types = Logical;
   static constexpr bool differentiable = false;
 };
 struct BitwiseMap : BinaryMap {
+  static constexpr bool narrow = true;
   static constexpr const char* first = "Operand input";
   static constexpr const char* params = "Operand other";
   static constexpr Types types = Bitwise;

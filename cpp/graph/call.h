@@ -33,6 +33,8 @@ struct Op {
   Kernel kernel[kDevices] = {};
   /// CPU loops of a map op, one for each compute type (kernels/map.h); null where it has none.
   const void* loops[kComputes] = {};
+  /// The same for tensors that are all of one integer type narrower than int64, from UInt8 on.
+  const void* narrow_loops[kNarrowIntegers] = {};
   /// Sends the gradient of the outputs to the inputs; null if the op has no derivative.
   BackwardFn backward = nullptr;
 

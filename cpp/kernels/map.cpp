@@ -58,7 +58,11 @@ void convert_all(void* dst, const void* src, int64_t n) {
 
 template <class To>
 ConvertLoop convert_from(DType from) {
-  return dispatch(from, [](auto tag) -> ConvertLoop { return &convert_all<To, decltype(tag)>; });
+  return dispatch(from, [](auto tag) -> ConvertLoop {
+    // A bool is a byte, 0 or 1: loops over bytes become vector instructions.
+    using From = std::conditional_t<std::is_same_v<decltype(tag), bool>, uint8_t, decltype(tag)>;
+    return &convert_all<To, From>;
+  });
 }
 
 }  // namespace
@@ -287,12 +291,17 @@ bool streams(const Call& call) {
 
 namespace {
 
-void fill_number(void* dst, Compute c, Params::Slot value, int64_t n) {
-  switch (c) {
-    case Compute::F32: std::fill_n(static_cast<float*>(dst), n, static_cast<float>(value.f)); break;
-    case Compute::F64: std::fill_n(static_cast<double*>(dst), n, value.f); break;
-    case Compute::I64: std::fill_n(static_cast<int64_t*>(dst), n, value.i); break;
-  }
+void fill_number(void* dst, DType type, Params::Slot value, int64_t n) {
+  dispatch(type, [&](auto tag) {
+    using T = decltype(tag);
+    std::fill_n(static_cast<T*>(dst), n,
+                is_floating(type) ? convert<T>(value.f) : convert<T>(value.i));
+  });
+}
+
+/// True where elements of type t are read and written by a loop for `type` as they are.
+bool is_stored_as(DType t, DType type) {
+  return t == type || (t == DType::Bool && element_size(type) == 1);
 }
 
 /// How one operand reaches the loop.
@@ -309,15 +318,17 @@ constexpr int64_t kMapGrain =
 // Everything is contiguous, of one shape and of the compute type: one pass over memory.
 bool all_direct(const Call& call, DType type) {
   const TensorImpl& out = call.out(0);
-  if (!out.contiguous || out.dtype != type) return false;
+  if (!out.contiguous || !is_stored_as(out.dtype, type)) return false;
   for (int k = 0; k < call.n_in; ++k) {
     const TensorImpl* t = call.maybe_in(k);
-    if (t && !(t->contiguous && t->dtype == type && t->numel == out.numel)) return false;
+    if (t && !(t->contiguous && is_stored_as(t->dtype, type) && t->numel == out.numel))
+      return false;
   }
   return true;
 }
 
-void map_direct(const Call& call, MapLoop loop, int64_t item) {
+void map_direct(const Call& call, MapLoop loop, DType type) {
+  const auto item = static_cast<int64_t>(element_size(type));
   const int64_t n = call.out(0).numel;
   const bool streamed = streams(call);
   alignas(64) char constants[kMaxMapOperands][kChunk * 8];
@@ -329,7 +340,7 @@ void map_direct(const Call& call, MapLoop loop, int64_t item) {
       data[k] = t->data;
     } else {
       step = kChunk;
-      fill_number(constants[k], call.compute, call.params.s[slot++], std::min<int64_t>(n, kChunk));
+      fill_number(constants[k], type, call.params.s[slot++], std::min<int64_t>(n, kChunk));
     }
   }
   parallel_for(n, kMapGrain, [&](int64_t begin, int64_t end) {
@@ -364,11 +375,11 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
     const TensorImpl* t = call.maybe_in(k);
     if (!t) {
       s.kind = Source::Constant;
-      fill_number(constants[k], call.compute, call.params.s[slot++], kChunk);
+      fill_number(constants[k], type, call.params.s[slot++], kChunk);
       continue;
     }
     s.walker = Walker(*t, out.sizes, order);
-    if (t->dtype != type) s.convert = convert_loop(type, t->dtype);
+    if (!is_stored_as(t->dtype, type)) s.convert = convert_loop(type, t->dtype);
     if (s.walker.is_constant()) {
       s.kind = Source::Constant;
       alignas(64) char raw[kChunk * 8];
@@ -391,8 +402,10 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
     }
   }
   const Walker target(out, out.sizes, order);
-  const bool direct_out = target.is_flat() && out.dtype == type, streamed = streams(call);
-  const ConvertLoop convert_out = out.dtype == type ? nullptr : convert_loop(out.dtype, type);
+  const bool direct_out = target.is_flat() && is_stored_as(out.dtype, type),
+             streamed = streams(call);
+  const ConvertLoop convert_out =
+      is_stored_as(out.dtype, type) ? nullptr : convert_loop(out.dtype, type);
 
   // See Note [Tiles of transposed operands]: the first such operand decides.
   Tiling tiling;
@@ -489,15 +502,45 @@ void map_chunked(const Call& call, MapLoop loop, DType type) {
   });
 }
 
+/// The type of integers narrower than int64 in which the call can be computed; Int64 if none.
+DType narrow_type(const Call& call) {
+  constexpr int64_t kLow[] = {0, 0, INT8_MIN, INT16_MIN, INT32_MIN};
+  constexpr int64_t kHigh[] = {1, UINT8_MAX, INT8_MAX, INT16_MAX, INT32_MAX};
+  const TensorImpl* first = nullptr;
+  for (int k = 0; k < call.n_in; ++k) {
+    const TensorImpl* t = call.maybe_in(k);
+    if (!t) continue;
+    if (!first) first = t;
+    if (t->dtype != first->dtype) return DType::Int64;
+  }
+  const bool truth = call.op->rule == TypeRule::Comparison;
+  const DType stored = first->dtype, out = call.out(0).dtype;
+  if (stored >= DType::Int64 || out != (truth ? DType::Bool : stored)) return DType::Int64;
+  // Bools are bytes, 0 or 1: sums, which may be 2, are left to the conversion.
+  if (stored == DType::Bool && call.op->rule == TypeRule::Arithmetic) return DType::Int64;
+  for (int k = 0; k < call.params.count; ++k) {
+    const int64_t value = call.params.s[k].i;
+    const auto type = static_cast<int>(stored);
+    if (value < kLow[type] || value > kHigh[type]) return DType::Int64;
+  }
+  return stored == DType::Bool ? DType::UInt8 : stored;
+}
+
 void map_kernel(const Call& call) {
   if (call.out(0).numel == 0) return;
-  const auto loop =
-      reinterpret_cast<MapLoop>(const_cast<void*>(call.op->loops[static_cast<int>(call.compute)]));
-  const DType type = storage_type(call.compute);
+  const void* found = call.op->loops[static_cast<int>(call.compute)];
+  DType type = storage_type(call.compute);
+  if (call.compute == Compute::I64 && call.op->narrow_loops[0]) {
+    type = narrow_type(call);
+    if (type != DType::Int64) {
+      found = call.op->narrow_loops[static_cast<int>(type) - static_cast<int>(DType::UInt8)];
+    }
+  }
+  const auto loop = reinterpret_cast<MapLoop>(const_cast<void*>(found));
   GS_CHECK_KIND(NotImplemented, loop, "\"{}\" not implemented for '{}'", call.op->name,
                 scalar_name(type));
   if (all_direct(call, type)) {
-    map_direct(call, loop, static_cast<int64_t>(element_size(type)));
+    map_direct(call, loop, type);
   } else {
     map_chunked(call, loop, type);
   }
@@ -602,7 +645,8 @@ void fill_kernel(const Call& call) {
   alignas(64) char wide[kChunk * 8];
   alignas(64) char value[kChunk * 8];
   const int64_t item = static_cast<int64_t>(element_size(out.dtype));
-  fill_number(wide, call.compute, call.params.s[0], std::min<int64_t>(kChunk, out.numel));
+  fill_number(wide, storage_type(call.compute), call.params.s[0],
+              std::min<int64_t>(kChunk, out.numel));
   convert_loop(out.dtype, storage_type(call.compute))(value, wide,
                                                       std::min<int64_t>(kChunk, out.numel));
   int order[kMaxDims];

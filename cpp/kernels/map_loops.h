@@ -4,6 +4,8 @@
 // Each functor gets a forward loop per compute type, and for the float types its gradients to
 // second order.
 #pragma once
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "fn/grad.h"
@@ -74,9 +76,18 @@ void set_grads(std::integer_sequence<int, K...> operands) {
   (set_grad<F, K>(operands), ...);
 }
 
+template <class F, class... T>
+void set_narrow_loops(Op& op) {
+  const MapLoop fns[] = {&loop<F, T>...};
+  static_assert(std::size(fns) == kNarrowIntegers);
+  std::transform(fns, fns + kNarrowIntegers, op.narrow_loops,
+                 [](MapLoop fn) { return reinterpret_cast<const void*>(fn); });
+}
+
 template <class F>
 void set_loops() {
   Op& op = Op::get(F::name);
+  if constexpr (F::narrow) set_narrow_loops<F, uint8_t, int8_t, int16_t, int32_t>(op);
   if constexpr (F::types != Bitwise) set_float_loops<F>(op);
   if constexpr (F::types != Floating) set_loop<F, int64_t>(op, Compute::I64);
   if constexpr (F::differentiable)

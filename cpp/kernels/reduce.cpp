@@ -34,6 +34,7 @@ struct Outputs {
 };
 
 struct Reducer {
+  DType type;  // of the elements it takes
   int state_size;
   void (*init)(void* states, int n);
   void (*block)(void* state, const void* x, int n, int64_t index);
@@ -102,7 +103,8 @@ struct Erased {
       index += step;
     }
   }
-  static constexpr Reducer table = {sizeof(State), &init, &block, &tile, &rows, &merge, &emit};
+  static constexpr Reducer table = {dtype_of<C>, sizeof(State), &init,  &block,
+                                    &tile,       &rows,         &merge, &emit};
 };
 
 // ---- geometry ----
@@ -365,7 +367,7 @@ void run_plan(const Plan& p) {
 void run_reducer(const Call& call, const Reducer& r) {
   const TensorImpl& x = call.in(0);
   const int64_t item = static_cast<int64_t>(element_size(x.dtype));
-  const DType compute = storage_type(call.compute);
+  const bool packed = x.dtype == r.type || (x.dtype == DType::Bool && r.type == DType::UInt8);
   Outputs out;
   for (int k = 0; k < call.n_out && k < 2; ++k) {
     out.data[k] = call.out(k).data;
@@ -374,7 +376,7 @@ void run_reducer(const Call& call, const Reducer& r) {
   const int64_t n_out = call.out(0).numel;
   if (n_out == 0) return;
   const double param = call.params.count > 1 ? call.f(1) : 0;
-  if (n_out == 1 && x.contiguous && x.dtype == compute && x.numel <= kReduceBlock) {
+  if (n_out == 1 && x.contiguous && packed && x.numel <= kReduceBlock) {
     alignas(64) char state[kMaxState];
     r.init(state, 1);
     if (x.numel > 0) r.block(state, x.data, static_cast<int>(x.numel), 0);
@@ -384,8 +386,8 @@ void run_reducer(const Call& call, const Reducer& r) {
 
   Plan p{r, x.data, {}, {}, {}, out, param};
   p.loader.item = item;
-  p.loader.wide = static_cast<int64_t>(element_size(compute));
-  p.loader.convert = x.dtype == compute ? nullptr : convert_loop(compute, x.dtype);
+  p.loader.wide = static_cast<int64_t>(element_size(r.type));
+  p.loader.convert = packed ? nullptr : convert_loop(r.type, x.dtype);
   const auto mask = static_cast<uint64_t>(call.i(0));
   int64_t out_stride = 1;
   for (int d = x.ndim() - 1; d >= 0; --d) {
@@ -430,6 +432,17 @@ void reduce_any(const Call& call) {
   }
 }
 
+/// Reducers whose result is one of the elements take the commoner small integers as they are.
+template <template <class> class Of>
+void reduce_narrow(const Call& call) {
+  const DType type = call.in(0).dtype;
+  if (element_size(type) == 1 && type != DType::Int8) {
+    return run_reducer(call, Erased<Of<uint8_t>>::table);
+  }
+  if (type == DType::Int32) return run_reducer(call, Erased<Of<int32_t>>::table);
+  return reduce_any<Of>(call);
+}
+
 template <template <class> class Of>
 void reduce_real(const Call& call) {
   GS_CHECK(call.compute != Compute::I64, "\"{}\" not implemented for 'Long'", call.op->name);
@@ -463,6 +476,10 @@ void add_fold(const char* name) {
   add_kernel(name, &reduce_any<FoldOf<F>::template type>);
 }
 template <class F>
+void add_narrow_fold(const char* name) {
+  add_kernel(name, &reduce_narrow<FoldOf<F>::template type>);
+}
+template <class F>
 void add_real_fold(const char* name) {
   add_kernel(name, &reduce_real<FoldOf<F>::template type>);
 }
@@ -475,10 +492,10 @@ void register_reduce_kernels() {
   add_fold<Prod>("prod");
   add_real_fold<NanSum>("nansum");
   add_fold<CountNonzero>("count_nonzero");
-  add_fold<Max>("amax");
-  add_fold<Min>("amin");
-  add_fold<Any>("any");
-  add_fold<All>("all");
+  add_narrow_fold<Max>("amax");
+  add_narrow_fold<Min>("amin");
+  add_narrow_fold<Any>("any");
+  add_narrow_fold<All>("all");
   add_real_fold<RootSumSquares>("norm_2");
   add_real_fold<AbsSum>("norm_1");
   add_real_fold<AbsMax>("norm_inf");
