@@ -334,3 +334,67 @@ def test_the_precision_of_3x3_convolutions_can_be_asked_for(winograd_for_all_siz
         conv.fp32_precision = "none"
     assert error() == default
     same_error(lambda lib: setattr(lib.backends.mkldnn.conv, "fp32_precision", "half"))
+
+
+# ---- few channels ----
+
+# batch, channels in, channels out, image, kernel, padding
+FEW_CHANNELS = [
+    (64, 1, 6, (28, 28), (5, 5), (2, 2)),
+    (10, 6, 16, (14, 14), (5, 5), (0, 0)),
+    (3, 3, 32, (32, 32), (3, 3), (1, 1)),
+    (1, 1, 1, (1, 1), (3, 3), (1, 1)),
+    (1, 2, 1, (3, 2), (2, 2), (1, 1)),
+    (2, 3, 2, (5, 3), (4, 3), (3, 0)),
+    (1, 15, 7, (9, 17), (7, 5), (3, 2)),
+    (5, 7, 15, (40, 33), (1, 7), (0, 6)),
+    (9, 13, 3, (31, 61), (6, 2), (5, 0)),
+    (2, 64, 5, (8, 11), (3, 3), (2, 1)),
+    (17, 4, 11, (13, 15), (2, 4), (0, 2)),
+    (1, 2, 3, (130, 70), (7, 1), (0, 0)),
+    (3, 8, 8, (16, 16), (3, 3), (0, 2)),
+    (1, 4, 9, (20, 200), (3, 7), (2, 3)),
+]
+
+
+@pytest.mark.parametrize("case", FEW_CHANNELS, ids=str)
+def test_convolutions_of_few_channels_are_those_of_float64(case):
+    batch, c_in, c_out, image, kernel, padding = case
+    arrays = [
+        numbers(batch, c_in, *image, seed=1, dtype=np.float32),
+        numbers(c_out, c_in, *kernel, seed=2, dtype=np.float32),
+        numbers(c_out, seed=3, dtype=np.float32),
+    ]
+
+    def results(lib, dtype):
+        operands = [lib.from_numpy(a).to(dtype).requires_grad_(True) for a in arrays]
+        y = lib.nn.functional.conv2d(*operands, padding=padding)
+        dy = lib.from_numpy(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
+        plain = lib.nn.functional.conv2d(*operands[:2], padding=padding)
+        (dweight,) = lib.autograd.grad(plain, operands[1:2], dy)
+        return [
+            t.detach().numpy() for t in (y, plain, dweight, *lib.autograd.grad(y, operands, dy))
+        ]
+
+    for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):
+        assert np.abs(ours - exact).max() < 1e-5 * np.sqrt(np.square(exact).mean())
+
+
+def test_convolutions_of_few_channels_do_not_depend_on_the_number_of_threads():
+    before = gs.get_num_threads()
+    cases = [
+        (gs.randn(n, i, s, s, requires_grad=True), gs.randn(o, i, 5, 5, requires_grad=True))
+        for n, i, o, s in ((37, 1, 6, 28), (21, 6, 16, 14), (3, 12, 7, 40))
+    ]
+    found = {}
+    for threads in (1, 3):
+        gs.set_num_threads(threads)
+        found[threads] = []
+        for operands in cases:
+            bias = gs.zeros(operands[1].shape[0], requires_grad=True)
+            y = gs.nn.functional.conv2d(*operands, bias, padding=2)
+            dy = y.detach().sin()
+            found[threads] += [y, *gs.autograd.grad(y, (*operands, bias), dy)]
+    gs.set_num_threads(before)
+    for one, three in zip(found[1], found[3], strict=True):
+        assert gs.equal(one, three)

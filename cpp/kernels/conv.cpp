@@ -10,6 +10,7 @@
 #include "graph/build_info.h"
 #include "kernels/instruction_set.h"
 
+GS_DECLARE_ISA_TABLE(DirectTable, kDirect)
 GS_DECLARE_ISA_TABLE(WinogradTable, kWinograd)
 
 namespace gradstep {
@@ -47,6 +48,48 @@ bool use_winograd(const ConvShape& s) {
   // multiplications where its outputs have 9 each: 2x2 and 5x5 images gain too little.
   return std::min(s.c_in, s.c_out) >= 16 && tiles >= 4 && outputs >= 7 * tiles &&
          outputs * s.c_in * s.c_out * 9 >= winograd_work_;
+}
+
+// The direct convolution's vectors lie along the image, oneDNN's and Winograd's over the channels.
+// Measured on 1 to 64 channels, kernels of 2x2 to 7x7 and images of 8x8 to 112x112: it gains where
+// few channels leave much of a vector empty, more than what its planes lose between the rows.
+
+/// It computes this convolution, and not with more memory than it was measured with.
+bool has_direct(const ConvShape& s) {
+  if (backend_ == ConvBackend::Im2col || s.nd != 2 || s.groups != 1) return false;
+  for (int d = 0; d < 2; ++d) {
+    if (s.kernel[d] > 7 || s.stride[d] != 1 || s.dilation[d] != 1 || s.pad[d] >= s.kernel[d])
+      return false;
+  }
+  const int64_t taps = product(s.kernel, 2), channels = s.c_in * s.c_out;
+  return taps > 1 && std::min(s.c_in, s.c_out) < 16 && channels <= 512 &&
+         channels * taps <= 16384 &&
+         std::max(s.c_in * product(s.in, 2), s.c_out * product(s.out, 2)) <= 1 << 18;
+}
+
+int64_t channel_lanes() { return instruction_set() == 4 ? 16 : 8; }
+
+/// Its part of useful lanes as a multiple of that over `c_out` output channels; `pitch` is that of
+/// its planes.
+double gain(int64_t c_out, int64_t width, int64_t pitch) {
+  const int64_t lanes = channel_lanes();
+  return static_cast<double>((c_out + lanes - 1) / lanes * lanes * width) /
+         static_cast<double>(c_out * pitch);
+}
+
+bool use_direct_forward(const ConvShape& s) {
+  if (!has_direct(s)) return false;
+  const double g = gain(s.c_out, s.out[1], s.in[1] + s.pad[1]);
+  return g >= 1 || (g >= 0.85 && s.c_in <= 8 && s.out[0] * s.out[1] <= 4096);
+}
+
+bool use_direct_backward_data(const ConvShape& s) {
+  return has_direct(s) && s.c_out <= 8 * s.c_in &&
+         gain(s.c_in, s.in[1], s.out[1] + s.kernel[1] - 1 - s.pad[1]) >= 1.2;
+}
+
+bool use_direct_backward_weights(const ConvShape& s) {
+  return has_direct(s) && (s.c_in > 3 || s.c_out % channel_lanes() != 0);
 }
 
 /// A plain matrix product over planes that are long enough for it: oneDNN would change the layout
@@ -102,6 +145,7 @@ void conv_forward(const ConvShape& s, const T* x, const T* weight, const T* bias
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
+    if (use_direct_forward(s)) return GS_ISA_TABLE(kDirect).forward(s, x, weight, bias, y);
     if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).f32.forward(s, x, weight, bias, y);
   }
 #ifdef GS_WITH_ONEDNN
@@ -117,6 +161,7 @@ template <class T>
 void conv_backward_data(const ConvShape& s, const T* dy, const T* weight, T* dx) {
   if (is_empty(s)) return std::fill_n(dx, s.batch * s.c_in * product(s.in, s.nd), T(0)), void();
   if constexpr (std::is_same_v<T, float>) {
+    if (use_direct_backward_data(s)) return GS_ISA_TABLE(kDirect).backward_data(s, dy, weight, dx);
     if (use_winograd(s)) return GS_ISA_TABLE(kWinograd).f32.backward_data(s, dy, weight, dx);
   }
 #ifdef GS_WITH_ONEDNN
@@ -139,6 +184,8 @@ void conv_backward_weights(const ConvShape& s, const T* x, const T* dy, T* dweig
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
+    if (use_direct_backward_weights(s))
+      return GS_ISA_TABLE(kDirect).backward_weights(s, x, dy, dweight, dbias);
     if (use_winograd(s))
       return GS_ISA_TABLE(kWinograd).f32.backward_weights(s, x, dy, dweight, dbias);
   }

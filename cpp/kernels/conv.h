@@ -2,12 +2,12 @@
 // Convolution in 1, 2 and 3 dimensions on plain NCHW pointers, threaded over the batch:
 //   ConvShape s{.batch = 32, .c_in = 3, .c_out = 64, .groups = 1, .nd = 2, .in = {32, 32}, ...};
 //   conv_forward<float>(s, x, weight, bias, y);
-// float runs by Winograd's algorithm where that is faster (conv_winograd.cpp), then in oneDNN where
-// the build has it (conv_dnnl.cpp), otherwise, and for double, as im2col and a matrix product
-// (conv_im2col.cpp). Results do not depend on the number of threads. A
-// transposed convolution is conv_transpose_forward with the shape of the convolution that it
-// transposes; its gradients are conv_forward (data) and conv_backward_weights with x and dy
-// exchanged.
+// float runs directly where there are few channels (conv_direct.cpp), by Winograd's algorithm where
+// that is faster (conv_winograd.cpp), then in oneDNN where the build has it (conv_dnnl.cpp),
+// otherwise, and for double, as im2col and a matrix product (conv_im2col.cpp). Results do not
+// depend on the number of threads. A transposed convolution is conv_transpose_forward with the
+// shape of the convolution that it transposes; its gradients are conv_forward (data) and
+// conv_backward_weights with x and dy exchanged.
 #pragma once
 #include <cstdint>
 
@@ -90,5 +90,9 @@ struct WinogradTable {
   Winograd<float> f32;
   Winograd<BFloat16> bf16;
 };
+
+/// 2-d with stride 1 and few channels, padding less than the kernel; see Note [Direct convolution].
+/// Compiled once per instruction set.
+using DirectTable = Winograd<float>;
 
 }  // namespace gradstep
