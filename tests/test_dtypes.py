@@ -306,3 +306,8 @@ def test_extremes_of_small_integers_equal_pytorch(name, shape):
                 assert short(mine.dtype) == short(theirs.dtype)
                 np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
         assert x.max().item() == y.max().item() and x.min().item() == y.min().item()
+
+
+def test_operators_of_two_numbers_are_computed_as_int64():
+    assert gs.sub(300, 1, alpha=2).item() == torch.sub(torch.tensor(300), 1, alpha=2).item() == 298
+    assert gs.add(2**40, 1).item() == 2**40 + 1

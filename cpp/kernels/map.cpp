@@ -513,6 +513,7 @@ DType narrow_type(const Call& call) {
     if (!first) first = t;
     if (t->dtype != first->dtype) return DType::Int64;
   }
+  if (!first) return DType::Int64;  // numbers only
   const bool truth = call.op->rule == TypeRule::Comparison;
   const DType stored = first->dtype, out = call.out(0).dtype;
   if (stored >= DType::Int64 || out != (truth ? DType::Bool : stored)) return DType::Int64;
