@@ -100,6 +100,7 @@ LAYERS = {
     "MultiheadAttention": ((4, 2), (3, 2, 4), (3, 2, 4), (3, 2, 4)),
     "TransformerEncoderLayer": ((4, 2, 8), (3, 2, 4)),
     "RNN": ((4, 3), (3, 2, 4)),
+    "LSTM": ((4, 3), (3, 2, 4)),
     "GRU": ((4, 3), (3, 2, 4)),
     "LSTMCell": ((4, 3), (2, 4)),
     "GRUCell": ((4, 3), (2, 4)),
