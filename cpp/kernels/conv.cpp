@@ -94,7 +94,7 @@ bool use_direct_backward_weights(const ConvShape& s) {
 
 /// A plain matrix product over planes that are long enough for it: oneDNN would change the layout
 /// of both images first. (512-512 on 4x4: 0.7 of oneDNN's speed; 64-64 on 32x32 and above: 1.4.)
-bool is_product(const ConvShape& s) {
+[[maybe_unused]] bool is_product(const ConvShape& s) {
   if (s.groups != 1) return false;
   int64_t plane = 1;
   for (int d = 0; d < s.nd; ++d) {
