@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time below which a training step cannot go on this machine: FLOPs / rate + bytes / bandwidth.
+"""A yardstick for a training step: FLOPs by definition / rate of a large product + bytes / bandwidth.
 
     machine = measure_machine(libraries)              # the rates, taken in the same run
     floor = seconds(work_of(workload, torch), machine)
 
-FLOPs are those of matrix products and convolutions, forward and backward, as torch.utils.flop_counter counts
-them. Bytes are those of a step in which everything else is fused: the optimizer reads and writes parameters and
-state once, and what enters a product or a convolution is written and read once in each direction.
+FLOPs are those of matrix products and convolutions by their definitions, forward and backward, as
+torch.utils.flop_counter counts them: Winograd's algorithm does fewer, and some products run faster than the large one
+that gives the rate, so a step may be below 1. Bytes are those of a step in which everything else is fused: the
+optimizer reads and writes parameters and state once, and what enters a product or a convolution is written and read
+once in each direction.
 """
 
 from __future__ import annotations

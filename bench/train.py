@@ -92,6 +92,9 @@ def peak_of_child(library: str, name: str, threads: int) -> None:
         with open("/proc/self/status", encoding="ascii") as f:
             return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field))
 
+    WORKLOADS[0].make(lib)()  # what is loaded or compiled at first use is no memory of the step
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
+        f.write("5")  # VmHWM starts anew
     before = resident("VmRSS")
     step = workload.make(lib)
     for _ in range(3):

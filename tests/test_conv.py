@@ -291,21 +291,22 @@ def test_3x3_convolutions_are_those_of_float64(case, winograd_for_all_sizes):
         dy = lib.from_numpy(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
         return [t.detach().numpy() for t in (y, *lib.autograd.grad(y, operands, dy))]
 
-    for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):
-        assert np.abs(ours - exact).max() < 3e-5 * np.sqrt(np.square(exact).mean())
+    # Output, gradients of image, weight, bias; without fused multiply-adds a little more than documented.
+    bounds = (3e-5, 3e-5, 1.5e-5, 1e-6)
+    found = zip(bounds, results(gs, gs.float32), results(torch, torch.float64), strict=True)
+    for bound, ours, exact in found:
+        assert np.abs(ours - exact).max() < bound * np.sqrt(np.square(exact).mean())
 
 
 def test_3x3_convolutions_do_not_depend_on_the_number_of_threads(winograd_for_all_sizes):
     x, w = gs.randn(3, 32, 33, 16, requires_grad=True), gs.randn(48, 32, 3, 3, requires_grad=True)
     few = gs.randn(2, 96, 8, 8, requires_grad=True), gs.randn(80, 96, 3, 3, requires_grad=True)
-    before = gs.get_num_threads()
     found = []
     for threads in (1, 3):
         gs.set_num_threads(threads)
         for operands in ((x, w), few):
             y = gs.nn.functional.conv2d(*operands, padding=1)
             found += [y, *gs.autograd.grad(y, operands, gs.ones_like(y))]
-    gs.set_num_threads(before)
     for one, three in zip(found[:6], found[6:], strict=True):
         assert gs.equal(one, three)
 
@@ -381,7 +382,6 @@ def test_convolutions_of_few_channels_are_those_of_float64(case):
 
 
 def test_convolutions_of_few_channels_do_not_depend_on_the_number_of_threads():
-    before = gs.get_num_threads()
     cases = [
         (gs.randn(n, i, s, s, requires_grad=True), gs.randn(o, i, 5, 5, requires_grad=True))
         for n, i, o, s in ((37, 1, 6, 28), (21, 6, 16, 14), (3, 12, 7, 40))
@@ -395,6 +395,5 @@ def test_convolutions_of_few_channels_do_not_depend_on_the_number_of_threads():
             y = gs.nn.functional.conv2d(*operands, bias, padding=2)
             dy = y.detach().sin()
             found[threads] += [y, *gs.autograd.grad(y, (*operands, bias), dy)]
-    gs.set_num_threads(before)
     for one, three in zip(found[1], found[3], strict=True):
         assert gs.equal(one, three)

@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 
 

@@ -99,12 +99,10 @@ def test_ten_steps_give_torchs_losses(make, data, sgd):
 
 
 def test_losses_do_not_depend_on_the_number_of_threads():
-    before = gs.get_num_threads()
     runs = []
     for n in (1, 2):
         gs.set_num_threads(n)
         runs.append(losses(gs, cnn, digits()))
-    gs.set_num_threads(before)
     assert runs[0] == runs[1]
 
 

@@ -355,3 +355,8 @@ def test_an_index_out_of_range_is_found_before_anything_is_written(write):
     with pytest.raises((IndexError, RuntimeError)):
         write(x, gs.tensor([0, 1, 99]))
     assert x.sum().item() == 0 and x._version == 0
+
+
+def test_histc_of_a_range_beyond_float_stays_in_its_bins():
+    assert gs.histc(gs.tensor([-3e38, 0.0, 3e38]), 3, -3e38, 3e38).sum().item() == 3
+    assert gs.histc(gs.ones(4), 5, 1.0, 1.0 + 1e-9).sum().item() == 4

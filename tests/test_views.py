@@ -356,3 +356,8 @@ def test_a_part_can_be_written_in_place():
     b.mul_(10)
     (y.sum() + (a * c).sum()).backward()
     assert x.grad.tolist() == [6.0, 6.0, 20.0, 20.0, 6.0, 6.0]
+
+
+def test_split_of_the_largest_size_is_one_part():
+    (part,) = gs.ones(5, 2).split(2**63 - 1)
+    assert part.shape == (5, 2)

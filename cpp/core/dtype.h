@@ -47,6 +47,7 @@ inline constexpr const char* kScalarNames[kDTypes] = {
 constexpr size_t element_size(DType t) { return detail::kSizes[static_cast<int>(t)]; }
 constexpr const char* name(DType t) { return detail::kNames[static_cast<int>(t)]; }
 constexpr const char* scalar_name(DType t) { return detail::kScalarNames[static_cast<int>(t)]; }
+constexpr bool is_half(DType t) { return t == DType::Float16 || t == DType::BFloat16; }
 constexpr bool is_floating(DType t) { return t >= DType::Float16; }
 constexpr bool is_integral(DType t) { return t > DType::Bool && t < DType::Float16; }
 constexpr Category category(DType t) {
@@ -72,38 +73,18 @@ inline void append(std::string& out, DType t) {
   out += name(t);
 }
 
-template <class T> struct DTypeOf;
-template <> struct DTypeOf<bool> {
-  static constexpr DType value = DType::Bool;
-};
-template <> struct DTypeOf<uint8_t> {
-  static constexpr DType value = DType::UInt8;
-};
-template <> struct DTypeOf<int8_t> {
-  static constexpr DType value = DType::Int8;
-};
-template <> struct DTypeOf<int16_t> {
-  static constexpr DType value = DType::Int16;
-};
-template <> struct DTypeOf<int32_t> {
-  static constexpr DType value = DType::Int32;
-};
-template <> struct DTypeOf<int64_t> {
-  static constexpr DType value = DType::Int64;
-};
-template <> struct DTypeOf<Half> {
-  static constexpr DType value = DType::Float16;
-};
-template <> struct DTypeOf<BFloat16> {
-  static constexpr DType value = DType::BFloat16;
-};
-template <> struct DTypeOf<float> {
-  static constexpr DType value = DType::Float32;
-};
-template <> struct DTypeOf<double> {
-  static constexpr DType value = DType::Float64;
-};
-template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
+template <class T> inline constexpr DType dtype_of = [] {
+  const bool same[] = {std::is_same_v<T, bool>,    std::is_same_v<T, uint8_t>,
+                       std::is_same_v<T, int8_t>,  std::is_same_v<T, int16_t>,
+                       std::is_same_v<T, int32_t>, std::is_same_v<T, int64_t>,
+                       std::is_same_v<T, Half>,    std::is_same_v<T, BFloat16>,
+                       std::is_same_v<T, float>,   std::is_same_v<T, double>};
+  int i = 0;
+  while (!same[i]) ++i;
+  return static_cast<DType>(i);
+}();
+static_assert(dtype_of<bool> == DType::Bool && dtype_of<int64_t> == DType::Int64 &&
+              dtype_of<BFloat16> == DType::BFloat16 && dtype_of<double> == DType::Float64);
 
 /// The type in which a value of storage type T is computed.
 template <class T>

@@ -16,6 +16,23 @@ constexpr size_t kAlignment = 64;
 [[nodiscard]] void* allocate(size_t bytes);
 void deallocate(void* p, size_t bytes) noexcept;
 
+/// Memory for the time of a kernel: Scratch<float> room(n);
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t n)
+      : bytes_(static_cast<size_t>(n) * sizeof(T)), p_(static_cast<T*>(allocate(bytes_))) {}
+  ~Scratch() { deallocate(p_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  T* data() const { return p_; }
+  T& operator[](int64_t i) const { return p_[i]; }
+
+ private:
+  size_t bytes_;
+  T* p_;
+};
+
 /// Gives the free big blocks back to the system.
 void empty_cache();
 

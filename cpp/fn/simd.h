@@ -265,6 +265,27 @@ inline constexpr bool kIsVec = false;
 template <class T, int N>
 inline constexpr bool kIsVec<Vec<T, N>> = true;
 
+/// Exchanges rows and columns of a square, by exchanging ever larger blocks.
+template <class T, int N>
+GS_FN void transpose(Vec<T, N> (&v)[N]) {
+  typename Register<IntFor<T>, N>::type low{}, high{};
+#pragma GCC unroll 4
+  for (int h = 1; h < N; h *= 2) {
+#pragma GCC unroll 16
+    for (int j = 0; j < N; ++j) {
+      low[j] = j & h ? N + j - h : j;
+      high[j] = j & h ? N + j : j + h;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) {
+      if (i & h) continue;
+      const Vec<T, N> x = v[i], y = v[i + h];
+      v[i].v = __builtin_shuffle(x.v, y.v, low);
+      v[i + h].v = __builtin_shuffle(x.v, y.v, high);
+    }
+  }
+}
+
 /// The integers (signed, unsigned) that have T's bits.
 template <class T>
 struct BitsOf {

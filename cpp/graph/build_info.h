@@ -10,9 +10,8 @@ const char* instruction_set_name();  // "v2", "v3", "v4" of x86-64, or "generic"
 const char* bfloat16_name();         // what multiplies bfloat16: "onednn" or "float"
 const char* convolution_name();      // "onednn" or "im2col"
 
-/// Whether 3x3 convolutions may take the algorithm that is twice as fast and rounds more (the
-/// default). False: they run as everything else does.
-void allow_winograd(bool on);
-int64_t set_winograd_work(int64_t multiplications);  // from which size on; returns the old one
+/// 3x3 convolutions of at least so many multiplications take the algorithm that is twice as fast
+/// and rounds more (INT64_MAX: none do). Returns what held before.
+int64_t set_winograd_work(int64_t multiplications);
 
 }  // namespace gradstep

@@ -134,7 +134,8 @@ int64_t set_winograd_work(int64_t multiplications) {
 }
 
 const char* conv_backend_name() {
-  return backend_ == ConvBackend::Auto ? "winograd" : use_dnnl<float>() ? "onednn" : "im2col";
+  if (backend_ == ConvBackend::Auto && winograd_work_ != INT64_MAX) return "winograd";
+  return use_dnnl<float>() ? "onednn" : "im2col";
 }
 
 template <class T>

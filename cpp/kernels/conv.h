@@ -54,9 +54,8 @@ bool conv_backward_data(const ConvShape& s, const BFloat16* dy, const BFloat16* 
 bool conv_backward_weights(const ConvShape& s, const BFloat16* x, const BFloat16* dy,
                            float* dweight, float* dbias);
 
-/// Which implementation runs: Auto takes the fastest, Direct leaves out Winograd's algorithm.
-/// Im2col is for tests and comparisons.
-enum class ConvBackend : uint8_t { Auto, Direct, Im2col };
+/// Which implementation runs: Auto takes the fastest, Im2col is for tests and comparisons.
+enum class ConvBackend : uint8_t { Auto, Im2col };
 void set_conv_backend(ConvBackend backend);
 /// "winograd", "onednn" or "im2col": the first that is tried.
 const char* conv_backend_name();

@@ -279,14 +279,15 @@ bool dnnl_forward(const ConvShape& s, DType dtype, const void* x, const void* we
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const OneThread caller;
-  const Scratch room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
+  const Scratch<char> room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
   void* const w =
       bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
   parallel_for(s.batch, sizes.grain, [&](int64_t begin, int64_t end) {
     const Plan& plan = plans(end - begin);
     const OneThread one;
-    const Scratch local(round_up(plan.scratch_bytes) + (plan.src.reorder ? plan.src.bytes : 0) +
-                        (plan.dst.reorder ? plan.dst.bytes : 0));
+    const Scratch<char> local(round_up(plan.scratch_bytes) +
+                              (plan.src.reorder ? plan.src.bytes : 0) +
+                              (plan.dst.reorder ? plan.dst.bytes : 0));
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
@@ -315,14 +316,15 @@ bool dnnl_backward_data(const ConvShape& s, DType dtype, const void* dy, const v
   if (!plans.supported()) return false;
   const Plan& first = *plans.whole;
   const OneThread caller;
-  const Scratch room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
+  const Scratch<char> room(first.weights.reorder ? first.weights.bytes + first.scratch_bytes : 0);
   void* const w =
       bring(first.weights, first, weight, room.data(), room.data() + first.weights.bytes);
   parallel_for(s.batch, sizes.grain, [&](int64_t begin, int64_t end) {
     const Plan& plan = plans(end - begin);
     const OneThread one;
-    const Scratch local(round_up(plan.scratch_bytes) + (plan.src.reorder ? plan.src.bytes : 0) +
-                        (plan.dst.reorder ? plan.dst.bytes : 0));
+    const Scratch<char> local(round_up(plan.scratch_bytes) +
+                              (plan.src.reorder ? plan.src.bytes : 0) +
+                              (plan.dst.reorder ? plan.dst.bytes : 0));
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
@@ -355,13 +357,14 @@ bool dnnl_backward_weights(const ConvShape& s, DType dtype, const void* x, const
   const int64_t n_chunks = chunk_count(s.batch, grain),
                 weights = first.weights.bytes / sizeof(float);
   const int64_t partial = weights + (dbias ? (s.c_out + 15) / 16 * 16 : 0);
-  const Scratch room(sizeof(float) * partial * n_chunks);
+  const Scratch<char> room(sizeof(float) * partial * n_chunks);
   float* const sum = reinterpret_cast<float*>(room.data());
   parallel_for(s.batch, grain, [&](int64_t begin, int64_t end) {
     const Plan& plan = plans(end - begin);
     const OneThread one;
-    const Scratch local(round_up(plan.scratch_bytes) + (plan.src.reorder ? plan.src.bytes : 0) +
-                        (plan.dst.reorder ? plan.dst.bytes : 0));
+    const Scratch<char> local(round_up(plan.scratch_bytes) +
+                              (plan.src.reorder ? plan.src.bytes : 0) +
+                              (plan.dst.reorder ? plan.dst.bytes : 0));
     char* at = local.data();
     void* const scratch = at;
     at += round_up(plan.scratch_bytes);
@@ -387,7 +390,7 @@ bool dnnl_backward_weights(const ConvShape& s, DType dtype, const void* x, const
   }
   if (first.weights.reorder) {
     const OneThread one;
-    const Scratch scratch(first.scratch_bytes);
+    const Scratch<char> scratch(first.scratch_bytes);
     run_reorder(first.weights, first, sum, dweight, true, scratch.data());
   } else {
     std::memcpy(dweight, sum, sizes.weights * sizeof(float));

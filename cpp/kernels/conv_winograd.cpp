@@ -145,27 +145,6 @@ GS_FN void transform(Load load, Store store) {
 
 // ---- channels innermost ----
 
-/// Exchanges rows and columns of a square, by exchanging ever larger blocks.
-GS_FN void transpose(V (&v)[kWidth]) {
-  using Index = Register<int32_t, V::size>::type;
-#pragma GCC unroll 4
-  for (int h = 1; h < kWidth; h *= 2) {
-    Index low, high;
-#pragma GCC unroll 16
-    for (int j = 0; j < kWidth; ++j) {
-      low[j] = j & h ? kWidth + j - h : j;
-      high[j] = j & h ? kWidth + j : j + h;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kWidth; ++i) {
-      if (i & h) continue;
-      const V x = v[i], y = v[i + h];
-      v[i] = V(__builtin_shuffle(x.v, y.v, low));
-      v[i + h] = V(__builtin_shuffle(x.v, y.v, high));
-    }
-  }
-}
-
 typedef uint16_t Halves __attribute__((vector_size(2 * kWidth)));
 typedef uint32_t Words __attribute__((vector_size(4 * kWidth)));
 

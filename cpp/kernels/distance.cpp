@@ -72,7 +72,7 @@ struct Sizes {
   }
 };
 
-/// Calls f(offset, vector loader) over m elements; the last vector is padded with zeros.
+/// Calls f(offset, lanes) for the vectors of m elements; the last one may be shorter.
 template <class V, class F>
 GS_FN void each_vector(int64_t m, F f) {
   int64_t k = 0;

@@ -69,21 +69,7 @@ Product tile(Product p, int64_t i, int64_t j, int64_t m, int64_t n) {
   return p;
 }
 
-/// Floats for the time of one call.
-class Floats {
- public:
-  explicit Floats(int64_t n)
-      : bytes_(static_cast<size_t>(std::max<int64_t>(n, 1)) * sizeof(float)),
-        data_(static_cast<float*>(allocate(bytes_))) {}
-  ~Floats() { deallocate(data_, bytes_); }
-  Floats(const Floats&) = delete;
-  Floats& operator=(const Floats&) = delete;
-  float* data() const { return data_; }
-
- private:
-  size_t bytes_;
-  float* data_;
-};
+using Floats = Scratch<float>;
 
 // ---- conversions ----
 
@@ -292,7 +278,7 @@ std::shared_ptr<const Plan> plan_for(const Product& p) {
 
 void execute(const Plan& plan, const Product& p) {
   const OneThread one;
-  const Scratch room(plan.scratch_bytes);
+  const Scratch<char> room(plan.scratch_bytes);
   const Memory src = memory(plan.src, const_cast<char*>(p.a)),
                weights = memory(plan.weights, const_cast<char*>(p.b)), dst = memory(plan.dst, p.c),
                scratch = memory(plan.scratch, room.data());
@@ -307,13 +293,15 @@ void execute(const Plan& plan, const Product& p) {
     bias = memory(plan.bias, const_cast<char*>(p.bias));
     args[n++] = {DNNL_ARG_BIAS, bias.get()};
   }
-  check(dnnl_primitive_execute(plan.primitive.get(), stream(), n, args));
+  // Others may have written already: too late for another way.
+  GS_ASSERT(dnnl_primitive_execute(plan.primitive.get(), stream(), n, args) == dnnl_success);
 }
 
 /// False, with nothing written, where oneDNN has no such product.
 bool in_onednn(const Product& p) try {
   const int64_t work = p.m * p.n * p.k;
-  if (p.batch * work <= kSmallWork || p.k == 0 || (p.bias && p.bias_step != 1) ||
+  // alpha as a post-op would scale the bias too.
+  if (p.batch * work <= kSmallWork || p.k == 0 || (p.bias && (p.bias_step != 1 || p.alpha != 1)) ||
       (p.batch > 1 && (p.a_batch == 0 || p.b_batch == 0))) {
     return false;
   }
@@ -323,7 +311,9 @@ bool in_onednn(const Product& p) try {
   const auto n_tiles = [&] { return ceil_div(p.m, rows) * ceil_div(p.n, cols); };
   while (p.batch == 1 && n_tiles() < kMaxTiles && rows * cols * p.k > 4 * kPieceWork) {
     int64_t& side = rows >= cols ? rows : cols;
-    side = ceil_div(ceil_div(side, 2), 64) * 64;
+    const int64_t half = ceil_div(ceil_div(side, 2), 64) * 64;
+    if (half >= side) break;
+    side = half;
   }
   const int64_t across = ceil_div(p.n, cols), n = p.batch > 1 ? p.batch : n_tiles();
   const auto piece = [&](int64_t begin, int64_t end) {
@@ -332,13 +322,14 @@ bool in_onednn(const Product& p) try {
     return tile(p, i, j, std::min(rows, p.m - i), std::min(cols, p.n - j));
   };
   const int64_t step = p.batch > 1 ? chunk_size(n, group) : 1;
+  std::vector<std::shared_ptr<const Plan>> plans;  // made before anything is written
   for (int64_t at = 0; at < n; at += step) {
-    if (!plan_for(piece(at, std::min(at + step, n)))->supported) return false;
+    plans.push_back(plan_for(piece(at, std::min(at + step, n))));
+    if (!plans.back()->supported) return false;
   }
   parallel_for(n, p.batch > 1 ? group : 1, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; at += step) {
-      const Product part = piece(at, std::min(at + step, end));
-      execute(*plan_for(part), part);
+      execute(*plans[static_cast<size_t>(at / step)], piece(at, std::min(at + step, end)));
     }
   });
   return true;

@@ -687,7 +687,7 @@ void histc(const Call& c) {
       const C v = convert<C>(x[i]);
       if (!(v >= low && v <= high)) continue;
       const auto at = static_cast<int64_t>((v - low) * count / width);
-      ++out[std::min(at, bins - 1)];
+      ++out[std::clamp<int64_t>(at, 0, bins - 1)];  // of NaN and infinity: INT64_MIN
     }
   });
 }

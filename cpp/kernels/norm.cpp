@@ -223,7 +223,8 @@ void batch_norm(const Call& c) {
       }
     } else if (in_rows) {
       TensorImpl* operands[] = {c.operands[2], c.operands[1], c.operands[c.n_out]};
-      Call moments{&Op::get("var_mean"), c.compute, 2, 1, operands, {}};
+      static const Op& var_mean = Op::get("var_mean");
+      Call moments{&var_mean, c.compute, 2, 1, operands, {}};
       moments.params.push(int64_t{0xff & ~2});
       moments.params.push(0.0);
       launch(moments);

@@ -83,22 +83,6 @@ class OneThread {
   int before_;
 };
 
-/// Memory for the time of one call.
-class Scratch {
- public:
-  explicit Scratch(size_t bytes) : bytes_(bytes), data_(bytes > 0 ? allocate(bytes) : nullptr) {}
-  ~Scratch() {
-    if (data_) deallocate(data_, bytes_);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  char* data() const { return static_cast<char*>(data_); }
-
- private:
-  size_t bytes_;
-  void* data_;
-};
-
 inline size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 inline MemoryDesc clone(const_dnnl_memory_desc_t d) {

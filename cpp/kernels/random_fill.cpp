@@ -67,29 +67,17 @@ constexpr int kDigits<Half> = 11;
 template <>
 constexpr int kDigits<BFloat16> = 8;
 
-/// Memory of the allocator, given back at the end of the scope.
-template <class T>
-struct Scratch {
-  explicit Scratch(int64_t n)
-      : bytes(static_cast<size_t>(n) * sizeof(T)), p(static_cast<T*>(allocate(bytes))) {}
-  ~Scratch() { deallocate(p, bytes); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  size_t bytes;
-  T* p;
-};
-
 /// out[i] = f(u, i) for uniform doubles u.
 template <class T, class F>
 void from_doubles(Generator& gen, T* out, int64_t n, F f) {
   const Scratch<uint64_t> words(std::min(n, kBlock));
   for (int64_t at = 0; at < n; at += kBlock) {
     const int64_t count = std::min(kBlock, n - at);
-    gen.draw64(words.p, count);
+    gen.draw64(words.data(), count);
     parallel_for(count, kTransformGrain, [&](int64_t begin, int64_t end) {
       run_fast([&]() GS_INLINE_LAMBDA {
         for (int64_t i = begin; i < end; ++i) {
-          out[at + i] = f(uniform_double(words.p[i]), at + i);
+          out[at + i] = f(uniform_double(words.data()[i]), at + i);
         }
       });
     });
@@ -327,7 +315,7 @@ template <class C, class T>
 void multinomial_with_replacement(Generator& gen, const T* weights, int64_t* out, int64_t n_rows,
                                   int64_t n_categories, int64_t n_samples) {
   const Scratch<C> cumulative(n_categories);
-  C* const c = cumulative.p;
+  C* const c = cumulative.data();
   for (int64_t i = 0; i < n_rows; ++i) {
     load_row(c, weights + i * n_categories, n_categories);
     C sum = 0;
@@ -368,14 +356,14 @@ void multinomial_without_replacement(Generator& gen, DType dtype, const T* weigh
     GS_CHECK(sum > 0, "invalid multinomial distribution (sum of probabilities <= 0)");
   }
   const Scratch<T> q(n);
-  fill_exponential(gen, dtype, q.p, n, 1.0);
+  fill_exponential(gen, dtype, q.data(), n, 1.0);
   using Entry = std::pair<C, int64_t>;
   std::vector<Entry> row(static_cast<size_t>(n_categories));
   const auto larger = [](const Entry& a, const Entry& b) { return a.first > b.first; };
   for (int64_t i = 0; i < n_rows; ++i) {
     for (int64_t j = 0; j < n_categories; ++j) {
       const int64_t at = i * n_categories + j;
-      const T ratio = convert<T>(convert<C>(weights[at]) / convert<C>(q.p[at]));
+      const T ratio = convert<T>(convert<C>(weights[at]) / convert<C>(q.data()[at]));
       row[static_cast<size_t>(j)] = {convert<C>(ratio), j};
     }
     // The same algorithms as PyTorch's topk, so that equal values come in the same order.
@@ -478,8 +466,8 @@ void fill_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean,
         normal_blocks(gen, p, n, m, s, true);
       } else {
         const Scratch<C> values(n);
-        normal_blocks(gen, values.p, n, m, s, false);
-        std::transform(values.p, values.p + n, p, convert<T, C>);
+        normal_blocks(gen, values.data(), n, m, s, false);
+        std::transform(values.data(), values.data() + n, p, convert<T, C>);
       }
       return;
     }

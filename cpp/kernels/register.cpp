@@ -97,6 +97,4 @@ const char* convolution_name() {
 #endif
 }
 
-void allow_winograd(bool on) { set_conv_backend(on ? ConvBackend::Auto : ConvBackend::Direct); }
-
 }  // namespace gradstep

@@ -65,51 +65,27 @@ GS_FN int lanes_of(int64_t columns, int64_t q) {
 
 // ---- packing ----
 
-/// Transposes a square of vectors in place, by exchanging ever larger blocks.
-template <class T>
-GS_FN void transpose(typename Native<T>::V (&v)[kWidth<T>]) {
-  constexpr int width = kWidth<T>;
-  typename Register<IntFor<T>, width>::type low{}, high{};
-#pragma GCC unroll 4
-  for (int h = 1; h < width; h *= 2) {
-#pragma GCC unroll 16
-    for (int j = 0; j < width; ++j) {
-      low[j] = j & h ? width + j - h : j;
-      high[j] = j & h ? width + j : j + h;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < width; ++i) {
-      if (i & h) continue;
-      const auto x = v[i], y = v[i + h];
-      v[i] = __builtin_shuffle(x, y, low);
-      v[i + h] = __builtin_shuffle(x, y, high);
-    }
-  }
-}
-
 /// Packs the transpose of m (columns x k, contiguous) into blocks of block_rows >= k rows.
 template <class T>
 void pack_transposed(const T* m, int64_t columns, int64_t k, T* out, int64_t block_rows) {
   using V = Native<T>;
   constexpr int width = kWidth<T>;
-  parallel_for(blocks_of<T>(columns),
-               std::max<int64_t>(1, kGrain / std::max<int64_t>(1, k * width)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t q = begin; q < end; ++q) {
-                   const int here = lanes_of<T>(columns, q);
-                   for (int64_t p = 0; p < k; p += width) {
-                     const int depth = static_cast<int>(std::min<int64_t>(width, k - p));
-                     typename V::V square[width];
-                     for (int j = 0; j < width; ++j) {
-                       square[j] = j < here ? load_lanes<V>(m + (q * width + j) * k + p, depth).v
-                                            : V(T(0)).v;
-                     }
-                     transpose<T>(square);
-                     for (int i = 0; i < depth; ++i)
-                       V(square[i]).store(out + (q * block_rows + p + i) * width);
-                   }
-                 }
-               });
+  parallel_for(
+      blocks_of<T>(columns), std::max<int64_t>(1, kGrain / std::max<int64_t>(1, k * width)),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; ++q) {
+          const int here = lanes_of<T>(columns, q);
+          for (int64_t p = 0; p < k; p += width) {
+            const int depth = static_cast<int>(std::min<int64_t>(width, k - p));
+            V square[width];
+            for (int j = 0; j < width; ++j) {
+              square[j] = j < here ? load_lanes<V>(m + (q * width + j) * k + p, depth) : V(T(0));
+            }
+            transpose(square);
+            for (int i = 0; i < depth; ++i) square[i].store(out + (q * block_rows + p + i) * width);
+          }
+        }
+      });
 }
 
 /// Packs `columns` columns of m (k rows, ld apart) into blocks of block_rows rows, of which it

@@ -3,7 +3,6 @@
 //   Walk<2> walk;  walk.add(size, {stride_dst, stride_src}) for each axis, outermost first, strides
 //   in bytes; walk.run(begin, end, {dst, src}, [&](const auto& p, int64_t n) { n elements at
 //   walk.step(0), .. apart }); by_size(4, [&](auto unit) { using U = decltype(unit); ... });
-//   Scratch<int64_t> buffer(n);
 #pragma once
 #include <algorithm>
 #include <array>
@@ -14,23 +13,6 @@
 #include "core/threads.h"
 
 namespace gradstep {
-
-/// Memory for the time of a kernel.
-template <class T>
-class Scratch {
- public:
-  explicit Scratch(int64_t n)
-      : bytes_(static_cast<size_t>(n) * sizeof(T)), p_(static_cast<T*>(allocate(bytes_))) {}
-  ~Scratch() { deallocate(p_, bytes_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  T* data() const { return p_; }
-  T& operator[](int64_t i) const { return p_[i]; }
-
- private:
-  size_t bytes_;
-  T* p_;
-};
 
 /// Calls f with an unsigned integer of the element's size.
 template <class F>

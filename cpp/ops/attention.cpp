@@ -208,7 +208,7 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
            "attn_mask.dtype: {} and  query.dtype: {} instead.",
            name(attn_mask.dtype()), name(query.dtype()));
   const DType dtype = query.dtype();
-  if (dtype == DType::Float16 || dtype == DType::BFloat16) {
+  if (is_half(dtype)) {
     const auto wide = [](const Tensor& t) {
       return t.defined() && is_floating(t.dtype()) ? to(t, DType::Float32) : t;
     };

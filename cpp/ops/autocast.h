@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixed precision: which functions run in a lower precision, and the casts of their arguments.
-//   modes().autocast = true;                          // bfloat16 unless autocast_state().dtype
-//   says const Cast cast = cast_of("linear");              // Cast::Lower Tensor w =
-//   autocast(weight, autocast_state().dtype);   // differentiable; kept for leaves
+//   modes().autocast = true;                // bfloat16, or what autocast_state().dtype says
+//   const Cast cast = cast_of("linear");    // Cast::Lower
+//   Tensor w = autocast(weight, autocast_state().dtype);  // differentiable; kept for leaves
+//
 // The casts are made once, where a call comes in from outside (python/function.cpp): what the
 // function is composed of then sees the types that it was given. Backward casts nothing: it runs in
 // the types of the forward pass.

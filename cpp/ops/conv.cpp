@@ -230,7 +230,7 @@ void check_types(const Tensor& x, const Tensor& w, const Tensor& bias) {
            "Input type ({}) and bias type ({}) should be the same", c_name(x.dtype()),
            c_name(bias.dtype()));
   if (x.dtype() != w.dtype()) {
-    const bool half = x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16;
+    const bool half = is_half(x.dtype());
     GS_CHECK(half, "expected scalar type {} but found {}", scalar_name(x.dtype()),
              scalar_name(w.dtype()));
     fail(ErrorKind::Runtime,

@@ -228,9 +228,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 namespace {
-Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, const Tensor& a,
-                   const Tensor& b, Scalar beta, Scalar alpha, const Dims& sizes) {
-  const Op& op = define(name, backward);
+Tensor add_product(const Op& op, const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta,
+                   Scalar alpha, const Dims& sizes) {
+  common_device({&input, &a, &b}, op.name);
   GS_CHECK(expandable_to(input.sizes(), sizes),
            "The expanded size of the tensor ({}) must match the existing size ({}) at "
            "non-singleton dimension {}.  "
@@ -248,24 +248,27 @@ Tensor add_product(const char* name, BackwardFn backward, const Tensor& input, c
   if (needs_grad(input, a, b)) {
     Params p = params(beta.to_double(), alpha.to_double(), static_cast<int64_t>(input.ndim()),
                       input.sizes());
-    record(op, p, {&out}, {&input, &a, &b}, {keep(a), keep(b)});
+    const Tensor none;
+    record(op, p, {&out}, {&input, &a, &b},
+           {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
   }
   return out;
 }
 }  // namespace
 
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  static const Op& op = define("addmm", &addmm_backward);
   GS_CHECK(a.ndim() == 2, "mat1 must be a matrix, got {}-D tensor", a.ndim());
   GS_CHECK(b.ndim() == 2, "mat2 must be a matrix, got {}-D tensor", b.ndim());
   GS_CHECK(a.sizes()[1] == b.sizes()[0],
            "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.sizes()[0],
            a.sizes()[1], b.sizes()[0], b.sizes()[1]);
   check_product("addmm", a, b);
-  return add_product("addmm", &addmm_backward, input, a, b, beta, alpha,
-                     {a.sizes()[0], b.sizes()[1]});
+  return add_product(op, input, a, b, beta, alpha, {a.sizes()[0], b.sizes()[1]});
 }
 
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  static const Op& op = define("baddbmm", &addmm_backward);
   GS_CHECK(a.ndim() == 3, "batch1 must be a 3D tensor");
   GS_CHECK(b.ndim() == 3, "batch2 must be a 3D tensor");
   GS_CHECK(
@@ -273,8 +276,7 @@ Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar bet
       "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
       a.sizes()[0], a.sizes()[2], b.sizes()[0], b.sizes()[1]);
   check_product("baddbmm", a, b);
-  return add_product("baddbmm", &addmm_backward, input, a, b, beta, alpha,
-                     {a.sizes()[0], a.sizes()[1], b.sizes()[2]});
+  return add_product(op, input, a, b, beta, alpha, {a.sizes()[0], a.sizes()[1], b.sizes()[2]});
 }
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {

@@ -476,7 +476,7 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p, const std::string& mo
                  "{} is not a valid value for compute_mode", mode);
   common_device({&x1, &x2}, "cdist");
   const DType type = promote(x1.dtype(), x2.dtype());
-  if (type == DType::Float16 || type == DType::BFloat16) {
+  if (is_half(type)) {
     return to(cdist(to(x1, DType::Float32), to(x2, DType::Float32), p, mode), type);
   }
   const int64_t rows1 = x1.size(-2), rows2 = x2.size(-2), width = x1.size(-1);

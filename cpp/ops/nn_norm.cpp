@@ -15,11 +15,9 @@ namespace gradstep {
 
 namespace {
 
-bool is_half(const Tensor& x) {
-  return x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16;
+Tensor as_float(const Tensor& t) {
+  return t.defined() && is_half(t.dtype()) ? to(t, DType::Float32) : t;
 }
-
-Tensor as_float(const Tensor& t) { return t.defined() && is_half(t) ? to(t, DType::Float32) : t; }
 
 Tensor contiguous_or_none(const Tensor& t) { return t.defined() ? contiguous(t) : t; }
 
@@ -59,7 +57,7 @@ Tensor along_axis(const Op& op, const Tensor& input, int64_t dim, std::optional<
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
                 "\"{}_lastdim_kernel_impl\" not implemented for '{}'", op.name,
                 scalar_name(x.dtype()));
-  if (is_half(x)) return to(along_axis(op, to(x, DType::Float32), dim, {}), x.dtype());
+  if (is_half(x.dtype())) return to(along_axis(op, to(x, DType::Float32), dim, {}), x.dtype());
   const Tensor source = contiguous(x);
   const Tensor out = empty(x.sizes(), options_of(x));
   run(op, params(axis), {&out}, {&source});
@@ -128,7 +126,7 @@ Tensor per_channel(const Tensor& v, int ndim) {
 
 void check_affine(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   for (const Tensor* t : {&weight, &bias}) {
-    GS_CHECK(!t->defined() || t->dtype() == x.dtype() || is_half(x),
+    GS_CHECK(!t->defined() || t->dtype() == x.dtype() || is_half(x.dtype()),
              "{}: expected scalar type {} but found {}", name, scalar_name(x.dtype()),
              scalar_name(t->defined() ? t->dtype() : x.dtype()));
   }
@@ -165,7 +163,9 @@ namespace {
 void layer_norm_backward_of(Backward& b, bool centered) {
   const Tensor x = b.saved(0), weight = b.saved(1);
   if (!grad_enabled()) {
-    const Op& kernel = Op::get(centered ? "layer_norm_backward" : "rms_norm_backward");
+    static const Op& layer = Op::get("layer_norm_backward");
+    static const Op& rms = Op::get("rms_norm_backward");
+    const Op& kernel = centered ? layer : rms;
     const Tensor mean = b.saved(2), scale = b.saved(3);
     run_norm_backward(b, kernel, b.node.params, x, weight, b.i(2), {&mean, &scale});
     Dims shape;
@@ -237,7 +237,7 @@ Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor&
 Tensor layer_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight,
                   const Tensor& bias, double eps) {
   static const Op& op = define("layer_norm", &layer_norm_backward);
-  if (is_half(x)) {
+  if (is_half(x.dtype())) {
     return to(layer_norm(as_float(x), normalized_shape, as_float(weight), as_float(bias), eps),
               x.dtype());
   }
@@ -252,7 +252,7 @@ Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& wei
                    : x.dtype() == DType::Float16  ? 0x1p-10
                    : x.dtype() == DType::BFloat16 ? 0x1p-7
                                                   : std::numeric_limits<float>::epsilon();
-  if (is_half(x))
+  if (is_half(x.dtype()))
     return to(rms_norm(as_float(x), normalized_shape, as_float(weight), e), x.dtype());
   return norm_of_rows(op, "rms_norm", false, x, normalized_shape, weight, {}, e);
 }
@@ -303,7 +303,7 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
              t == &weight ? "weight" : "bias", t == &weight ? "weight" : "bias",
              t->defined() ? t->sizes() : Dims{}, x.sizes());
   }
-  if (is_half(x))
+  if (is_half(x.dtype()))
     return to(group_norm(as_float(x), groups, as_float(weight), as_float(bias), eps), x.dtype());
   check_affine("GroupNormKernelImpl", x, weight, bias);
   const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
@@ -376,7 +376,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
         "Expected more than 1 value per channel when training, got input size torch.Size({})",
         x.sizes());
   }
-  if (is_half(x)) {
+  if (is_half(x.dtype())) {
     // Running statistics may be halves too: they are updated through float copies.
     const Tensor mean = as_float(running_mean), var = as_float(running_var);
     const Tensor y = batch_norm(as_float(x), as_float(weight), as_float(bias), mean, var, training,

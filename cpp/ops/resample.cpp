@@ -34,7 +34,7 @@ const Op& resample_grad_op() {
 
 /// p: the call's parameters; the node has x's last sizes behind them. Halves are computed as float.
 Tensor linear_map(const Op& op, const Tensor& x, const Dims& to, Params p) {
-  if (x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16) {
+  if (is_half(x.dtype())) {
     return gradstep::to(linear_map(op, gradstep::to(x, DType::Float32), to, p), x.dtype());
   }
   for (const int64_t s : to)
@@ -156,6 +156,8 @@ Tensor grid_sample(const Tensor& x, const Tensor& grid, Sampling mode, Outside o
              "grid_sampler(): expected input to have non-empty spatial dimensions, but input has "
              "sizes {} with dimension {} being empty",
              x.sizes(), d);
+    GS_CHECK(x.dtype() == DType::Float64 || x.sizes()[d] <= 1 << 24,
+             "grid_sampler(): axes beyond 2^24 need float64");  // float has no such indices
     GS_CHECK(x.sizes()[d] <= INT32_MAX / plane,
              "grid_sampler(): images beyond 2^31 elements are not supported");
     plane *= x.sizes()[d];
@@ -164,7 +166,7 @@ Tensor grid_sample(const Tensor& x, const Tensor& grid, Sampling mode, Outside o
            "grid_sampler(): bicubic interpolation only supports 4D input");
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
                 "\"grid_sampler_2d_cpu\" not implemented for '{}'", scalar_name(x.dtype()));
-  if (x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16) {
+  if (is_half(x.dtype())) {
     return to(
         grid_sample(to(x, DType::Float32), to(grid, DType::Float32), mode, outside, align_corners),
         x.dtype());

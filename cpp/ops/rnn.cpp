@@ -131,8 +131,8 @@ void composed_backward(Backward& b, const Layer& layer) {
   const std::vector<Tensor> outputs = composed_layer(layer, inputs, b.node.saved[0].tensor->sizes);
   std::vector<Tensor> roots, grads;
   for (int k = 0; k < b.node.n_outputs; ++k) {
-    if (!b.grad(k).defined()) continue;
     const Tensor& output = outputs[static_cast<size_t>(k)];
+    if (!b.grad(k).defined() || !output.wants_grad()) continue;
     roots.push_back(reshape(output, b.grad(k).sizes()));
     grads.push_back(b.grad(k));
   }
@@ -225,10 +225,6 @@ std::vector<Tensor> run_layer(const Layer& layer, std::vector<Tensor> inputs, co
 
 // ---- checks ----
 
-bool is_half(const Tensor& x) {
-  return x.dtype() == DType::Float16 || x.dtype() == DType::BFloat16;
-}
-
 /// The number of time steps' sequences, checked: it must not grow and sum up to the rows.
 void check_batch_sizes(const Tensor& sizes, int64_t rows) {
   GS_CHECK(sizes.ndim() == 1 && sizes.dtype() == DType::Int64 && sizes.device() == Device{},
@@ -291,7 +287,7 @@ std::vector<Tensor> rnn(const Tensor& input, const Tensor& batch_sizes,
   const int64_t n_directions = o.bidirectional ? 2 : 1;
   GS_CHECK(o.layers > 0, "num_layers must be greater than zero");
   check_dtypes(input, {&states, &weights});
-  if (is_half(input)) {
+  if (is_half(input.dtype())) {
     std::vector<Tensor> s = states, w = weights;
     to_compute_dtype(s);
     to_compute_dtype(w);
@@ -376,7 +372,7 @@ std::vector<Tensor> rnn_cell(RnnUnit unit, const Tensor& input, const std::vecto
   std::vector<Tensor> inputs{input, states[0], is_lstm ? states[1] : Tensor(), w_ih, w_hh, b_ih,
                              b_hh,  Tensor()};
   check_dtypes(input, {&inputs});
-  if (is_half(input)) {
+  if (is_half(input.dtype())) {
     to_compute_dtype(inputs);
     std::vector<Tensor> s{inputs[1]};
     if (is_lstm) s.push_back(inputs[2]);

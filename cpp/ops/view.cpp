@@ -587,8 +587,8 @@ std::vector<Tensor> all_parts(const Tensor& x, int axis, int64_t length, const O
     strides.erase(axis);
   }
   std::vector<Tensor> out;
-  out.reserve(static_cast<size_t>((n + step - 1) / step));
-  for (int64_t at = 0; at < n; at += step) {
+  out.reserve(static_cast<size_t>((n - 1) / step + 1));
+  for (int64_t at = 0; at < n; at += std::min(step, n)) {
     if (length != 0) sizes[axis] = std::min(length, n - at);
     out.push_back(make_view(x, sizes, strides, x.offset() + at * x.strides()[axis]));
   }

@@ -61,7 +61,6 @@ void add_settings(py::module_& m) {
     return d;
   });
   m.def("reset_peak_memory_stats", &reset_peak);
-  m.def("_allow_winograd", &allow_winograd);
   m.def("_set_winograd_work", &set_winograd_work);
   m.def("_build_info", [] {
     py::dict d;

@@ -112,9 +112,10 @@ int has_hooks(PyObject* self, PyObject* dict) {
   return flag ? PyObject_IsTrue(flag) : 0;
 }
 
+constexpr Py_ssize_t kInline = 8;  // arguments, without keywords
+
 /// method(self, *args, **kwargs) without a tuple of its own for a few arguments.
 PyObject* call_method(PyObject* method, PyObject* self, PyObject* args, PyObject* kwargs) {
-  constexpr Py_ssize_t kInline = 8;
   PyObject* stack[1 + kInline];
   const Py_ssize_t n = PyTuple_GET_SIZE(args);
   stack[0] = self;
@@ -138,7 +139,7 @@ PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   if (hooked != 0) return hooked < 0 ? nullptr : call_with_hooks(self, args, kwargs);
   const bool replaced = dict && PyDict_GetItemWithError(dict, forward_name);
   PyObject* const method = replaced ? nullptr : _PyType_Lookup(Py_TYPE(self), forward_name);
-  if (method && PyTuple_GET_SIZE(args) <= 8 &&
+  if (method && PyTuple_GET_SIZE(args) <= kInline &&
       PyType_HasFeature(Py_TYPE(method), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
     PyObject* const held = Py_NewRef(method);  // forward may replace itself
     PyObject* const result = call_method(held, self, args, kwargs);
@@ -202,11 +203,6 @@ PyObject* sequential_forward(PyObject* self, PyObject* const* args, Py_ssize_t n
     }
     return value;
   });
-}
-
-template <class F>
-PyCFunction as_function(F* f) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
 }
 
 PyMethodDef module_methods[] = {

@@ -309,11 +309,6 @@ PyObject* norm_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
-template <class F>
-PyCFunction as_function(F* f) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
-}
-
 PyMethodDef methods[] = {
     {"_optim_step", as_function(&optim_step), METH_FASTCALL,
      "_optim_step(algorithm, group, state)\n--\n\nOne fused update of a parameter group."},

@@ -63,6 +63,12 @@ inline PyObject* check(PyObject* o) {
   return o;
 }
 
+/// A function of any METH_ convention in a PyMethodDef.
+template <class F>
+PyCFunction as_function(F* f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
 /// A new reference that is dropped at the end of the scope; throws if it is null.
 struct Owned {
   PyObject* p;

@@ -1249,7 +1249,6 @@ class Tensor:
 
 def _alias(input: Tensor) -> Tensor:
     """A view without history, for what a custom function returns unchanged."""
-def _allow_winograd(*args: Any, **kwargs: Any) -> Any: ...
 def _attach_function(ctx: Any, name: builtins.str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], dirty: Sequence[Tensor]) -> Any: ...
 def _autocast(input: Tensor, dtype: _dtype) -> Tensor:
     """input in that type if it is of another floating type than float64."""

@@ -16,6 +16,12 @@ using namespace gradstep;
 
 namespace {
 
+#ifdef __FMA__
+constexpr bool kFused = true;
+#else
+constexpr bool kFused = false;  // no multiply-adds: more is rounded
+#endif
+
 int failures = 0;
 uint64_t stride = 9973;  // between the float patterns that are visited
 
@@ -125,7 +131,7 @@ void check_unary(const char* name, F f, R ref, double limit, double low = -INFIN
       limit64, ##__VA_ARGS__)
 
 void check_functions() {
-  CHECK_UNARY(exp, 1.2, 1.2);
+  CHECK_UNARY(exp, kFused ? 1.0 : 1.2, 1.2);
   CHECK_UNARY(exp2, 1.4, 1.4);
   CHECK_UNARY(expm1, 1.9, 1.9);
   CHECK_UNARY(log, 1.1, 1.1);
@@ -141,12 +147,12 @@ void check_functions() {
   CHECK_UNARY(atan, 1.8, 1.8);
   CHECK_UNARY(sinh, 2, 2);
   CHECK_UNARY(cosh, 1.6, 1.6);
-  CHECK_UNARY(tanh, 2.5, 2.5);
+  CHECK_UNARY(tanh, kFused ? 1.75 : 2.5, 2.5);
   CHECK_UNARY(asinh, 2.6, 2.6);
   CHECK_UNARY(acosh, 2.6, 2.6);
   CHECK_UNARY(atanh, 2.6, 2.6);
   CHECK_UNARY(erf, 1.5, 1.5);
-  CHECK_UNARY(erfc, 6.5, 6);
+  CHECK_UNARY(erfc, kFused ? 5.3 : 6.5, 6);
   CHECK_UNARY(floor, 0, 0);
   CHECK_UNARY(ceil, 0, 0);
   CHECK_UNARY(trunc, 0, 0);

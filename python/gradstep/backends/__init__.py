@@ -12,6 +12,7 @@ class _Convolution:
 
     def __init__(self) -> None:
         self._fp32_precision = "none"
+        self._other_work = 2**63 - 1  # of _set_winograd_work, for "ieee"
 
     @property
     def fp32_precision(self) -> str:
@@ -26,8 +27,9 @@ class _Convolution:
     def fp32_precision(self, value: str) -> None:
         if value not in ("none", "ieee", "tf32", "bf16"):
             raise RuntimeError(f"Unknown precision: {value}")
+        if (value == "ieee") != (self._fp32_precision == "ieee"):
+            self._other_work = _C._set_winograd_work(self._other_work)
         self._fp32_precision = value
-        _C._allow_winograd(value != "ieee")
 
 
 def _flags(available: bool = False, **values: object) -> SimpleNamespace:
