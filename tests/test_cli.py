@@ -145,7 +145,9 @@ def run_and_kill(folder, how):
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
     )
     os.close(write)
     while not (folder / "checkpoint.pt").exists():

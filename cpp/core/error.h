@@ -10,6 +10,9 @@
 #include <string_view>
 #include <utility>
 
+/// What the CUDA part, a shared object of its own, takes from the program that loads it.
+#define GS_API __attribute__((visibility("default")))
+
 namespace gradstep {
 
 enum class ErrorKind : uint8_t {
@@ -23,7 +26,7 @@ enum class ErrorKind : uint8_t {
   Linalg
 };
 
-class Error : public std::exception {
+class GS_API Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string message) : kind_(kind), message_(std::move(message)) {}
   const char* what() const noexcept override { return message_.c_str(); }
@@ -46,7 +49,8 @@ inline void append(std::string& out, long v) { out += std::to_string(v); }
 inline void append(std::string& out, long long v) { out += std::to_string(v); }
 inline void append(std::string& out, unsigned v) { out += std::to_string(v); }
 inline void append(std::string& out, unsigned long v) { out += std::to_string(v); }
-void append(std::string& out, double v);  // shortest form that reads back, as Python prints it
+GS_API void append(std::string& out,
+                   double v);  // shortest form that reads back, as Python prints it
 
 inline void format_into(std::string& out, std::string_view fmt) { out += fmt; }
 

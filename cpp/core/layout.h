@@ -7,10 +7,10 @@ namespace gradstep {
 
 /// Fills order[] with the axes from the largest stride to the smallest; equal ones keep their
 /// order.
-void order_by_stride(const Dims& strides, int* order);
+GS_API void order_by_stride(const Dims& strides, int* order);
 
 /// True if every place of the memory that is spanned belongs to exactly one element: a contiguous
 /// tensor or a permutation of one.
-bool is_dense(const Dims& sizes, const Dims& strides);
+GS_API bool is_dense(const Dims& sizes, const Dims& strides);
 
 }  // namespace gradstep

@@ -8,13 +8,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/error.h"
+
 namespace gradstep {
 
 constexpr size_t kAlignment = 64;
 
 /// Throws Error(OutOfMemory). allocate(0) is nullptr.
-[[nodiscard]] void* allocate(size_t bytes);
-void deallocate(void* p, size_t bytes) noexcept;
+[[nodiscard]] GS_API void* allocate(size_t bytes);
+GS_API void deallocate(void* p, size_t bytes) noexcept;
 
 /// Memory for the time of a kernel: Scratch<float> room(n);
 template <class T>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/tensor.h"
 
+#include <cstring>
 #include <new>
 
+#include "core/cuda_api.h"
 #include "core/memory.h"
 
 namespace gradstep {
@@ -14,20 +16,40 @@ thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
 Modes& modes() { return t_modes; }
 
 namespace {
-DeviceMemory g_memory[kDevices] = {{&allocate, &deallocate}, {}};
+
+char* allocate_on(size_t bytes, Device device) {
+  return static_cast<char*>(
+      device.type == DeviceType::CPU ? allocate(bytes) : cuda_api().allocate(bytes, device.index));
 }
 
-void register_device_memory(DeviceType type, DeviceMemory memory) {
-  g_memory[static_cast<int>(type)] = memory;
+void deallocate_on(char* p, size_t bytes, Device device) {
+  if (device.type == DeviceType::CPU) {
+    deallocate(p, bytes);
+  } else {
+    cuda_api().deallocate(p, bytes, device.index);
+  }
+}
+
+}  // namespace
+
+void read_element(const TensorImpl& t, int64_t index, void* out) {
+  const size_t size = element_size(t.dtype);
+  const char* from = t.data + index * static_cast<int64_t>(size);
+  if (t.device.type == DeviceType::CPU) {
+    std::memcpy(out, from, size);
+  } else {
+    cuda_api().copy_bytes(out, {}, from, t.device, size, false);
+  }
 }
 
 Storage* Storage::create(size_t bytes, Device device) {
+  if (device.type == DeviceType::CUDA && device.index < 0) device = full_device(device);
   Storage* s = new (allocate(sizeof(Storage))) Storage;
   s->bytes = bytes;
   s->device = device;
   if (bytes != 0) {
     try {
-      s->data = static_cast<char*>(g_memory[static_cast<int>(device.type)].allocate(bytes));
+      s->data = allocate_on(bytes, device);
     } catch (...) {
       deallocate(s, sizeof(Storage));
       throw;
@@ -50,7 +72,7 @@ Storage* Storage::wrap(void* data, size_t bytes, Device device, void (*free_exte
 
 void Storage::destroy(Storage* s) {
   if (s->owned) {
-    if (s->data) g_memory[static_cast<int>(s->device.type)].deallocate(s->data, s->bytes);
+    if (s->data) deallocate_on(s->data, s->bytes, s->device);
   } else if (s->free_external) {
     s->free_external(s->external);
   }

@@ -19,7 +19,7 @@ struct TensorImpl;
 void release_autograd(TensorImpl* t);  // drops grad_fn and meta
 
 /// A block of memory with a version that every in-place write raises.
-struct Storage : RefCounted {
+struct GS_API Storage : RefCounted {
   char* data = nullptr;
   size_t bytes = 0;
   uint32_t version = 0;
@@ -35,7 +35,7 @@ struct Storage : RefCounted {
   static void destroy(Storage* s);
 };
 
-struct TensorImpl : RefCounted {
+struct GS_API TensorImpl : RefCounted {
   Ref<Storage> storage;
   Ref<Storage>
       version_owner;     // of x.data and its views: whose version counts; null: the storage's own
@@ -118,13 +118,6 @@ class Tensor {
   Ref<TensorImpl> impl_;
 };
 
-/// How a device type allocates; a device registers itself when it is loaded.
-struct DeviceMemory {
-  void* (*allocate)(size_t bytes) = nullptr;
-  void (*deallocate)(void* p, size_t bytes) = nullptr;
-};
-void register_device_memory(DeviceType type, DeviceMemory memory);
-
 /// What a new tensor is made of.
 struct Options {
   DType dtype = DType::Float32;
@@ -133,20 +126,32 @@ struct Options {
 inline Options options_of(const Tensor& t) { return {t.dtype(), t.device()}; }
 
 /// Uninitialised contiguous memory.
-Tensor empty(const Dims& sizes, DType dtype, Device device = {});
+GS_API Tensor empty(const Dims& sizes, DType dtype, Device device = {});
 inline Tensor empty(const Dims& sizes, Options o) { return empty(sizes, o.dtype, o.device); }
 inline Tensor empty_like(const Tensor& t) { return empty(t.sizes(), t.dtype(), t.device()); }
 /// Uninitialised memory with given strides (non-negative, of a dense layout or not).
-Tensor empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Device device = {});
+GS_API Tensor empty_strided(const Dims& sizes, const Dims& strides, DType dtype,
+                            Device device = {});
 
 /// Another view of the same storage, without any autograd history. `offset` counts elements.
-Tensor alias(const Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset);
+GS_API Tensor alias(const Tensor& t, const Dims& sizes, const Dims& strides, int64_t offset);
 /// The same view without history: shares storage and version.
 inline Tensor alias(const Tensor& t) { return alias(t, t.sizes(), t.strides(), t.offset()); }
 
 /// Raises unless every element that sizes and strides reach lies inside the storage.
 void check_bounds(const Dims& sizes, const Dims& strides, int64_t offset, DType dtype,
                   size_t storage_bytes);
+
+/// Element `index` of the memory that starts at t's first element, copied to the host; waits for a
+/// GPU.
+void read_element(const TensorImpl& t, int64_t index, void* out);
+/// The same as a T, which must be t's type: host_value<int64_t>(count).
+template <class T>
+T host_value(const Tensor& t, int64_t index = 0) {
+  T v;
+  read_element(*t.get(), index, &v);
+  return v;
+}
 
 inline void bump_version(const Tensor& t) { ++t->version(); }
 /// Gives t a version of its own, starting at `version`.

@@ -28,12 +28,13 @@ enum class TypeRule : uint8_t { None, Floating, Arithmetic, Comparison, Bitwise 
 // None: not a map op. Comparison: any operands, bool result.
 
 /// What the engine knows about an operation. One object for each name, for the whole process.
-struct Op {
+struct GS_API Op {
   const char* name = nullptr;
   Kernel kernel[kDevices] = {};
-  /// CPU loops of a map op, one for each compute type (kernels/map.h); null where it has none.
-  const void* loops[kComputes] = {};
-  /// The same for tensors that are all of one integer type narrower than int64, from UInt8 on.
+  /// Loops of a map op by device and compute type (kernels/map.h, cuda/map.h); null where it has
+  /// none.
+  const void* loops[kDevices][kComputes] = {};
+  /// The CPU's for tensors that are all of one integer type narrower than int64, from UInt8 on.
   const void* narrow_loops[kNarrowIntegers] = {};
   /// Sends the gradient of the outputs to the inputs; null if the op has no derivative.
   BackwardFn backward = nullptr;

@@ -529,7 +529,8 @@ DType narrow_type(const Call& call) {
 
 void map_kernel(const Call& call) {
   if (call.out(0).numel == 0) return;
-  const void* found = call.op->loops[static_cast<int>(call.compute)];
+  const void* found =
+      call.op->loops[static_cast<int>(DeviceType::CPU)][static_cast<int>(call.compute)];
   DType type = storage_type(call.compute);
   if (call.compute == Compute::I64 && call.op->narrow_loops[0]) {
     type = narrow_type(call);

@@ -43,7 +43,8 @@ void loop(void* out, const void* const* in, int64_t n) {
 template <class F, class T>
 void set_loop(Op& op, Compute c) {
   const MapLoop fn = &loop<F, T>;
-  op.loops[static_cast<int>(c)] = reinterpret_cast<const void*>(fn);
+  op.loops[static_cast<int>(DeviceType::CPU)][static_cast<int>(c)] =
+      reinterpret_cast<const void*>(fn);
   if constexpr (requires { F::divides_integers; }) {
     register_division_driver(op);
   } else {

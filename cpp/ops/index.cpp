@@ -57,15 +57,6 @@ Tensor zero_like(const Tensor& t) { return scalar_tensor(0, options_of(t)); }
 
 // ---- nonzero ----
 
-namespace {
-/// What a kernel computed for the host to decide a size.
-int64_t host_value(const Tensor& t, int64_t i = 0) {
-  GS_CHECK(t.device().type == DeviceType::CPU,
-           "sizes that depend on values are not supported on {}", t.device());
-  return t.data<int64_t>()[i];
-}
-}  // namespace
-
 Tensor nonzero(const Tensor& self) {
   static const Op& count_op = Op::get("nonzero_count");
   static const Op& op = Op::get("nonzero");
@@ -73,7 +64,7 @@ Tensor nonzero(const Tensor& self) {
   const Tensor x = contiguous(self);
   const Tensor count = empty({1}, DType::Int64, self.device());
   run(count_op, params(), {&count}, {&x});
-  const Tensor out = empty({host_value(count), self.ndim()}, DType::Int64, self.device());
+  const Tensor out = empty({host_value<int64_t>(count), self.ndim()}, DType::Int64, self.device());
   run(op, params(), {&out}, {&x});
   return out;
 }
@@ -90,7 +81,7 @@ IndexStatistics index_statistics(const Tensor& index) {
   const Tensor out = empty({3}, DType::Int64, index.device());
   const Tensor x = contiguous(index);
   run(op, params(), {&out}, {&x});
-  return {host_value(out, 0), host_value(out, 1), host_value(out, 2)};
+  return {host_value<int64_t>(out, 0), host_value<int64_t>(out, 1), host_value<int64_t>(out, 2)};
 }
 
 // ---- advanced indexing ----

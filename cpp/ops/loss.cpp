@@ -328,7 +328,7 @@ Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Operand& v
       GS_CHECK_VALUE(var.sizes() == last || var.ndim() == 0, "var is of incorrect size");
     }
   }
-  GS_CHECK_VALUE(!any(lt(detach(var), 0)).data<bool>()[0], "var has negative entry/entries");
+  GS_CHECK_VALUE(!host_value<bool>(any(lt(detach(var), 0))), "var has negative entry/entries");
   // The floor is not differentiated: var keeps its gradient below it.
   const Tensor floor = maximum(detach(var), eps);
   const Tensor clamped = var + (floor - detach(var));
@@ -351,9 +351,9 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor&
   if (x.device() == Device{} && x.numel() > 0) {
     // Only an input outside of [0, 1] makes the loss NaN: looked at again then.
     const Tensor total = to(sum(detach(values)), DType::Float64);
-    if (std::isnan(total.data<double>()[0])) {
+    if (std::isnan(host_value<double>(total))) {
       const Tensor inside = logical_and(ge(detach(x), 0), le(detach(x), 1));
-      GS_CHECK(all(inside).data<bool>()[0], "all elements of input should be between 0 and 1");
+      GS_CHECK(host_value<bool>(all(inside)), "all elements of input should be between 0 and 1");
     }
   }
   if (weight.defined()) values = values * weight;

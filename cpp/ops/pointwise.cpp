@@ -2,6 +2,8 @@
 // Elementwise ops under their C++ names; copies and conversions.
 #include "ops/pointwise.h"
 
+#include "core/cuda_api.h"
+
 #include "ops/create.h"
 #include "ops/reduce.h"
 #include "ops/view.h"
@@ -145,13 +147,39 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
 
 namespace {
 
-void copy_into(const Tensor& dst, const Tensor& src) {
+void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking = false) {
   static const Op& op = Op::get("copy");
-  run(op, params(), {&dst}, {&src});
+  if (dst.device() == src.device()) {
+    run(op, params(), {&dst}, {&src});
+    return;
+  }
+  // Between devices go bytes: what has to be converted or gathered is so on the source's side, what
+  // has to be spread on the destination's.
+  if (dst.numel() == 0) return;
+  Tensor from = src;
+  if (!src.contiguous() || src.dtype() != dst.dtype()) {
+    from = empty(src.sizes(), dst.dtype(), src.device());
+    run(op, params(), {&from}, {&src});
+  }
+  const bool direct = dst.contiguous() && dst.numel() == src.numel();
+  const Tensor into = direct ? dst : empty(src.sizes(), dst.dtype(), dst.device());
+  cuda_api().copy_bytes(into->data, into.device(), from->data, from.device(),
+                        static_cast<size_t>(from.numel()) * element_size(from.dtype()),
+                        non_blocking);
+  if (!direct) run(op, params(), {&dst}, {&into});
 }
 
-// d/dsrc = dy converted back; the kept geometry tells to what.
-void to_backward(Backward& b) { b.set(0, to(b.grad(), static_cast<DType>(b.i(0)))); }
+Params type_and_device(const Tensor& x) {
+  return params(static_cast<int64_t>(x.dtype()), static_cast<int64_t>(x.device().type),
+                static_cast<int64_t>(x.device().index));
+}
+Tensor as_type_and_device(const Tensor& dy, const Backward& b) {
+  return to(dy, static_cast<DType>(b.i(0)),
+            Device{static_cast<DeviceType>(b.i(1)), static_cast<int8_t>(b.i(2))});
+}
+
+// d/dsrc = dy converted back, on its device.
+void to_backward(Backward& b) { b.set(0, as_type_and_device(b.grad(), b)); }
 
 void clone_backward(Backward& b) { b.set(0, b.grad()); }
 
@@ -159,10 +187,10 @@ void clone_backward(Backward& b) { b.set(0, b.grad()); }
 void copy_backward(Backward& b) {
   if (b.needs(0)) b.set(0, zeros_like(b.grad()));
   if (!b.needs(1)) return;
-  const auto n = static_cast<int>(b.i(1));
+  const auto n = static_cast<int>(b.i(3));
   Dims sizes;
-  for (int d = 0; d < n; ++d) sizes.push_back(b.i(2 + d));
-  b.set(1, to(sum_to_size(b.grad(), sizes), static_cast<DType>(b.i(0))));
+  for (int d = 0; d < n; ++d) sizes.push_back(b.i(4 + d));
+  b.set(1, as_type_and_device(sum_to_size(b.grad(), sizes), b));
 }
 
 void fill_backward(Backward& b) {
@@ -171,17 +199,18 @@ void fill_backward(Backward& b) {
 
 }  // namespace
 
-Tensor to(const Tensor& x, DType dtype, bool copy) {
+Tensor to(const Tensor& x, DType dtype, Device device, bool copy, bool non_blocking) {
   static const Op& op = define("to_copy", &to_backward);
-  if (x.dtype() == dtype) return copy ? clone(x) : x;
+  if (device.type == DeviceType::CUDA) device = full_device(device);
+  const bool moves = device != x.device();
+  if (x.dtype() == dtype && !moves) return copy ? clone(x) : x;
   const Tensor out =
-      x.contiguous() ? empty(x.sizes(), dtype, x.device()) : map_output_like(x, dtype);
-  copy_into(out, x);
-  if (needs_grad(x) && is_floating(dtype)) {
-    record(op, params(static_cast<int64_t>(x.dtype())), {&out}, {&x}, {});
-  }
+      x.contiguous() || moves ? empty(x.sizes(), dtype, device) : map_output_like(x, dtype);
+  copy_into(out, x, non_blocking);
+  if (needs_grad(x) && is_floating(dtype)) record(op, type_and_device(x), {&out}, {&x}, {});
   return out;
 }
+Tensor to(const Tensor& x, DType dtype, bool copy) { return to(x, dtype, x.device(), copy); }
 
 namespace {
 Tensor copy_as(const Tensor& x, const Tensor& out) {
@@ -198,7 +227,7 @@ Tensor clone(const Tensor& x) {
 
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : copy_as(x, empty_like(x)); }
 
-Tensor copy_(const Tensor& self, const Tensor& src) {
+Tensor copy_(const Tensor& self, const Tensor& src, bool non_blocking) {
   static const Op& op = define("copy_inplace", &copy_backward);
   check_inplace(self);
   GS_CHECK(
@@ -215,11 +244,12 @@ Tensor copy_(const Tensor& self, const Tensor& src) {
               return clone(src);
             }()
           : src;
-  copy_into(self, source);
+  copy_into(self, source, non_blocking);
   bump_version(self);
   if (needs_grad(self, src) && is_floating(self.dtype())) {
-    Params p =
-        params(static_cast<int64_t>(src.dtype()), static_cast<int64_t>(src.ndim()), src.sizes());
+    Params p = type_and_device(src);
+    p.push(static_cast<int64_t>(src.ndim()));
+    p.push(src.sizes());
     const Tensor* inputs[] = {&self, &src};
     rebase_history(self, make_node(op, p, inputs, {}, 1));
   }

@@ -56,12 +56,14 @@ inline Tensor operator-(const Tensor& a) { return neg(a); }
 
 /// Another dtype or device; the same tensor if nothing changes (unless copy).
 Tensor to(const Tensor& x, DType dtype, bool copy = false);
+Tensor to(const Tensor& x, DType dtype, Device device, bool copy = false,
+          bool non_blocking = false);
 /// A contiguous copy.
 Tensor clone(const Tensor& x);
 /// x itself if it is contiguous, else a contiguous copy.
 Tensor contiguous(const Tensor& x);
-/// Overwrites self with src (broadcast, converted); differentiable in src.
-Tensor copy_(const Tensor& self, const Tensor& src);
+/// Overwrites self with src (broadcast, converted, from any device); differentiable in src.
+Tensor copy_(const Tensor& self, const Tensor& src, bool non_blocking = false);
 Tensor fill_(const Tensor& self, const Operand& value);
 Tensor zero_(const Tensor& self);
 Tensor detach(const Tensor& x);

@@ -166,7 +166,7 @@ Tensor product_of_others(const Tensor& x) {
   return prod(where(own, 1, unsqueeze(x, -2)), -1);
 }
 
-bool has_zero(const Tensor& x) { return all(detach(x)).data<bool>()[0] == false; }
+bool has_zero(const Tensor& x) { return !host_value<bool>(all(detach(x))); }
 
 void prod_backward(Backward& b) {
   const Tensor x = b.saved(0);

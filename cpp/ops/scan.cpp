@@ -232,7 +232,7 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim, bo
            "quantile() input tensor must be either float or double dtype");
   GS_CHECK(q.ndim() <= 1, "quantile() q must be a scalar or 1D tensor");
   GS_CHECK(q.dtype() == x.dtype(), "quantile() q tensor must be same dtype as the input tensor");
-  GS_CHECK(all(logical_and(ge(detach(q), 0), le(detach(q), 1))).data<bool>()[0],
+  GS_CHECK(host_value<bool>(all(logical_and(ge(detach(q), 0), le(detach(q), 1)))),
            "quantile() q must be in the range [0, 1] but got {}", "a value outside of it");
   const std::optional<int64_t> axis = dim ? std::optional(wrap_dim(*dim, x.ndim())) : std::nullopt;
   const Tensor sorted = sort(lines_last(x, axis), -1).values;

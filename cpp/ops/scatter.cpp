@@ -426,7 +426,7 @@ Tensor histc(const Tensor& self, int64_t bins, Scalar min, Scalar max) {
   if (low == high && self.numel() != 0) {
     const auto number = [](const Tensor& t) {
       const Tensor wide = to(t, DType::Float64);
-      return *reinterpret_cast<const double*>(wide->data);
+      return host_value<double>(wide);
     };
     low = number(amin(self));
     high = number(amax(self));

@@ -112,8 +112,7 @@ Unique unique(const Tensor& self, std::optional<int64_t> dim, bool consecutive) 
   Unique out;
   out.inverse = empty({n}, options);
   run(op, params(int64_t{consecutive}), {&first, &out.inverse, &counts, &total}, {&rows});
-  GS_CHECK(self.device().type == DeviceType::CPU, "unique is not supported on {}", self.device());
-  const int64_t kinds = total.data<int64_t>()[0];
+  const int64_t kinds = host_value<int64_t>(total);
   out.counts = clone(narrow(counts, 0, 0, kinds));
   const Tensor at = narrow(first, 0, 0, kinds);
   if (dim) {

@@ -2,6 +2,7 @@
 // Creation, conversion, views and matrix products.
 #include <cstring>
 
+#include "core/cuda_api.h"
 #include "core/memory.h"
 #include "ops/create.h"
 #include "ops/linalg.h"
@@ -22,11 +23,7 @@ PyObject* self(Args& a) { return Py_NewRef(a.object(0)); }
 
 // ---- creation: what the keyword arguments say ----
 
-Device usable_device(std::optional<Device> d) {
-  if (!d || d->type == DeviceType::CPU) return {};
-  check_device_available(*d);
-  return *d;
-}
+Device usable_device(std::optional<Device> d) { return d ? full_device(*d) : Device{}; }
 
 /// `first` is the position of dtype in "dtype? dtype=None, layout? layout=None, device?
 /// device=None, bool pin_memory=False, bool requires_grad=False".
@@ -79,9 +76,8 @@ Tensor arange_of(const Args& a, const Scalar& start, const Scalar& end, const Sc
 // ---- conversion ----
 
 Tensor converted(const Tensor& x, std::optional<DType> dtype, std::optional<Device> device,
-                 bool copy) {
-  if (device && device->type != x.device().type) check_device_available(*device);
-  return to(x, dtype.value_or(x.dtype()), copy);
+                 bool copy, bool non_blocking = false) {
+  return to(x, dtype.value_or(x.dtype()), device.value_or(x.device()), copy, non_blocking);
 }
 
 template <DType kType>
@@ -131,8 +127,8 @@ const FunctionRow kRows[] = {
      "A new tensor with a copy of the data: numbers, nested lists, arrays or tensors.",
      [](Args& a) {
        const Device device = usable_device(a.opt_device(2));
-       (void)device;
-       const Tensor t = tensor_from_object(a.object(0), a.opt_dtype(1));
+       Tensor t = tensor_from_object(a.object(0), a.opt_dtype(1));
+       if (a.has(2)) t = to(t, t.dtype(), device);
        if (a.flag(3)) {
          GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
          t->requires_grad = true;
@@ -224,15 +220,15 @@ const FunctionRow kRows[] = {
     // ---- conversion ----
     {"to", "(Tensor input, dtype dtype, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)", Method,
      "The tensor in another dtype or on another device; itself if nothing changes.",
-     [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(1), {}, a.flag(3))); }},
+     [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(1), {}, a.flag(3), a.flag(2))); }},
     {"to", "(Tensor input, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)",
-     Method, "", [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(2), a.opt_device(1), a.flag(4))); }},
+     Method, "", [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(2), a.opt_device(1), a.flag(4), a.flag(3))); }},
     {"to", "(Tensor input, Tensor other, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)", Method, "",
-     [](Args& a) { return wrap(converted(a.tensor(0), a.tensor(1).dtype(), a.tensor(1).device(), a.flag(3))); }},
+     [](Args& a) { return wrap(converted(a.tensor(0), a.tensor(1).dtype(), a.tensor(1).device(), a.flag(3), a.flag(2))); }},
     {"cpu", "(Tensor input, *, memory_format? memory_format=None)", Method, "",
      [](Args& a) { return wrap(converted(a.tensor(0), {}, Device{}, false)); }},
     {"cuda", "(Tensor input, device? device=None, bool non_blocking=False, *, memory_format? memory_format=None)", Method, "",
-     [](Args& a) { return wrap(converted(a.tensor(0), {}, Device{DeviceType::CUDA, 0}, false)); }},
+     [](Args& a) { return wrap(converted(a.tensor(0), {}, a.opt_device(1).value_or(Device{DeviceType::CUDA, -1}), false, a.flag(2))); }},
     {"type_as", "(Tensor input, Tensor other)", Method, "", [](Args& a) { return wrap(to(a.tensor(0), a.tensor(1).dtype())); }},
     {"float", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float32>},
     {"double", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float64>},
@@ -526,13 +522,7 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
   return out;
 }
 
-void check_device_available(Device d) {
-  if (d.type == DeviceType::CPU) return;
-  fail(ErrorKind::Runtime,
-       "Found no NVIDIA driver on your system, or this build of gradstep has no CUDA part: cannot "
-       "use device '{}'.",
-       d);
-}
+void check_device_available(Device d) { full_device(d); }
 
 void add_core_functions() {
   add_functions(kRows);

@@ -50,7 +50,9 @@ PyObject* to_list(const Tensor& t, int dim, const char* p) {
 
 Scalar item(const Tensor& t) {
   GS_CHECK(t.numel() == 1, "a Tensor with {} elements cannot be converted to Scalar", t.numel());
-  return read_item(t->data, t.dtype());
+  char element[8];
+  read_element(*t.get(), 0, element);
+  return read_item(element, t.dtype());
 }
 
 // ---- lists in ----
@@ -437,7 +439,7 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(item(a.tensor(0))); }},
     {"tolist", "(Tensor input)", Method, "A (nested) list of the elements.",
      [](Args& a) {
-       const Tensor t = a.tensor(0);
+       const Tensor t = to(detach(a.tensor(0)), a.tensor(0).dtype(), Device{});
        return to_list(t, 0, t->data);
      }},
     {"numpy", "(Tensor input, *, bool force=False)", Method,

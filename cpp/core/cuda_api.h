@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA part as the rest of the program sees it: a table of functions that its shared object
+// fills in. It is loaded at the first use of CUDA, by this file's functions only:
+//   if (const CudaApi* cuda = find_cuda()) ..        // null without a driver, a GPU or a CUDA part
+//   cuda_api().synchronize(0);                       // raises what PyTorch raises there
+// Kernels come with it: they put themselves into their ops when the shared object is loaded.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/device.h"
+
+namespace gradstep {
+
+constexpr int kCudaApiVersion = 1;  // raise with every change of the table
+
+struct CudaProperties {
+  char name[256];
+  int major, minor;
+  int64_t total_memory;
+  int multi_processor_count;
+  int max_threads_per_multi_processor;
+  int warp_size;
+  int64_t l2_cache_size;
+  int64_t shared_memory_per_block, shared_memory_per_multiprocessor;
+  int64_t regs_per_multiprocessor;
+  bool is_integrated;
+};
+
+struct CudaMemory {  // bytes, one device
+  int64_t allocated, reserved, peak_allocated, peak_reserved;
+  int64_t n_allocations;  // calls since the start
+};
+
+struct CudaApi {
+  int version;              // kCudaApiVersion of the build
+  const char* description;  // "CUDA 13.0", or what stands in for it in tests
+
+  // ---- devices ----
+  int (*device_count)();
+  int (*current_device)();
+  void (*set_device)(int device);
+  void (*properties)(int device, CudaProperties* out);
+  void (*synchronize)(int device);  // reports pending errors, too
+
+  // ---- memory: on a device's current stream ----
+  void* (*allocate)(size_t bytes, int device);
+  void (*deallocate)(void* p, size_t bytes, int device);  // never throws
+  /// Copies bytes between any two devices, one of them CUDA, in order with the current stream. It
+  /// returns when the copy is done, but where non_blocking and the host's memory is pinned.
+  void (*copy_bytes)(void* dst, Device dst_device, const void* src, Device src_device, size_t bytes,
+                     bool non_blocking);
+  void (*empty_cache)();
+  void (*memory)(int device, CudaMemory* out);
+  void (*reset_peak)(int device);
+  void (*memory_info)(int device, int64_t* free, int64_t* total);
+  void* (*allocate_pinned)(size_t bytes);
+  void (*deallocate_pinned)(void* p, size_t bytes);
+  bool (*is_pinned)(const void* p);
+  /// The block is used on another stream, too: it is not given away before that has finished.
+  void (*record_stream)(void* p, int device, void* stream);
+
+  // ---- streams and events: opaque handles; a null stream is the default one ----
+  void* (*create_stream)(int device, int priority);
+  void (*destroy_stream)(void* stream);
+  void* (*current_stream)(int device);
+  void (*set_stream)(int device, void* stream);
+  bool (*query_stream)(void* stream);
+  void (*synchronize_stream)(int device, void* stream);
+  void* (*create_event)(int device, bool timing, bool blocking);
+  void (*destroy_event)(void* event);
+  void (*record_event)(void* event, void* stream);
+  void (*wait_event)(void* stream, void* event);
+  bool (*query_event)(void* event);
+  void (*synchronize_event)(void* event);
+  float (*elapsed_time)(void* start, void* end);  // milliseconds
+
+  // ---- random numbers: Philox, one generator for each device ----
+  void (*seed)(int device, uint64_t seed);
+  uint64_t (*initial_seed)(int device);
+  void (*get_state)(int device, uint8_t* out16);  // PyTorch's 16 bytes: seed, offset
+  void (*set_state)(int device, const uint8_t* in16);
+
+  // ---- switches and libraries ----
+  void (*set_flag)(const char* name, bool value);  // "allow_tf32", "cudnn_tf32", "cudnn_benchmark",
+                                                   // "deterministic", "cudnn_enabled", "sync"
+  bool (*get_flag)(const char* name);
+  /// The version of a library ("cublaslt", "cudnn", "nvrtc", "nccl"), loaded at need; 0 if missing.
+  int64_t (*library_version)(const char* name);
+};
+
+/// The loaded CUDA part, or null where it can't be used. The first call may load it.
+const CudaApi* find_cuda();
+/// The same, or PyTorch's error that says why not.
+const CudaApi& cuda_api();
+/// The device with its number: "cuda" is the current one. Raises where there is no such device.
+Device full_device(Device d);
+/// True if the CUDA part is loaded already; never loads it.
+bool cuda_is_loaded();
+/// Why find_cuda() is null, one sentence.
+const char* why_no_cuda();
+
+}  // namespace gradstep
