@@ -410,7 +410,7 @@ void properties(int device, CudaProperties* out) {
   check_index(device);
   const cudaDeviceProp& p = state(device).properties;
   *out = {};
-  std::strncpy(out->name, p.name, sizeof(out->name) - 1);
+  std::memcpy(out->name, p.name, sizeof(out->name) - 1);
   out->major = p.major;
   out->minor = p.minor;
   out->total_memory = int64_t(p.totalGlobalMem);
