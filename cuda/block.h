@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the threads of a warp or a block do together, for any trivially copyable T:
-//   T total = block_reduce(v, [] GS_LAMBDA(T a, T b) { return a + b; }, T(0));   // known to all threads
-// The order of the combinations depends on the block's size only, so results are reproducible. All threads
-// of the block must call; blocks are whole warps (a multiple of 32 threads).
+//   T total = block_reduce(v, [] GS_LAMBDA(T a, T b) { return a + b; }, T(0));   // known to all
+//   threads
+// The order of the combinations depends on the block's size only, so results are reproducible. All
+// threads of the block must call; blocks are whole warps (a multiple of 32 threads).
 #pragma once
 #include "cuda/launch.h"
 
@@ -50,7 +51,8 @@ GS_DEVICE T block_reduce(T v, Combine combine, T identity) {
     unsigned char bytes[(sizeof(T) + 15) / 16 * 16];
   };
   __shared__ Raw of_warp[32];
-  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, warps = int(blockDim.x) / 32;
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32,
+            warps = int(blockDim.x) / 32;
   v = warp_reduce(v, combine);
   if (warps == 1) return v;
   __syncthreads();  // a former use of of_warp is over

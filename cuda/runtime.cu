@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
@@ -38,7 +39,7 @@ constexpr int kMostDevices = 16;
 struct DeviceState {
   bool ready = false;
   cudaDeviceProp properties;
-  Report* report = nullptr;  // in device memory
+  Report* report = nullptr;  // pinned: the host looks at it without a copy
   cudaStream_t stream = nullptr;
   uint64_t seed = 67280421310721, offset = 0;
 };
@@ -57,8 +58,10 @@ DeviceState& state(int device) {
     uint64_t keep = UINT64_MAX;
     check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
           "cudaMemPoolSetAttribute");
-    check(cudaMalloc(reinterpret_cast<void**>(&d.report), sizeof(Report)), "cudaMalloc");
-    check(cudaMemsetAsync(d.report, 0, sizeof(Report), nullptr), "cudaMemsetAsync");
+    check(cudaHostAlloc(reinterpret_cast<void**>(&d.report), sizeof(Report),
+                        cudaHostAllocMapped | cudaHostAllocPortable),
+          "cudaHostAlloc");
+    *d.report = {};
     d.ready = true;
   }
   return d;
@@ -103,35 +106,46 @@ Flags& flags() {
 
 namespace {
 
-size_t size_class(size_t bytes) {
-  if (bytes <= 512) return 512;
-  size_t octave = size_t(1) << (63 - __builtin_clzll(bytes - 1));  // octave < bytes <= 2 * octave
-  const size_t step = octave / 4 < 512 ? 512 : octave / 4;
-  return (bytes + step - 1) / step * step;
+constexpr int kClasses = 4 * 48;
+
+/// The class that holds so many bytes, and its size.
+int class_of(size_t bytes) {
+  if (bytes <= 512) return 0;
+  const int octave = 63 - __builtin_clzll(bytes - 1);  // 2^octave < bytes <= 2^(octave + 1)
+  const size_t step = (size_t(1) << octave) / 4;
+  return (octave - 9) * 4 + int((bytes - (size_t(1) << octave) + step - 1) / step);
+}
+size_t size_of(int size_class) {
+  if (size_class == 0) return 512;
+  const size_t octave = size_t(512) << ((size_class - 1) / 4);
+  return octave + octave / 4 * size_t((size_class - 1) % 4 + 1);
 }
 
-struct Block {
-  void* p;
-};
-struct Key {
+struct Pool {  // the free blocks of one stream
   int device;
   cudaStream_t stream;
-  size_t size;
-  bool operator<(const Key& o) const {
-    return device != o.device   ? device < o.device
-           : stream != o.stream ? stream < o.stream
-                                : size < o.size;
-  }
+  std::vector<void*> free[kClasses];
 };
-struct Used {  // what a live block remembers
-  cudaStream_t stream;
-  std::vector<cudaStream_t> also;  // other streams that use it
+struct Elsewhere {  // what is known of a block that other streams than the default one have to do
+                    // with
+  cudaStream_t home;
+  std::vector<cudaStream_t> also;
 };
 
-std::map<Key, std::vector<void*>> g_free;
-std::unordered_map<void*, Used> g_used;
+std::vector<std::unique_ptr<Pool>> g_pools;
+std::unordered_map<void*, Elsewhere> g_elsewhere;
 CudaMemory g_memory[kMostDevices];
 std::mutex g_mutex;
+
+Pool& pool_of(int device, cudaStream_t stream) {
+  for (const auto& p : g_pools) {
+    if (p->device == device && p->stream == stream) return *p;
+  }
+  g_pools.push_back(std::make_unique<Pool>());
+  g_pools.back()->device = device;
+  g_pools.back()->stream = stream;
+  return *g_pools.back();
+}
 
 void count(int device, int64_t allocated, int64_t reserved) {
   CudaMemory& m = g_memory[device];
@@ -141,15 +155,28 @@ void count(int device, int64_t allocated, int64_t reserved) {
   m.peak_reserved = std::max(m.peak_reserved, m.reserved);
 }
 
+/// Gives all free blocks back to the driver's pools.
 void release_lists() {
-  for (auto& [key, blocks] : g_free) {
-    const DeviceGuard guard(key.device);
-    for (void* p : blocks) {
-      (void)cudaFreeAsync(p, key.stream);
-      count(key.device, 0, -int64_t(key.size));
+  for (const auto& pool : g_pools) {
+    const DeviceGuard guard(pool->device);
+    for (int c = 0; c < kClasses; ++c) {
+      for (void* p : pool->free[c]) {
+        (void)cudaFreeAsync(p, pool->stream);
+        count(pool->device, 0, -int64_t(size_of(c)));
+      }
+      pool->free[c].clear();
     }
-    blocks.clear();
   }
+}
+
+[[noreturn]] void fail_memory(size_t bytes, int device) {
+  size_t free = 0, total = 0;
+  (void)cudaMemGetInfo(&free, &total);
+  const CudaMemory& m = g_memory[device];
+  fail(ErrorKind::OutOfMemory,
+       "CUDA out of memory. Tried to allocate {} bytes. GPU {} has a total capacity of {} bytes of "
+       "which {} bytes are free. gradstep has {} bytes in use and {} bytes reserved besides.",
+       bytes, device, total, free, m.allocated, m.reserved - m.allocated);
 }
 
 }  // namespace
@@ -157,18 +184,20 @@ void release_lists() {
 void* allocate(size_t bytes, int device) {
   if (bytes == 0) return nullptr;
   if (device < 0) device = g_current;
-  const DeviceState& d = state(device);
-  const size_t size = size_class(bytes);
+  const cudaStream_t stream = state(device).stream;
+  const int size_class = class_of(bytes);
   const std::lock_guard lock(g_mutex);
+  if (size_class >= kClasses) fail_memory(bytes, device);
+  const auto size = int64_t(size_of(size_class));
+  auto& list = pool_of(device, stream).free[size_class];
   void* p = nullptr;
-  auto& list = g_free[{device, d.stream, size}];
   if (!list.empty()) {
     p = list.back();
     list.pop_back();
-    count(device, int64_t(size), 0);
+    count(device, size, 0);
   } else {
     const DeviceGuard guard(device);
-    cudaError_t e = cudaMallocAsync(&p, size, d.stream);
+    cudaError_t e = cudaMallocAsync(&p, size_t(size), stream);
     if (e == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       release_lists();
@@ -176,97 +205,127 @@ void* allocate(size_t bytes, int device) {
       cudaMemPool_t pool;
       if (cudaDeviceGetDefaultMemPool(&pool, device) == cudaSuccess)
         (void)cudaMemPoolTrimTo(pool, 0);
-      e = cudaMallocAsync(&p, size, d.stream);
+      e = cudaMallocAsync(&p, size_t(size), stream);
     }
     if (e == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
-      size_t free = 0, total = 0;
-      (void)cudaMemGetInfo(&free, &total);
-      fail(ErrorKind::OutOfMemory,
-           "CUDA out of memory. Tried to allocate {} bytes. GPU {} has a total capacity of {} "
-           "bytes of "
-           "which {} bytes are free. Of the allocated memory {} bytes are in use by gradstep, and "
-           "{} bytes "
-           "are reserved but not in use.",
-           bytes, device, total, free, g_memory[device].allocated,
-           g_memory[device].reserved - g_memory[device].allocated);
+      fail_memory(bytes, device);
     }
     check(e, "cudaMallocAsync");
-    count(device, int64_t(size), int64_t(size));
+    count(device, size, size);
   }
   ++g_memory[device].n_allocations;
-  g_used[p].stream = d.stream;
+  if (stream) g_elsewhere[p].home = stream;
   return p;
 }
 
 void deallocate(void* p, size_t bytes, int device) noexcept {
   if (!p) return;
   if (device < 0) device = g_current;
-  const size_t size = size_class(bytes);
+  const int size_class = class_of(bytes);
   const std::lock_guard lock(g_mutex);
-  const auto found = g_used.find(p);
-  if (found == g_used.end()) return;
-  const cudaStream_t home = found->second.stream;
-  for (const cudaStream_t other : found->second.also) {
-    // The home stream waits for the other one's work so far.
-    cudaEvent_t e;
-    if (cudaEventCreateWithFlags(&e, cudaEventDisableTiming) != cudaSuccess) continue;
-    (void)cudaEventRecord(e, other);
-    (void)cudaStreamWaitEvent(home, e, 0);
-    (void)cudaEventDestroy(e);
+  cudaStream_t home = nullptr;
+  if (!g_elsewhere.empty()) {
+    const auto found = g_elsewhere.find(p);
+    if (found != g_elsewhere.end()) {
+      home = found->second.home;
+      for (const cudaStream_t other : found->second.also) {
+        // The home stream waits for the other one's work so far.
+        cudaEvent_t e;
+        if (cudaEventCreateWithFlags(&e, cudaEventDisableTiming) != cudaSuccess) continue;
+        (void)cudaEventRecord(e, other);
+        (void)cudaStreamWaitEvent(home, e, 0);
+        (void)cudaEventDestroy(e);
+      }
+      g_elsewhere.erase(found);
+    }
   }
-  g_used.erase(found);
-  g_free[{device, home, size}].push_back(p);
-  count(device, -int64_t(size), 0);
+  pool_of(device, home).free[size_class].push_back(p);
+  count(device, -int64_t(size_of(size_class)), 0);
 }
 
 // ---- copies ----
 
 namespace {
 
-struct Pinned {
-  std::map<size_t, std::vector<void*>> free;
-  std::map<const char*, size_t> live;  // address -> size class
+// Pinned memory is reused, as asking for it takes the driver milliseconds. A block that a copy may
+// still be reading when it is freed waits for the event behind that copy.
+
+struct PinnedBlock {
+  int size_class;
+  cudaEvent_t last_copy;  // null: none without waiting
 };
-Pinned g_pinned;
+std::vector<void*> g_pinned_free[kClasses];
+std::map<const char*, PinnedBlock> g_pinned_live;
+std::vector<std::pair<void*, PinnedBlock>> g_pinned_waiting;
+
+void reuse_pinned() {
+  std::erase_if(g_pinned_waiting, [](const auto& w) {
+    if (cudaEventQuery(w.second.last_copy) == cudaErrorNotReady) {
+      (void)cudaGetLastError();
+      return false;
+    }
+    (void)cudaEventDestroy(w.second.last_copy);
+    g_pinned_free[w.second.size_class].push_back(w.first);
+    return true;
+  });
+}
 
 void* allocate_pinned(size_t bytes) {
   if (bytes == 0) return nullptr;
-  const size_t size = size_class(bytes);
+  const int size_class = class_of(bytes);
   const std::lock_guard lock(g_mutex);
-  auto& list = g_pinned.free[size];
+  if (size_class >= kClasses) fail(ErrorKind::OutOfMemory, "{} bytes of pinned memory", bytes);
+  reuse_pinned();
+  auto& list = g_pinned_free[size_class];
   void* p = nullptr;
   if (!list.empty()) {
     p = list.back();
     list.pop_back();
   } else {
-    check(cudaHostAlloc(&p, size, cudaHostAllocPortable), "cudaHostAlloc");
+    check(cudaHostAlloc(&p, size_of(size_class), cudaHostAllocPortable), "cudaHostAlloc");
   }
-  g_pinned.live[static_cast<char*>(p)] = size;
+  g_pinned_live[static_cast<char*>(p)] = {size_class, nullptr};
   return p;
 }
 
 void deallocate_pinned(void* p, size_t) {
   if (!p) return;
-  // Copies that read it may still be under way.
-  for (int d = 0; d < g_count; ++d) {
-    if (!g_devices[d].ready) continue;
-    const DeviceGuard guard(d);
-    (void)cudaDeviceSynchronize();
-  }
   const std::lock_guard lock(g_mutex);
-  const auto found = g_pinned.live.find(static_cast<char*>(p));
-  if (found == g_pinned.live.end()) return;
-  g_pinned.free[found->second].push_back(p);
-  g_pinned.live.erase(found);
+  const auto found = g_pinned_live.find(static_cast<char*>(p));
+  if (found == g_pinned_live.end()) return;
+  const PinnedBlock block = found->second;
+  g_pinned_live.erase(found);
+  if (block.last_copy) {
+    g_pinned_waiting.emplace_back(p, block);
+  } else {
+    g_pinned_free[block.size_class].push_back(p);
+  }
+}
+
+PinnedBlock* pinned_block(const void* p) {
+  auto at = g_pinned_live.upper_bound(static_cast<const char*>(p));
+  if (at == g_pinned_live.begin()) return nullptr;
+  --at;
+  return static_cast<const char*>(p) < at->first + size_of(at->second.size_class) ? &at->second
+                                                                                  : nullptr;
 }
 
 bool is_pinned(const void* p) {
   const std::lock_guard lock(g_mutex);
-  auto at = g_pinned.live.upper_bound(static_cast<const char*>(p));
-  if (at == g_pinned.live.begin()) return false;
-  --at;
-  return static_cast<const char*>(p) < at->first + at->second;
+  return pinned_block(p) != nullptr;
+}
+
+/// True if p is pinned: its block then remembers the copy that was just started on the stream.
+bool note_copy(const void* p, cudaStream_t stream) {
+  const std::lock_guard lock(g_mutex);
+  PinnedBlock* block = pinned_block(p);
+  if (!block) return false;
+  if (!block->last_copy) {
+    check(cudaEventCreateWithFlags(&block->last_copy, cudaEventDisableTiming), "copy");
+  }
+  check(cudaEventRecord(block->last_copy, stream), "copy");
+  return true;
 }
 
 void copy_bytes(void* dst, Device to, const void* src, Device from, size_t bytes,
@@ -286,7 +345,7 @@ void copy_bytes(void* dst, Device to, const void* src, Device from, size_t bytes
     if (to.index != from.index && from.index >= 0 && to.index >= 0) synchronize(from.index);
     return;
   }
-  if (non_blocking && is_pinned(to_host ? dst : src)) return;
+  if (non_blocking && note_copy(to_host ? dst : src, stream)) return;
   check(cudaStreamSynchronize(stream), "copy");
   if (to_host) raise_reported(device);
 }
@@ -329,13 +388,11 @@ int64_t message_number(const char* text, ErrorKind kind) {
 }
 
 void raise_reported(int device) {
-  DeviceState& d = state(device);
-  Report r;
-  check(cudaMemcpyAsync(&r, d.report, sizeof(r), cudaMemcpyDeviceToHost, d.stream),
-        "reading errors");
-  check(cudaStreamSynchronize(d.stream), "reading errors");
-  if (r.trouble == 0) return;
-  check(cudaMemsetAsync(d.report, 0, sizeof(Report), d.stream), "clearing errors");
+  Report& pending = *state(device).report;
+  if (*static_cast<volatile int32_t*>(&pending.trouble) == 0) [[likely]]
+    return;
+  const Report r = pending;
+  pending = {};
   const char* op = g_ops[size_t(r.op)];
   std::string text;
   ErrorKind kind = ErrorKind::Index;
@@ -457,10 +514,9 @@ void memory_info(int device, int64_t* free, int64_t* total) {
 }
 void record_stream(void* p, int, void* stream) {
   const std::lock_guard lock(g_mutex);
-  const auto found = g_used.find(p);
-  if (found == g_used.end() || found->second.stream == stream) return;
-  auto& also = found->second.also;
-  if (std::find(also.begin(), also.end(), stream) == also.end()) {
+  Elsewhere& block = g_elsewhere[p];  // one of the default stream has a null home
+  auto& also = block.also;
+  if (block.home != stream && std::find(also.begin(), also.end(), stream) == also.end()) {
     also.push_back(static_cast<cudaStream_t>(stream));
   }
 }

@@ -87,7 +87,7 @@ enum class Trouble : int32_t {
   Message  // the text of messages[rule]
 };
 
-struct Report {  // in device memory
+struct Report {  // in pinned memory
   int32_t trouble;
   int32_t op;  // which op: a number of the host's
   int64_t rule, index, dim, size;

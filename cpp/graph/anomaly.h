@@ -12,7 +12,7 @@ struct Anomaly {
   bool check_nan = true;
   /// Filled in by the layer above, like EngineOps.
   bool (*has_nan)(const Tensor& t) = nullptr;
-  void (*note_origin)(const Node& node) = nullptr;
+  void (*note_origin)(Node& node) = nullptr;
   void (*tell_origin)(const Node& node) = nullptr;
 };
 inline Anomaly g_anomaly;

@@ -68,6 +68,7 @@ struct NodeExtra {
   std::vector<std::unique_ptr<Hook>> pre;
   std::vector<std::unique_ptr<Hook>> post;
   std::unique_ptr<CustomBackward> custom;
+  std::string origin;  // where it was made, if anomaly detection was on then
 };
 
 class Node : public RefCounted {

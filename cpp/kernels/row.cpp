@@ -286,6 +286,7 @@ void cross_entropy_backward(const Call& c) {
                        });
                      }
                    }
+                   stream_end();
                  });
   });
 }

@@ -85,7 +85,8 @@ GS_FN double sum_row(int64_t n, F f) {
   return total;
 }
 
-/// Rows of an output: written where they belong, or through a buffer if the output is large.
+/// Rows of an output: written where they belong, or through a buffer if the output is large. A
+/// chunk of rows ends with stream_end(), as in for_rows and sum_columns.
 template <class C>
 class RowWriter {
  public:
@@ -101,7 +102,6 @@ class RowWriter {
     alignas(64) C buffer[kMost];
     f(static_cast<C*>(buffer));
     stream_out(row, buffer, n_ * int64_t(sizeof(C)));
-    stream_end();
   }
 
  private:
@@ -128,6 +128,7 @@ void for_rows(int64_t rows, int64_t n, F f) {
   parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t r = begin; r < end; ++r) f(r);
+                 stream_end();
                });
 }
 
@@ -167,6 +168,7 @@ void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
       for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r)
         f(r, a, a + n);
     }
+    stream_end();
   });
   constexpr int64_t kBlock = 64;  // columns
   const int64_t blocks = (n + kBlock - 1) / kBlock;

@@ -16,7 +16,7 @@ inline namespace GS_ISA {
 // An ordinary store reads the line first, and evicts what would have been of use. Measured on
 // 260 MB of shared cache (Sapphire Rapids), outputs of 40 MB: forward and backward of one op gain a
 // factor of 1.2 to 1.8, a chain of copies is 1.00 with one thread and 0.81 with two. From 80 MB on
-// everything gains; below 32 MB the chain loses more. Writing over an input loses always.
+// everything gains. Writing over an input loses always.
 constexpr int64_t kStreamBytes = int64_t{32} << 20;
 
 inline bool is_streamed(int64_t bytes) { return bytes >= kStreamBytes; }

@@ -356,30 +356,24 @@ PyObject* run_grad(Args& a) {
 
 // ---- anomaly detection ----
 
-/// Where the nodes were made that were made with the detection on, by sequence number.
-std::unordered_map<uint64_t, std::string>& origins() {
-  static auto* map = new std::unordered_map<uint64_t, std::string>;
-  return *map;
-}
-
 bool has_nan(const Tensor& t) {
   const py::object found = py::reinterpret_steal<py::object>(wrap(any(isnan(t))));
   return PyObject_IsTrue(found.ptr()) == 1;
 }
 
-void note_origin(const Node& node) {
+void note_origin(Node& node) {
   const py::object lines = py::module_::import("traceback").attr("format_stack")();
-  origins()[node.sequence] = py::str("").attr("join")(lines).cast<std::string>();
+  node.make_extra().origin = py::str("").attr("join")(lines).cast<std::string>();
 }
 
 void tell_origin(const Node& node) {
-  const auto found = origins().find(node.sequence);
+  const std::string origin = node.extra ? node.extra->origin : "";
   const std::string text =
       "Error detected in " + node.display_name() + ". " +
-      (found == origins().end()
+      (origin.empty()
            ? "No forward pass information available. Enable detect anomaly during forward pass for "
              "more information."
-           : "Traceback of forward call that caused the error:\n" + found->second);
+           : "Traceback of forward call that caused the error:\n" + origin);
   // As an error, the warning would hide the failure that it explains.
   if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) != 0) PyErr_Clear();
 }
@@ -432,7 +426,6 @@ const FunctionRow kRows[] = {
     {"_set_anomaly", "(bool on, bool check_nan)", Fn, "",
      [](Args& a) {
        g_anomaly = {a.flag(0), a.flag(1), &has_nan, &note_origin, &tell_origin};
-       if (!a.flag(0)) origins().clear();
        return none();
      }},
     {"is_anomaly_enabled", "()", Fn, "True if backward looks for the cause of errors.",

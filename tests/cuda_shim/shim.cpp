@@ -4,7 +4,7 @@
 // plain loops. Warps run in forward, reverse or shuffled order, changing from launch to launch (or
 // as GS_SHIM_ORDER=forward|reverse|shuffle says): a missing barrier that one order hides, another
 // shows. Device memory is unreadable while no kernel and no copy runs: a host that reads it crashes
-// (GS_SHIM_GUARD=0 leaves it open). Fresh memory is filled with 0xA5, freed memory with 0x5A.
+// (GS_SHIM_GUARD=0 leaves it open). GS_SHIM_SKIP=1 runs no kernel: what is left is the host's overhead. Fresh memory is filled with 0xA5, freed memory with 0x5A.
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
@@ -243,6 +243,8 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Body body, void* conte
       grid.z > 65535 || grid.x > 0x7fffffffu || shared_bytes > 227 * 1024) {
     throw std::runtime_error("cuda shim: a grid that no GPU takes");
   }
+  static const bool skip = std::getenv("GS_SHIM_SKIP") != nullptr;
+  if (skip) return;
   const Access access;
   static unsigned launches = 0;
   static const std::string order = std::getenv("GS_SHIM_ORDER") ? std::getenv("GS_SHIM_ORDER") : "";
