@@ -60,9 +60,10 @@ Tensor gather(const Tensor& self, int64_t dim, const Tensor& index) {
     }
   }
   const Tensor out = empty(at.sizes(), options_of(self));
-  if (at.numel() == 0) return out;
-  const Tensor to = at_least_1d(out), from = at_least_1d(self), where_from = at_least_1d(at);
-  run(op, params(dim), {&to}, {&from, &where_from});
+  if (at.numel() != 0) {
+    const Tensor to = at_least_1d(out), from = at_least_1d(self), where_from = at_least_1d(at);
+    run(op, params(dim), {&to}, {&from, &where_from});
+  }
   if (needs_grad(self)) record(op, params(dim, self.sizes()), {&out}, {&self}, {keep(at)});
   return out;
 }

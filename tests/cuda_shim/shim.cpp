@@ -4,7 +4,8 @@
 // plain loops. Warps run in forward, reverse or shuffled order, changing from launch to launch (or
 // as GS_SHIM_ORDER=forward|reverse|shuffle says): a missing barrier that one order hides, another
 // shows. Device memory is unreadable while no kernel and no copy runs: a host that reads it crashes
-// (GS_SHIM_GUARD=0 leaves it open). GS_SHIM_SKIP=1 runs no kernel: what is left is the host's overhead. Fresh memory is filled with 0xA5, freed memory with 0x5A.
+// (GS_SHIM_GUARD=0 leaves it open). GS_SHIM_SKIP=1 runs no kernel: what is left is the host's
+// overhead. Fresh memory is filled with 0xA5, freed memory with 0x5A.
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
