@@ -23,8 +23,6 @@ PyObject* self(Args& a) { return Py_NewRef(a.object(0)); }
 
 // ---- creation: what the keyword arguments say ----
 
-Device usable_device(std::optional<Device> d) { return d ? full_device(*d) : Device{}; }
-
 /// `first` is the position of dtype in "dtype? dtype=None, layout? layout=None, device?
 /// device=None, bool pin_memory=False, bool requires_grad=False".
 #define GS_OPTIONS                                                                            \
@@ -38,6 +36,24 @@ Options options(const Args& a, int first, DType fallback) {
 Options options_like(const Args& a, int first, const Tensor& t) {
   return {a.opt_dtype(first).value_or(t.dtype()),
           a.has(first + 2) ? usable_device(a.opt_device(first + 2)) : t.device()};
+}
+/// A new tensor on another device, without history.
+Tensor on_device(const Tensor& t, Device device) {
+  const GradMode off(false);
+  return to(t, t.dtype(), device);
+}
+/// For the data at argument 0: the device asked for at `i`, the default one, or that of the data.
+Device data_device(const Args& a, int i) {
+  if (!a.has(i) && a.is_tensor(0) && default_device() == Device{}) return a.tensor(0).device();
+  return usable_device(a.opt_device(i));
+}
+/// Tensors and arrays as they are, else a new tensor.
+Tensor shared_data(const Args& a, int i, std::optional<DType> dtype) {
+  if (a.is_tensor(i)) return a.tensor(i);
+  if (std::strcmp(Py_TYPE(a.object(i))->tp_name, "numpy.ndarray") == 0) {
+    return tensor_from_numpy(a.object(i));
+  }
+  return tensor_from_object(a.object(i), dtype);
 }
 PyObject* created(const Args& a, int first, const Tensor& t) {
   if (a.flag(first + 4)) {
@@ -126,9 +142,8 @@ const FunctionRow kRows[] = {
     {"tensor", "(object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False, bool pin_memory=False)", Fn,
      "A new tensor with a copy of the data: numbers, nested lists, arrays or tensors.",
      [](Args& a) {
-       const Device device = usable_device(a.opt_device(2));
-       Tensor t = tensor_from_object(a.object(0), a.opt_dtype(1));
-       if (a.has(2)) t = to(t, t.dtype(), device);
+       const Device device = data_device(a, 2);
+       const Tensor t = on_device(tensor_from_object(a.object(0), a.opt_dtype(1)), device);
        if (a.flag(3)) {
          GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
          t->requires_grad = true;
@@ -139,22 +154,13 @@ const FunctionRow kRows[] = {
     {"as_tensor", "(object data, dtype? dtype=None, device? device=None)", Fn,
      "The data as a tensor, sharing memory with tensors and numpy arrays where possible.",
      [](Args& a) {
-       usable_device(a.opt_device(2));
-       PyObject* o = a.object(0);
-       if (is_tensor(o)) return wrap(to(unwrap(o), a.opt_dtype(1).value_or(unwrap(o).dtype())));
-       if (std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0) {
-         const Tensor t = tensor_from_numpy(o);
-         return wrap(to(t, a.opt_dtype(1).value_or(t.dtype())));
-       }
-       return wrap(tensor_from_object(o, a.opt_dtype(1)));
+       const Tensor t = shared_data(a, 0, a.opt_dtype(1));
+       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), data_device(a, 2)));
      }},
     {"asarray", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)", Fn, "",
      [](Args& a) {
-       PyObject* o = a.object(0);
-       Tensor t = is_tensor(o) ? unwrap(o)
-                  : std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 ? tensor_from_numpy(o)
-                                                                           : tensor_from_object(o, a.opt_dtype(1));
-       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), a.has(3) && a.flag(3)));
+       const Tensor t = shared_data(a, 0, a.opt_dtype(1));
+       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), data_device(a, 2), a.has(3) && a.flag(3)));
      }},
     {"empty", "(IntList* size, *, Tensor? out=None, " GS_LIKE ")", Fn, "Uninitialised memory.",
      [](Args& a) { return created_out(a, 2, empty(a.dims(0), options(a, 2, default_dtype()))); }},
@@ -182,7 +188,9 @@ const FunctionRow kRows[] = {
      [](Args& a) { return created(a, 3, full(a.dims(1), a.scalar(2), options_like(a, 3, a.tensor(0)))); }},
     {"new_tensor", "(Tensor input, object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", Method, "",
      [](Args& a) {
-       const Tensor t = tensor_from_object(a.object(1), a.opt_dtype(2).value_or(a.tensor(0).dtype()));
+       const Tensor x = a.tensor(0);
+       const Device device = a.has(3) ? usable_device(a.opt_device(3)) : x.device();
+       const Tensor t = on_device(tensor_from_object(a.object(1), a.opt_dtype(2).value_or(x.dtype())), device);
        t->requires_grad = a.flag(4);
        return wrap(t);
      }},
@@ -521,8 +529,6 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
   }
   return out;
 }
-
-void check_device_available(Device d) { full_device(d); }
 
 void add_core_functions() {
   add_functions(kRows);

@@ -224,9 +224,8 @@ PyObject* axis_split_row(Args& a) {
 
 template <Tensor (*kFunction)(int64_t, int64_t, int64_t, Options)>
 PyObject* triangle_indices_row(Args& a) {
-  return wrap(
-      kFunction(a.i(0), a.i(1), a.i(2),
-                {a.opt_dtype(3).value_or(DType::Int64), a.opt_device(5).value_or(Device{})}));
+  return wrap(kFunction(a.i(0), a.i(1), a.i(2),
+                        {a.opt_dtype(3).value_or(DType::Int64), usable_device(a.opt_device(5))}));
 }
 
 constexpr const char* kTriangleIndices =

@@ -33,7 +33,7 @@ PyObject* with_requires_grad(const Tensor& t, bool on) {
 /// The keyword arguments of GS_NEW_TENSOR, `generator` being argument `first`.
 Options new_options(const Args& a, int first, DType fallback) {
   if (!a.has(first + 1)) {
-    return {a.opt_dtype(first + 2).value_or(fallback), a.opt_device(first + 4).value_or(Device{})};
+    return {a.opt_dtype(first + 2).value_or(fallback), usable_device(a.opt_device(first + 4))};
   }
   const Tensor out = a.tensor(first + 1);
   const DType wanted = a.opt_dtype(first + 2).value_or(out.dtype());
@@ -51,7 +51,7 @@ PyObject* finish_new(const Args& a, int first, const Tensor& made) {
 Tensor new_like(const Args& a, int first) {
   const Tensor x = a.tensor(0);
   const DType dtype = a.opt_dtype(first + 1).value_or(x.dtype());
-  const Device device = a.opt_device(first + 3).value_or(x.device());
+  const Device device = a.has(first + 3) ? usable_device(a.opt_device(first + 3)) : x.device();
   return device == x.device() ? map_output_like(x, dtype) : empty(x.sizes(), dtype, device);
 }
 

@@ -2,6 +2,7 @@
 // The native module gradstep._C: types, then the function tables of every subject.
 #include <pybind11/pybind11.h>
 
+#include "core/cuda_api.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "graph/build_info.h"
@@ -46,6 +47,11 @@ void add_settings(py::module_& m) {
         is_dtype(d.ptr()),
         "invalid dtype object: only floating-point types are supported as the default type");
     set_default_dtype(unwrap_dtype(d.ptr()));
+  });
+  m.def("get_default_device",
+        [] { return py::reinterpret_steal<py::object>(wrap(full_device(default_device()))); });
+  m.def("set_default_device", [](const py::object& d) {
+    set_default_device(d.is_none() ? Device{} : unwrap_device(d.ptr()));
   });
   m.def("empty_cache", &empty_cache, "Gives free memory back to the system.");
   m.def("memory_stats", [] {

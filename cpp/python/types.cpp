@@ -5,7 +5,9 @@
 
 #include <cstring>
 #include <string>
+#include <vector>
 
+#include "core/cuda_api.h"
 #include "python/function.h"
 #include "python/tensor_type.h"
 
@@ -137,8 +139,23 @@ PyObject* device_get_index(PyObject* self, void*) {
 PyObject* device_reduce(PyObject* self, PyObject*) {
   return Py_BuildValue("O(N)", device_type, device_str(self));
 }
-PyObject* device_enter(PyObject* self, PyObject*) { return Py_NewRef(self); }
-PyObject* device_exit(PyObject*, PyObject*) { Py_RETURN_FALSE; }
+
+// The default of this thread, and those that its `with device:` blocks hide.
+thread_local Device t_default;
+thread_local std::vector<Device> t_outer_defaults;
+
+PyObject* device_enter(PyObject* self, PyObject*) {
+  t_outer_defaults.push_back(t_default);
+  t_default = reinterpret_cast<PyDevice*>(self)->value;
+  return Py_NewRef(self);
+}
+PyObject* device_exit(PyObject*, PyObject*) {
+  if (!t_outer_defaults.empty()) {
+    t_default = t_outer_defaults.back();
+    t_outer_defaults.pop_back();
+  }
+  Py_RETURN_FALSE;
+}
 PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
                                 {"__enter__", device_enter, METH_NOARGS, nullptr},
                                 {"__exit__", device_exit, METH_VARARGS, nullptr},
@@ -409,6 +426,11 @@ Device unwrap_device(PyObject* o) {
                 Py_TYPE(o)->tp_name);
   return parse_device(PyUnicode_AsUTF8(o));
 }
+Device default_device() { return t_default; }
+void set_default_device(Device d) {
+  (t_outer_defaults.empty() ? t_default : t_outer_defaults.front()) = d;
+}
+Device usable_device(std::optional<Device> d) { return full_device(d ? *d : default_device()); }
 bool is_generator(PyObject* o) { return PyObject_TypeCheck(o, generator_type); }
 Generator* unwrap_generator(PyObject* o) { return reinterpret_cast<PyGenerator*>(o)->value; }
 bool is_layout(PyObject* o) { return Py_TYPE(o) == layout_type; }

@@ -21,8 +21,12 @@ DType unwrap_dtype(PyObject* o);
 /// A device object or a string such as "cuda:0".
 bool is_device(PyObject* o);
 Device unwrap_device(PyObject* o);
-/// Raises PyTorch's error for a device that this machine or build does not have.
-void check_device_available(Device d);
+/// Where tensors go that were not told where: torch.set_default_device, `with torch.device(..)`.
+Device default_device();
+void set_default_device(Device d);  // outside of `with` blocks, in this thread
+/// The device that was asked for, or else the default one, with its number; raises PyTorch's error
+/// where this machine or build does not have it.
+Device usable_device(std::optional<Device> d);
 bool is_generator(PyObject* o);
 Generator* unwrap_generator(PyObject* o);
 bool is_layout(PyObject* o);

@@ -19,7 +19,6 @@ from ._settings import (  # noqa: E402,F401
     compile,
     get_float32_matmul_precision,
     get_num_interop_threads,
-    set_default_device,
     set_default_tensor_type,
     set_float32_matmul_precision,
     set_num_interop_threads,

@@ -14,12 +14,12 @@ class _Meta(type):
 def _make(name: str, dtype: Any) -> Any:
     def new(cls: Any, *args: Any, device: Any = None) -> Any:
         if not args:
-            return _C.empty(0, dtype=dtype)
+            return _C.empty(0, dtype=dtype, device="cpu")
         if all(isinstance(a, int) for a in args):
-            return _C.empty(*args, dtype=dtype)
+            return _C.empty(*args, dtype=dtype, device="cpu")
         if isinstance(args[0], _C.Size):
-            return _C.empty(args[0], dtype=dtype)
-        return _C.tensor(args[0], dtype=dtype)
+            return _C.empty(args[0], dtype=dtype, device="cpu")
+        return _C.tensor(args[0], dtype=dtype, device="cpu")
 
     return _Meta(name, (), {"__new__": new, "_dtype": dtype, "dtype": dtype, "__module__": "torch"})
 

@@ -36,14 +36,6 @@ def set_num_interop_threads(n: int) -> None:
     _state["interop"] = n
 
 
-def set_default_device(device: Any) -> None:
-    """Only 'cpu' (or None) can be the default."""
-    if device is not None and _C.device(device).type != "cpu":
-        raise RuntimeError(
-            f"cannot use {device!r} as the default device: this build has no such device"
-        )
-
-
 def set_default_tensor_type(t: Any) -> None:
     """Deprecated in PyTorch: sets the default dtype by a type's name."""
     name = t if isinstance(t, str) else getattr(t, "__name__", "")

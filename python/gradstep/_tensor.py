@@ -41,7 +41,11 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs:
 
 def _rebuild(data: bytes, dtype: Any, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
     """A tensor from pickled bytes."""
-    t = _C.frombuffer(data, dtype=dtype).reshape(shape) if data else _C.empty(shape, dtype=dtype)
+    t = (
+        _C.frombuffer(data, dtype=dtype).reshape(shape)
+        if data
+        else _C.empty(shape, dtype=dtype, device="cpu")
+    )
     t = t.clone()
     return t.requires_grad_() if requires_grad else t
 

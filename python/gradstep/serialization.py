@@ -531,13 +531,13 @@ def _unpickle(archive: _Archive, map_location: Any, weights_only: bool) -> Any:
                 raise _BadFile(f"storage {key!r} has {numel!r} elements")
             entry = f"data/{key}"
             have = archive.size(entry)
-            itemsize = _C.empty(0, dtype=dtype).element_size()
+            itemsize = dtype.itemsize
             if have != numel * itemsize:
                 raise _BadFile(
                     f"storage {key!r} has {have} bytes where {numel} elements of {itemsize} bytes "
                     "were announced"
                 )
-            flat = _C.empty(numel, dtype=dtype)
+            flat = _C.empty(numel, dtype=dtype, device="cpu")
             if numel:
                 archive.read_into(entry, _bytes_of(flat))
             return _Loaded(_place(flat, location, map_location))
@@ -662,10 +662,10 @@ def load_safetensors(path: str | os.PathLike[str], device: Any = "cpu") -> dict[
         dtype = getattr(_C, _SAFETENSORS[entry["dtype"]])
         shape = tuple(entry["shape"])
         if 0 in shape:
-            tensor = _C.empty(shape, dtype=dtype)
+            tensor = _C.empty(shape, dtype=dtype, device="cpu")
         else:
             raw = np.frombuffer(entry["data"], dtype=np.uint8)
-            tensor = _C.empty(raw.size, dtype=_C.uint8)
+            tensor = _C.empty(raw.size, dtype=_C.uint8, device="cpu")
             tensor.numpy()[:] = raw
             tensor = tensor.view(dtype).reshape(shape)
         tensors[name] = tensor.to(device)

@@ -105,7 +105,7 @@ class FunctionCtx:
             given[place] = g
         if self._materialize:
             given = [
-                _C.zeros(m[0], dtype=m[1]) if g is None and m is not None else g
+                _C.zeros(m[0], dtype=m[1], device=m[2]) if g is None and m is not None else g
                 for g, m in zip(given, self._outputs_meta, strict=True)
             ]
         result = self._backward(self, *given)
@@ -247,7 +247,7 @@ class Function:
             ctx._n_outputs = len(outputs)
             ctx._output_places = differentiable
             ctx._outputs_meta = [
-                (o.shape, o.dtype) if isinstance(o, _C.Tensor) else None for o in outputs
+                (o.shape, o.dtype, o.device) if isinstance(o, _C.Tensor) else None for o in outputs
             ]
             ctx._inputs_meta = [(i, t.shape, t.dtype) for i, t in tensors]
             saved = ctx._to_save

@@ -218,7 +218,7 @@ def jacobian(
             blocks = tuple(
                 _C.stack(gs).reshape(out.shape + x.shape)
                 if gs
-                else _C.zeros(out.shape + x.shape, dtype=x.dtype)
+                else _C.zeros(out.shape + x.shape, dtype=x.dtype, device=x.device)
                 for gs, x in zip(found, leaves, strict=True)
             )
             rows.append(_results(blocks, is_tuple, create_graph))

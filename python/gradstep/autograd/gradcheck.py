@@ -142,7 +142,9 @@ def gradgradcheck(
     if grad_outputs is None:
         rng = np.random.default_rng(0)
         grads = [
-            _C.tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype).requires_grad_(True)
+            _C.tensor(
+                rng.standard_normal(tuple(o.shape)), dtype=o.dtype, device=o.device
+            ).requires_grad_(True)
             for o in outputs
         ]
     else:

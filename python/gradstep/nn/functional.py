@@ -382,6 +382,10 @@ def dropout3d(
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distances of all pairs of rows of a matrix, in order (0, 1), (0, 2), .."""
     n = input.shape[0]
-    first = _C.tensor([i for i in range(n) for _ in range(i + 1, n)], dtype=_C.int64)
-    second = _C.tensor([j for i in range(n) for j in range(i + 1, n)], dtype=_C.int64)
+    first = _C.tensor(
+        [i for i in range(n) for _ in range(i + 1, n)], dtype=_C.int64, device=input.device
+    )
+    second = _C.tensor(
+        [j for i in range(n) for j in range(i + 1, n)], dtype=_C.int64, device=input.device
+    )
     return (input[first] - input[second]).norm(p, -1)

@@ -103,7 +103,7 @@ def trunc_normal_(
     with no_grad():
         if cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3:
             # The bounds as the tensor's dtype has them, or a value on the edge never passes.
-            low, high = _C.tensor([a, b], dtype=tensor.dtype).tolist()
+            low, high = _C.tensor([a, b], dtype=tensor.dtype, device="cpu").tolist()
             tensor.normal_(mean, std, generator=generator)
             rejected = (tensor < low) | (tensor > high)
             while rejected.any():
@@ -272,7 +272,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     with no_grad():
         tensor.normal_(0, std, generator=generator)
         for col in range(cols):
-            tensor[_C.randperm(rows)[:n_zeros], col] = 0
+            tensor[_C.randperm(rows, device="cpu")[:n_zeros], col] = 0
     return tensor
 
 

@@ -406,7 +406,7 @@ class FusedOptimizer(Optimizer):
             for p in group["params"]:
                 kept = self.state.get(p)
                 if kept and "step" in kept and not isinstance(kept["step"], Tensor):
-                    kept["step"] = _C.tensor(float(kept["step"]))
+                    kept["step"] = _C.tensor(float(kept["step"]), device="cpu")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient.

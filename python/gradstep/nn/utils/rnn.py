@@ -80,7 +80,9 @@ def pack_padded_sequence(
         values = [values[i] for i in order]
     batch_sizes = [sum(n > t for n in values) for t in range(values[0])]
     data = _C.cat([input[t, :size] for t, size in enumerate(batch_sizes)])
-    return PackedSequence(data, _C.tensor(batch_sizes, dtype=_C.int64), sorted_indices)
+    return PackedSequence(
+        data, _C.tensor(batch_sizes, dtype=_C.int64, device="cpu"), sorted_indices
+    )
 
 
 def pad_packed_sequence(
@@ -113,7 +115,7 @@ def pad_packed_sequence(
     for _ in range(n_steps - len(sizes)):
         steps.append(_C.full((n_batch, *rest), padding_value, dtype=data.dtype, device=data.device))
     padded = _C.stack(steps)
-    lengths = _C.tensor([sum(size > i for size in sizes) for i in range(n_batch)])
+    lengths = _C.tensor([sum(size > i for size in sizes) for i in range(n_batch)], device="cpu")
     if unsorted is not None:
         padded = padded.index_select(1, unsorted)
         lengths = lengths[unsorted.cpu()]

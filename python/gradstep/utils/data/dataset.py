@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from gradstep import _C
 
+from .sampler import device_of
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -208,6 +210,8 @@ def random_split(
         lengths = sizes
     if sum(lengths) != len(dataset):  # type: ignore[arg-type]
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = _C.randperm(int(sum(lengths)), generator=generator).tolist()
+    order = _C.randperm(
+        int(sum(lengths)), generator=generator, device=device_of(generator)
+    ).tolist()
     ends = accumulate(lengths)
     return [Subset(dataset, order[e - n : e]) for e, n in zip(ends, lengths)]  # type: ignore[misc]

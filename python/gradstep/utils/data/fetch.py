@@ -145,7 +145,7 @@ def tensor_batches(batch_sampler: Any) -> Iterator[Any] | None:
     if type(sampler) is RandomSampler:
         return _cut(sampler._draws(), batch_sampler.batch_size, batch_sampler.drop_last)
     if type(sampler) is SequentialSampler:
-        whole = iter([_C.arange(len(sampler))])
+        whole = iter([_C.arange(len(sampler), device="cpu")])
         return _cut(whole, batch_sampler.batch_size, batch_sampler.drop_last)
     return None
 

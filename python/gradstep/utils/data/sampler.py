@@ -16,9 +16,15 @@ from gradstep import _C
 T_co = TypeVar("T_co", covariant=True)
 
 
+def device_of(generator: Any = None) -> Any:
+    """Where a generator draws: on the CPU unless it says otherwise, whatever the default device."""
+    return "cpu" if generator is None else generator.device
+
+
 def draw_seed(generator: Any = None) -> int:
     """One int64 from the generator (None: the global one), as PyTorch draws its seeds."""
-    return int(_C.empty((), dtype=_C.int64).random_(generator=generator).item())
+    seed = _C.empty((), dtype=_C.int64, device=device_of(generator))
+    return int(seed.random_(generator=generator).item())
 
 
 class Sampler(Generic[T_co]):
@@ -78,13 +84,21 @@ class RandomSampler(Sampler[int]):
             generator.manual_seed(draw_seed())
         if self.replacement:
             for _ in range(wanted // 32):
-                yield _C.randint(high=n, size=(32,), dtype=_C.int64, generator=generator)
-            yield _C.randint(high=n, size=(wanted % 32,), dtype=_C.int64, generator=generator)
+                yield _C.randint(
+                    high=n, size=(32,), dtype=_C.int64, generator=generator, device=generator.device
+                )
+            yield _C.randint(
+                high=n,
+                size=(wanted % 32,),
+                dtype=_C.int64,
+                generator=generator,
+                device=generator.device,
+            )
         else:
             for _ in range(wanted // n):
-                yield _C.randperm(n, generator=generator)
+                yield _C.randperm(n, generator=generator, device=generator.device)
             # Drawn even where nothing is left over, as PyTorch does.
-            yield _C.randperm(n, generator=generator)[: wanted % n]
+            yield _C.randperm(n, generator=generator, device=generator.device)[: wanted % n]
 
     def __iter__(self) -> Iterator[int]:
         for indices in self._draws():
@@ -102,7 +116,8 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in _C.randperm(len(self.indices), generator=self.generator).tolist():
+        device = device_of(self.generator)
+        for i in _C.randperm(len(self.indices), generator=self.generator, device=device).tolist():
             yield self.indices[i]
 
     def __len__(self) -> int:
@@ -212,7 +227,7 @@ class DistributedSampler(Sampler[int]):
         if self.shuffle:
             generator = _C.Generator()
             generator.manual_seed(self.seed + self.epoch)
-            indices = _C.randperm(n, generator=generator).tolist()
+            indices = _C.randperm(n, generator=generator, device=generator.device).tolist()
         else:
             indices = list(range(n))
         if n:

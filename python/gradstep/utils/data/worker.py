@@ -91,7 +91,7 @@ def _rebuild_tensor(buffer: Any, dtype: str, shape: tuple[int, ...], requires_gr
 
 
 def _empty_tensor(dtype: str, shape: tuple[int, ...]) -> Any:
-    return _C.empty(shape, dtype=getattr(_C, dtype))
+    return _C.empty(shape, dtype=getattr(_C, dtype), device="cpu")
 
 
 def dump(obj: Any) -> tuple[bytes, list[memoryview]]:
