@@ -196,7 +196,8 @@ Tensor make_state(const StateSpec& spec, const TensorImpl& p, const double* h) {
   const double value = spec.initial_hyper >= 0 ? h[spec.initial_hyper] : spec.initial;
   Tensor t;
   if (spec.counter) {
-    t = empty({}, default_dtype() == DType::Float64 ? DType::Float64 : DType::Float32);
+    // Beside the parameter: a kernel advances it, so that a captured step counts on.
+    t = empty({}, default_dtype() == DType::Float64 ? DType::Float64 : DType::Float32, p.device);
   } else if (p.contiguous || !is_dense(p.sizes, p.strides)) {
     t = empty(p.sizes, p.dtype, p.device);
   } else {

@@ -116,9 +116,12 @@ std::vector<TensorImpl*> tensor_list(PyObject* list) {
 
 // ---- step ----
 
+/// A learning rate on a GPU: the kernel reads it there, nobody waits for it.
+bool is_remote(PyObject* o) { return is_tensor(o) && impl_of(o)->device.type != DeviceType::CPU; }
+
 /// The state of one parameter as the kernel takes it; says whether something had to be made.
 bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObject* const* keys,
-                const double* h, TensorImpl** out) {
+                double* h, PyObject* lr, TensorImpl** out) {
   PyObject* kept = PyDict_GetItemWithError(state, param);
   if (!kept) {
     if (PyErr_Occurred()) throw PythonError();
@@ -137,7 +140,8 @@ bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObje
   }
   if (found == n) return false;
   if (PyErr_Occurred()) throw PythonError();
-  // Something has to be made.
+  // Something has to be made, perhaps of the learning rate.
+  if (is_remote(lr)) h[0] = number_of(lr);
   // Counters first: PyTorch's order of the keys.
   for (const bool counters : {true, false}) {
     for (size_t k = 0; k < n; ++k) {
@@ -171,9 +175,10 @@ void step_group(const Names& names, PyObject* group, PyObject* state) {
   const Algorithm& algorithm = *names.algorithm;
   const size_t n_hyper = algorithm.hyper.size();
   double h[kMaxHyper];
-  for (size_t i = 0; i < n_hyper; ++i) h[i] = number_of(hyper_object(group, names, i));
   PyObject* const lr_object = hyper_object(group, names, 0);
   TensorImpl* const lr = is_tensor(lr_object) ? impl_of(lr_object) : nullptr;
+  h[0] = is_remote(lr_object) ? 0 : number_of(lr_object);
+  for (size_t i = 1; i < n_hyper; ++i) h[i] = number_of(hyper_object(group, names, i));
   const Variant& variant = algorithm.variant(h);
   PyObject* keys[kMaxStates];
   for (size_t k = 0; k < variant.states.size(); ++k) keys[k] = state_key(variant.states[k].name);
@@ -192,7 +197,7 @@ void step_group(const Names& names, PyObject* group, PyObject* state) {
     TensorImpl* const g = p->meta ? p->meta->grad.get() : nullptr;
     if (!g) continue;
     TensorImpl* states[kMaxStates];
-    if (!variant.states.empty() && read_state(state, param, variant, keys, h, states) &&
+    if (!variant.states.empty() && read_state(state, param, variant, keys, h, lr_object, states) &&
         algorithm.first) {
       if (!first) first.emplace(*algorithm.first, std::span<const double>(h, n_hyper), lr, n);
       first->add(p, g, states);

@@ -53,7 +53,7 @@ class Adagrad(FusedOptimizer):
         super().__init__(params, defaults)
         for p in tensors_of(self.param_groups):
             self.state[p] = {
-                "step": _C.tensor(0.0, device="cpu"),
+                "step": _C.tensor(0.0, device=p.device),
                 "sum": _C.full_like(p, initial_accumulator_value, requires_grad=False),
             }
 

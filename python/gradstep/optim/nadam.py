@@ -61,4 +61,4 @@ class NAdam(FusedOptimizer):
         for p in tensors_of(self.param_groups):
             kept = self.state.get(p)
             if kept and not isinstance(kept["mu_product"], Tensor):
-                kept["mu_product"] = _C.tensor(float(kept["mu_product"]), device="cpu")
+                kept["mu_product"] = _C.tensor(float(kept["mu_product"]), device=p.device)

@@ -236,14 +236,14 @@ class Optimizer:
         param_groups: list[dict[Any, Any]],
         key: Hashable = None,
     ) -> Tensor:
-        """A state tensor gets its parameter's dtype and device; `step` keeps its own."""
+        """A state tensor gets its parameter's dtype and device; `step` keeps its dtype."""
         if key == "step":
             for group in param_groups:
                 if param_id in group["params"]:
                     if group.get("fused") or group.get("capturable"):
-                        return value.to(dtype=_C.float32)
+                        return value.to(dtype=_C.float32, device=param.device)
                     break
-            return value
+            return value.to(device=param.device)
         if param.is_floating_point():
             return value.to(dtype=param.dtype, device=param.device)
         return value.to(device=param.device)
@@ -406,7 +406,7 @@ class FusedOptimizer(Optimizer):
             for p in group["params"]:
                 kept = self.state.get(p)
                 if kept and "step" in kept and not isinstance(kept["step"], Tensor):
-                    kept["step"] = _C.tensor(float(kept["step"]), device="cpu")
+                    kept["step"] = _C.tensor(float(kept["step"]), device=p.device)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient.
