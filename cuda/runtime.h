@@ -21,6 +21,8 @@ void check(cudaError_t e, const char* what);
 
 // ---- the current device and stream ----
 
+constexpr int kMostDevices = 16;
+int device_count();
 int current_device();
 /// Makes a device current for as long as it lives; -1 is the current one.
 class DeviceGuard {
@@ -122,6 +124,7 @@ Flags& flags();
 
 struct Philox {
   uint64_t seed, offset;  // offset counts draws of 32 bits, a multiple of 4
+  const uint64_t* live;   // in a captured graph: seed and offset of this replay, on the device
 };
 /// The state to draw with; afterwards the device's generator is `draws` further (rounded up to 4).
 Philox take_random(int device, uint64_t draws);

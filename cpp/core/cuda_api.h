@@ -87,6 +87,14 @@ struct CudaApi {
   bool (*get_flag)(const char* name);
   /// The version of a library ("cublaslt", "cudnn", "nvrtc", "nccl"), loaded at need; 0 if missing.
   int64_t (*library_version)(const char* name);
+
+  // ---- graphs: what is launched on the current stream in between is recorded, not run ----
+  void (*begin_capture)(int device);
+  /// The graph, to be destroyed; null with keep = false (something failed in between).
+  void* (*end_capture)(bool keep);
+  void (*replay_graph)(void* graph);
+  void (*destroy_graph)(void* graph);
+  bool (*is_capturing)();
 };
 
 /// The loaded CUDA part, or null where it can't be used. The first call may load it.

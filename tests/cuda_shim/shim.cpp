@@ -312,6 +312,15 @@ using namespace shim;
 struct ShimStream {
   int device;
 };
+struct ShimGraph {
+  std::vector<std::function<void()>> nodes;
+};
+namespace {
+ShimGraph* g_recorded = nullptr;
+bool g_relaxed = false;
+}  // namespace
+bool shim::recording() { return g_recorded != nullptr; }
+void shim::record(std::function<void()> node) { g_recorded->nodes.push_back(std::move(node)); }
 struct ShimEvent {
   std::chrono::steady_clock::time_point at;
 };
@@ -360,6 +369,7 @@ cudaError_t cudaRuntimeGetVersion(int* v) {
 }
 
 cudaError_t cudaMalloc(void** p, size_t bytes) {
+  if (recording() && !g_relaxed) return cudaErrorStreamCaptureUnsupported;
   Arena& a = g_arena;
   if (!a.base) {
     a.base = static_cast<char*>(
@@ -432,6 +442,10 @@ cudaError_t cudaFreeHost(void* p) {
 }
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind,
                             cudaStream_t) {
+  if (recording()) {
+    shim::record([=] { (void)cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, nullptr); });
+    return cudaSuccess;
+  }
   const Access access;
   std::memmove(dst, src, bytes);
   return cudaSuccess;
@@ -440,6 +454,10 @@ cudaError_t cudaMemcpy(void* dst, const void* src, size_t bytes, cudaMemcpyKind 
   return cudaMemcpyAsync(dst, src, bytes, k, nullptr);
 }
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
+  if (recording()) {
+    shim::record([=] { (void)cudaMemsetAsync(p, value, bytes, nullptr); });
+    return cudaSuccess;
+  }
   const Access access;
   std::memset(p, value, bytes);
   return cudaSuccess;
@@ -452,7 +470,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
   delete s;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  return recording() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
 cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
@@ -471,5 +491,38 @@ cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t a, cudaEvent_t b) {
   *ms = std::chrono::duration<float, std::milli>(b->at - a->at).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
+  if (!s || g_recorded) return cudaErrorStreamCaptureUnsupported;
+  g_recorded = new ShimGraph;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  *graph = g_recorded;
+  g_recorded = nullptr;
+  return *graph ? cudaSuccess : cudaErrorInvalidValue;
+}
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  const bool before = g_relaxed;
+  g_relaxed = *mode == cudaStreamCaptureModeRelaxed;
+  *mode = before ? cudaStreamCaptureModeRelaxed : cudaStreamCaptureModeThreadLocal;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new ShimGraph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const auto& node : exec->nodes) node();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
   return cudaSuccess;
 }
