@@ -21,7 +21,10 @@ struct MapArgs {
   int64_t n;
   char* out;
   DType out_type;
-  bool flat;  // every operand lies as the output or is constant, and may be read a few at a time
+  // `vector`: W neighbouring elements of the output lie side by side in every operand (`inner`), or
+  // are one and the same there (a bias); `flat`: they all lie as the output does.
+  bool vector, flat;
+  bool inner[N];
   DType type[N];
   bool constant[N];
   const char* in[N];  // null: a number
@@ -39,46 +42,45 @@ GS_DEVICE C constant_of(const MapArgs<N>& a, int j) {
     return C(a.number[j].f);
 }
 
-/// W elements a turn. The functor stands once in the code: what is flat and whole comes in one
-/// access, strides and the last few elements one by one.
+/// One element by its strides. Kept apart from what is copied W times into each kernel.
+template <class F, class C, int N, int... J>
+GS_DEVICE void map_one(const MapArgs<N>& a, const C (&numbers)[N], int64_t i,
+                       std::integer_sequence<int, J...>) {
+  int64_t at[N + 1];
+  a.layout.offsets(i, at);
+  store_as<C>(a.out, a.out_type, at[0],
+              F{}((a.constant[J] ? numbers[J] : load_as<C>(a.in[J], a.type[J], at[J + 1]))...));
+}
+
+/// W elements a turn: whole turns in one access for each operand, other strides and the last few
+/// elements one by one.
 template <class F, class C, int W, int N, int... J>
-GS_DEVICE void map_elements(const MapArgs<N>& a, std::integer_sequence<int, J...>) {
+GS_DEVICE void map_elements(const MapArgs<N>& a, std::integer_sequence<int, J...> operands) {
   const C numbers[] = {(a.constant[J] ? constant_of<C>(a, J) : C(0))...};
-  const int64_t turns = (a.n + W - 1) / W;
-  for (int64_t k = first_index(); k < turns; k += index_stride()) {
-    const bool whole = a.flat && (k + 1) * W <= a.n;
-    Few<C, W> in[N] = {};
-    int64_t place[W] = {};
-    if (whole) {
-      GS_UNROLL
-      for (int j = 0; j < N; ++j) {
-        if (!a.constant[j]) in[j] = load_few<W, C>(a.in[j], a.type[j], W * k);
-      }
-    } else {
-      GS_UNROLL
-      for (int e = 0; e < W; ++e) {
-        const int64_t i = W * k + e;
-        if (i >= a.n) break;
-        int64_t at[N + 1];
-        a.layout.offsets(i, at);
-        place[e] = at[0];
+  const int64_t whole = a.vector ? a.n / W : 0;
+  for (int64_t k = first_index(); k < whole; k += index_stride()) {
+    Few<C, W> in[N];
+    int64_t at[N + 1];
+    GS_UNROLL
+    for (int j = 0; j <= N; ++j) at[j] = W * k;
+    if (!a.flat) a.layout.offsets(W * k, at);
+    GS_UNROLL
+    for (int j = 0; j < N; ++j) {
+      if (!a.constant[j] && a.inner[j]) {
+        in[j] = load_few<W, C>(a.in[j], a.type[j], at[j + 1]);
+      } else {
+        const C same = a.constant[j] ? numbers[j] : load_as<C>(a.in[j], a.type[j], at[j + 1]);
         GS_UNROLL
-        for (int j = 0; j < N; ++j) {
-          if (!a.constant[j]) in[j].v[e] = load_as<C>(a.in[j], a.type[j], at[j + 1]);
-        }
+        for (int e = 0; e < W; ++e) in[j].v[e] = same;
       }
     }
     Few<C, W> out;
     GS_UNROLL
-    for (int e = 0; e < W; ++e) out.v[e] = F{}((a.constant[J] ? numbers[J] : in[J].v[e])...);
-    if (whole) {
-      store_few<W, C>(a.out, a.out_type, W * k, out);
-    } else {
-      GS_UNROLL
-      for (int e = 0; e < W; ++e) {
-        if (W * k + e < a.n) store_as<C>(a.out, a.out_type, place[e], out.v[e]);
-      }
-    }
+    for (int e = 0; e < W; ++e) out.v[e] = F{}(in[J].v[e]...);
+    store_few<W, C>(a.out, a.out_type, at[0], out);
+  }
+  for (int64_t i = whole * W + first_index(); i < a.n; i += index_stride()) {
+    map_one<F, C>(a, numbers, i, operands);
   }
 }
 
@@ -89,7 +91,7 @@ __global__ void __launch_bounds__(kMapThreads)
 }
 
 /// Fills in the arguments of a call.
-template <int N>
+template <int W, int N>
 MapArgs<N> map_args(const Call& call) {
   const TensorImpl& out = call.out(0);
   const TensorImpl* operands[N + 1] = {&out};
@@ -99,16 +101,24 @@ MapArgs<N> map_args(const Call& call) {
   a.out = out.data;
   a.out_type = out.dtype;
   a.layout = Layout<N + 1>(out.sizes, operands);
-  a.flat = a.layout.is_flat(0) && aligned_few(out.data, out.dtype);
+  const Layout<N + 1>& l = a.layout;
+  // True if operand j's elements may be moved W at a time along the innermost axis.
+  const auto in_rows = [&](int j, const TensorImpl& t) {
+    bool ok = aligned_few(t.data, t.dtype) && (l.ndim == 0 || l.strides[j][0] == 1);
+    for (int k = 1; k < l.ndim; ++k) ok = ok && l.strides[j][k] % W == 0;
+    return ok;
+  };
+  a.flat = l.ndim <= 1;
+  a.vector = (a.flat || l.sizes[0] % W == 0) && in_rows(0, out);
   int slot = 0;
   for (int j = 0; j < N; ++j) {
     const TensorImpl* t = operands[j + 1];
     a.in[j] = t ? t->data : nullptr;
     a.type[j] = t ? t->dtype : DType::Float32;
-    a.constant[j] = !t || a.layout.is_constant(j + 1);
+    a.constant[j] = !t || l.is_constant(j + 1);
+    a.inner[j] = a.constant[j] || in_rows(j + 1, *t);
     if (!t) a.number[j] = call.params.s[slot++];
-    a.flat =
-        a.flat && (a.constant[j] || (a.layout.is_flat(j + 1) && aligned_few(t->data, t->dtype)));
+    a.vector = a.vector && (a.inner[j] || (!a.flat && l.strides[j + 1][0] == 0));
   }
   return a;
 }
@@ -118,7 +128,7 @@ using MapLaunch = void (*)(const Call&);
 template <class F, class C, int W>
 void launch_map(const Call& call) {
   launch_grid(call, &map_kernel<F, C, W>, blocks_for(call, call.out(0).numel, kMapThreads, W),
-              kMapThreads, map_args<F::arity>(call));
+              kMapThreads, map_args<W, F::arity>(call));
 }
 
 /// The driver, which picks the compute type and checks that the op has it; cuda/map.cu.
@@ -128,7 +138,7 @@ void division_driver(const Call& call);
 
 namespace detail {
 
-template <class F, class C, int W = kFew<C>>
+template <class F, class C, int W = std::is_same_v<C, double> ? 1 : kFew<C>>
 void set_map(Op& op, Compute c) {
   constexpr auto device = static_cast<int>(DeviceType::CUDA);
   op.loops[device][static_cast<int>(c)] = reinterpret_cast<const void*>(&launch_map<F, C, W>);
