@@ -3,9 +3,11 @@
 #include "cuda/memory.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -102,14 +104,27 @@ cudaError_t malloc_while_capturing(void** p, size_t bytes) {
   return e;
 }
 
+/// "20.00 GiB"
+std::string size_text(double bytes) {
+  const char* units[] = {"bytes", "KiB", "MiB", "GiB"};
+  int u = 0;
+  for (; u < 3 && bytes >= 1024; ++u) bytes /= 1024;
+  char text[64];
+  (void)std::snprintf(text, sizeof(text), "%.*f %s", u == 0 ? 0 : 2, bytes, units[u]);
+  return text;
+}
+
 [[noreturn]] void fail_memory(size_t bytes, int device) {
+  ++g_memory[device].n_failures;
   size_t free = 0, total = 0;
   (void)cudaMemGetInfo(&free, &total);
   const CudaMemory& m = g_memory[device];
   fail(ErrorKind::OutOfMemory,
-       "CUDA out of memory. Tried to allocate {} bytes. GPU {} has a total capacity of {} bytes of "
-       "which {} bytes are free. gradstep has {} bytes in use and {} bytes reserved besides.",
-       bytes, device, total, free, m.allocated, m.reserved - m.allocated);
+       "CUDA out of memory. Tried to allocate {}. GPU {} has a total capacity of {} of which {} is "
+       "free. Of the memory of this process, {} is allocated by gradstep, and {} is reserved by "
+       "gradstep but unallocated.",
+       size_text(double(bytes)), device, size_text(double(total)), size_text(double(free)),
+       size_text(double(m.allocated)), size_text(double(m.reserved - m.allocated)));
 }
 
 }  // namespace
@@ -136,6 +151,7 @@ void* allocate(size_t bytes, int device) {
                                : cudaMallocAsync(&p, size_t(size), stream);
     if (e == cudaErrorMemoryAllocation && !is_private) {
       (void)cudaGetLastError();
+      ++g_memory[device].n_retries;
       release_lists();
       (void)cudaDeviceSynchronize();
       cudaMemPool_t driver;
@@ -180,6 +196,7 @@ void deallocate(void* p, size_t bytes, int device) noexcept {
   const auto size = int64_t(size_of(size_class));
   if (!pool) pool = &pool_of(device, nullptr);
   count(device, -size, 0);
+  ++g_memory[device].n_frees;
   if (pool->is_private) --pool->live;
   if (pool->closed) {
     (void)cudaFree(p);

@@ -3,7 +3,6 @@
 #include "cuda/runtime.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -40,15 +39,15 @@ struct DeviceState {
   bool ready = false;
   cudaDeviceProp properties;
   Report* report = nullptr;  // pinned: the host looks at it without a copy
-  cudaStream_t stream = nullptr;
   uint64_t seed = 67280421310721, offset = 0;
 };
 DeviceState g_devices[kMostDevices];
-int g_current = 0;
+thread_local int t_current = 0;
+thread_local cudaStream_t t_stream[kMostDevices];
 int g_count = -1;
 
 DeviceState& state(int device) {
-  if (device < 0) device = g_current;
+  if (device < 0) device = t_current;
   DeviceState& d = g_devices[device];
   if (!d.ready) {
     const DeviceGuard guard(device);
@@ -69,30 +68,23 @@ DeviceState& state(int device) {
 
 }  // namespace
 
-int current_device() { return g_current; }
+int current_device() { return t_current; }
 
-DeviceGuard::DeviceGuard(int device) : before_(g_current) {
-  if (device >= 0 && device != g_current) {
+DeviceGuard::DeviceGuard(int device) : before_(t_current) {
+  if (device >= 0 && device != t_current) {
     check(cudaSetDevice(device), "cudaSetDevice");
-    g_current = device;
+    t_current = device;
   }
 }
 DeviceGuard::~DeviceGuard() {
-  if (before_ != g_current && cudaSetDevice(before_) == cudaSuccess) g_current = before_;
+  if (before_ != t_current && cudaSetDevice(before_) == cudaSuccess) t_current = before_;
 }
 
-cudaStream_t current_stream(int device) { return state(device).stream; }
+cudaStream_t current_stream(int device) {
+  state(device);
+  return t_stream[device < 0 ? t_current : device];
+}
 int multiprocessors(int device) { return state(device).properties.multiProcessorCount; }
-
-Flags& flags() {
-  static Flags f = [] {
-    Flags start;
-    const char* sync = std::getenv("GRADSTEP_CUDA_SYNC");
-    start.sync = sync && std::strcmp(sync, "0") != 0;
-    return start;
-  }();
-  return f;
-}
 
 // ---- errors found by kernels ----
 
@@ -146,7 +138,7 @@ void raise_reported(int device) {
 
 void synchronize(int device) {
   GS_CHECK(!is_capturing(), "CUDA graphs: synchronize() is not possible while a graph is captured");
-  if (device < 0) device = g_current;
+  if (device < 0) device = t_current;
   const DeviceGuard guard(device);
   check(cudaDeviceSynchronize(), "synchronize");
   raise_reported(device);
@@ -195,7 +187,7 @@ void check_index(int device) {
 void set_device(int device) {
   check_index(device);
   check(cudaSetDevice(device), "cudaSetDevice");
-  g_current = device;
+  t_current = device;
 }
 
 void properties(int device, CudaProperties* out) {
@@ -222,9 +214,11 @@ void* create_stream(int device, int priority) {
   check(cudaStreamCreateWithPriority(&s, cudaStreamNonBlocking, priority), "Stream");
   return s;
 }
-void destroy_stream(void* s) { (void)cudaStreamDestroy(static_cast<cudaStream_t>(s)); }
 void* get_stream(int device) { return current_stream(device); }
-void set_stream(int device, void* s) { state(device).stream = static_cast<cudaStream_t>(s); }
+void set_stream(int device, void* s) {
+  check_index(device);
+  t_stream[device] = static_cast<cudaStream_t>(s);
+}
 bool ready(cudaError_t e, const char* what) {
   if (e == cudaErrorNotReady) {
     (void)cudaGetLastError();
@@ -291,20 +285,6 @@ void set_state(int device, const uint8_t* in) {
   std::memcpy(&g_devices[device].offset, in + 8, 8);
 }
 
-bool* find_flag(const char* name) {
-  Flags& f = flags();
-  const std::pair<const char*, bool*> all[] = {
-      {"allow_tf32", &f.allow_tf32},           {"cudnn_tf32", &f.cudnn_tf32},
-      {"cudnn_benchmark", &f.cudnn_benchmark}, {"deterministic", &f.deterministic},
-      {"cudnn_enabled", &f.cudnn_enabled},     {"sync", &f.sync}};
-  for (const auto& [n, p] : all) {
-    if (std::strcmp(n, name) == 0) return p;
-  }
-  fail(ErrorKind::Value, "there is no CUDA flag '{}'", name);
-}
-void set_flag(const char* name, bool value) { *find_flag(name) = value; }
-bool get_flag(const char* name) { return *find_flag(name); }
-
 #ifdef GS_CUDA_SHIM
 constexpr const char* kDescription = "emulated";
 #else
@@ -328,14 +308,21 @@ const CudaApi kApi = {
           check_index(device);
           memory_of(device, out);
         },
-    .reset_peak = &reset_peak,
-    .memory_info = &memory_info,
+    .reset_peak =
+        [](int device) {
+          check_index(device);
+          reset_peak(device);
+        },
+    .memory_info =
+        [](int device, int64_t* free, int64_t* total) {
+          check_index(device);
+          memory_info(device, free, total);
+        },
     .allocate_pinned = &allocate_pinned,
     .deallocate_pinned = &deallocate_pinned,
     .is_pinned = &is_pinned,
     .record_stream = &record_stream,
     .create_stream = &create_stream,
-    .destroy_stream = &destroy_stream,
     .current_stream = &get_stream,
     .set_stream = &set_stream,
     .query_stream = &query_stream,
@@ -351,8 +338,6 @@ const CudaApi kApi = {
     .initial_seed = &initial_seed,
     .get_state = &get_state,
     .set_state = &set_state,
-    .set_flag = &set_flag,
-    .get_flag = &get_flag,
     .library_version = &library_version,
     .begin_capture = &begin_capture,
     .end_capture = &end_capture,

@@ -109,16 +109,8 @@ void raise_reported(int device);
 /// Waits for all work of a device, then raises what went wrong.
 void synchronize(int device);
 
-/// The switches of torch.backends: by the names of CudaApi::set_flag.
-struct Flags {
-  bool allow_tf32 = false;
-  bool cudnn_tf32 = true;
-  bool cudnn_benchmark = false;
-  bool deterministic = false;
-  bool cudnn_enabled = true;
-  bool sync = false;  // GRADSTEP_CUDA_SYNC
-};
-Flags& flags();
+/// The switches of torch.backends.
+inline CudaFlags& flags() { return cuda_flags(); }
 
 // ---- random numbers ----
 

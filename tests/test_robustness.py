@@ -87,7 +87,7 @@ def arguments(signature):
 SKIP = {"_with_history", "set_num_threads", "_set_grad_enabled", "_set_inference_mode", "set_default_dtype", "_set_anomaly"}
 functions = [
     (n, getattr(owner, n)) for owner in (_C, _C.Tensor) for n in sorted(dir(owner))
-    if n not in SKIP and hasattr(getattr(owner, n, None), "__signatures__")
+    if n not in SKIP and not n.startswith("_cuda_") and hasattr(getattr(owner, n, None), "__signatures__")
 ]
 done = 0
 for _ in range(int(sys.argv[1])):

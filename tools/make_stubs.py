@@ -85,6 +85,9 @@ class Node:
     @property
     def variable(self) -> Tensor: ...
 
+class OutOfMemoryError(RuntimeError):
+    """Raised when a device has no memory left."""
+
 class ModuleBase:
     """What nn.Module does natively: calls and attributes."""
 
@@ -130,20 +133,27 @@ MANY = "tuple[Tensor, ...]"
 RETURNS = {
     "None": "clear_autocast_cache set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled "
     "backward retain_grad set_rng_state _backward _bump_version _check_inplace _set_anomaly "
-    "_set_grad_enabled _set_inference_mode",
-    "builtins.int": "autocast_decrement_nesting autocast_increment_nesting "
+    "_set_grad_enabled _set_inference_mode _cuda_init _cuda_set_device _cuda_synchronize _cuda_reset_peak "
+    "_cuda_empty_cache record_stream _cuda_set_stream _cuda_synchronize_stream _cuda_destroy_event _cuda_record_event "
+    "_cuda_begin_capture _cuda_replay_graph _cuda_destroy_graph _cuda_wait_event _cuda_synchronize_event _cuda_set_flag",
+    "builtins.int": "_cuda_device_count _cuda_current_device _cuda_new_stream _cuda_current_stream _cuda_new_event "
+    "_cuda_library_version autocast_decrement_nesting autocast_increment_nesting "
     "data_ptr dim element_size get_device initial_seed ndimension nelement numel seed storage_offset",
-    "builtins.bool": "is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
+    "builtins.bool": "_cuda_is_capturing _cuda_is_initialized _cuda_query_stream _cuda_query_event _cuda_flag is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
     "allclose can_cast equal is_anomaly_check_nan_enabled is_anomaly_enabled is_complex is_contiguous "
     "is_floating_point is_grad_enabled is_inference is_inference_mode_enabled is_nonzero is_pinned is_same_size "
     "is_set_to is_shared is_signed is_tensor",
+    "builtins.int | None": "_cuda_end_capture",
+    "builtins.float": "_cuda_elapsed_time",
+    "dict[builtins.str, Any]": "_cuda_properties _cuda_memory",
+    "tuple[builtins.str, builtins.str] | None": "_cuda_build",
+    "tuple[builtins.int, builtins.int]": "__dlpack_device__ _cuda_memory_info",
     "Number": "item",
     "Generator": "manual_seed",
     "_dtype": "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
     "promote_types result_type get_default_dtype",
     "Any": "__array__ __dlpack__ numpy register_hook register_post_accumulate_grad_hook tolist unique "
     "unique_consecutive _attach_function storage untyped_storage nonzero atleast_1d atleast_2d atleast_3d",
-    "tuple[builtins.int, builtins.int]": "__dlpack_device__",
     PAIR: "adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices aminmax "
     "cummax cummin frexp kthvalue max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices mode sort "
     "std_mean topk var_mean",
@@ -223,10 +233,12 @@ FUNCTIONS = {
     "empty_cache": "() -> None",
     "frombuffer": "(buffer: Any, *, dtype: _dtype, count: builtins.int = -1, offset: builtins.int = 0, "
     "requires_grad: builtins.bool = False) -> Tensor",
+    "get_default_device": "() -> _device",
     "get_default_dtype": "() -> _dtype",
     "get_num_threads": "() -> builtins.int",
     "memory_stats": "() -> dict[builtins.str, Any]",
     "reset_peak_memory_stats": "() -> None",
+    "set_default_device": "(d: _device_like | None) -> None",
     "set_default_dtype": "(d: _dtype) -> None",
     "set_num_threads": "(n: builtins.int) -> None",
 }

@@ -4,6 +4,8 @@
 #include "core/cuda_api.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -37,7 +39,11 @@ Loaded load() {
   const std::string folder = publish_own_symbols();
   const std::string path = chosen ? chosen : folder + "/libgradstep_cuda.so";
   if (!chosen) {
-    if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) {
+    if (access(path.c_str(), F_OK) != 0) {
+      out.why =
+          "Torch not compiled with CUDA enabled: this gradstep was built without its CUDA part, as "
+          "no nvcc was found then.";
+    } else if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) {
       out.why =
           "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and "
           "installed a driver from NVIDIA's site.";
@@ -47,9 +53,7 @@ Loaded load() {
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
       const char* error = dlerror();
-      out.why = !chosen && error && std::string(error).find("No such file") != std::string::npos
-                    ? "gradstep was built without its CUDA part (no nvcc was found then)."
-                    : format("gradstep's CUDA part could not be loaded: {}", error ? error : path);
+      out.why = format("gradstep's CUDA part could not be loaded: {}", error ? error : path);
       return out;
     }
     const auto entry =
@@ -68,23 +72,38 @@ Loaded load() {
 
 std::once_flag g_once;
 bool g_tried = false;
+bool g_forked = false;  // a child of fork() has no CUDA, whatever its parent had
 
 const Loaded& loaded() {
   static auto* result = new Loaded;  // never destroyed: kernels may run until the process ends
   std::call_once(g_once, [] {
     *result = load();
     g_tried = true;
+    if (result->api) pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
   });
   return *result;
 }
 
 }  // namespace
 
+CudaFlags& cuda_flags() {
+  static CudaFlags flags = [] {
+    CudaFlags start;
+    const char* sync = std::getenv("GRADSTEP_CUDA_SYNC");
+    start.sync = sync && std::string(sync) != "0";
+    return start;
+  }();
+  return flags;
+}
+
 const CudaApi* find_cuda() { return loaded().api; }
 
 const CudaApi& cuda_api() {
   const Loaded& l = loaded();
   if (!l.api) fail(ErrorKind::Runtime, "{}", l.why);
+  GS_CHECK(!g_forked,
+           "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you "
+           "must use the 'spawn' start method");
   return *l.api;
 }
 

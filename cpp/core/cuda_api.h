@@ -9,10 +9,11 @@
 #include <cstdint>
 
 #include "core/device.h"
+#include "core/error.h"
 
 namespace gradstep {
 
-constexpr int kCudaApiVersion = 1;  // raise with every change of the table
+constexpr int kCudaApiVersion = 2;  // raise with every change of the table
 
 struct CudaProperties {
   char name[256];
@@ -29,8 +30,21 @@ struct CudaProperties {
 
 struct CudaMemory {  // bytes, one device
   int64_t allocated, reserved, peak_allocated, peak_reserved;
-  int64_t n_allocations;  // calls since the start
+  int64_t n_allocations, n_frees;  // calls since the start
+  int64_t n_retries;               // allocations that emptied the cache first
+  int64_t n_failures;              // allocations for which there was no memory then, either
 };
+
+/// The switches of torch.backends. They may be set before the CUDA part is loaded.
+struct CudaFlags {
+  bool allow_tf32 = false;  // float32 products with 10 bits of the operands
+  bool cudnn_tf32 = true;   // the same in convolutions and recurrent layers
+  bool cudnn_benchmark = false;
+  bool cudnn_enabled = true;
+  bool deterministic = false;  // no algorithm whose results differ from run to run
+  bool sync = false;           // wait for each kernel: GRADSTEP_CUDA_SYNC=1
+};
+GS_API CudaFlags& cuda_flags();
 
 struct CudaApi {
   int version;              // kCudaApiVersion of the build
@@ -60,9 +74,9 @@ struct CudaApi {
   /// The block is used on another stream, too: it is not given away before that has finished.
   void (*record_stream)(void* p, int device, void* stream);
 
-  // ---- streams and events: opaque handles; a null stream is the default one ----
+  // ---- streams and events: opaque handles; a null stream is the default one. Streams are never
+  // ended: free memory belongs to them. The current device and streams are those of the thread.
   void* (*create_stream)(int device, int priority);
-  void (*destroy_stream)(void* stream);
   void* (*current_stream)(int device);
   void (*set_stream)(int device, void* stream);
   bool (*query_stream)(void* stream);
@@ -81,10 +95,7 @@ struct CudaApi {
   void (*get_state)(int device, uint8_t* out16);  // PyTorch's 16 bytes: seed, offset
   void (*set_state)(int device, const uint8_t* in16);
 
-  // ---- switches and libraries ----
-  void (*set_flag)(const char* name, bool value);  // "allow_tf32", "cudnn_tf32", "cudnn_benchmark",
-                                                   // "deterministic", "cudnn_enabled", "sync"
-  bool (*get_flag)(const char* name);
+  // ---- libraries ----
   /// The version of a library ("cublaslt", "cudnn", "nvrtc", "nccl"), loaded at need; 0 if missing.
   int64_t (*library_version)(const char* name);
 

@@ -26,7 +26,7 @@ void deallocate_on(char* p, size_t bytes, Device device) {
   if (device.type == DeviceType::CPU) {
     deallocate(p, bytes);
   } else {
-    cuda_api().deallocate(p, bytes, device.index);
+    find_cuda()->deallocate(p, bytes, device.index);
   }
 }
 

@@ -55,7 +55,8 @@ Tensor shared_data(const Args& a, int i, std::optional<DType> dtype) {
   }
   return tensor_from_object(a.object(i), dtype);
 }
-PyObject* created(const Args& a, int first, const Tensor& t) {
+PyObject* created(const Args& a, int first, const Tensor& made) {
+  const Tensor t = a.flag(first + 3) ? pinned(made) : made;
   if (a.flag(first + 4)) {
     GS_CHECK(is_floating(t.dtype()),
              "Only Tensors of floating point and complex dtype can require gradients");
@@ -143,7 +144,8 @@ const FunctionRow kRows[] = {
      "A new tensor with a copy of the data: numbers, nested lists, arrays or tensors.",
      [](Args& a) {
        const Device device = data_device(a, 2);
-       const Tensor t = on_device(tensor_from_object(a.object(0), a.opt_dtype(1)), device);
+       Tensor t = on_device(tensor_from_object(a.object(0), a.opt_dtype(1)), device);
+       if (a.flag(4)) t = pinned(t);
        if (a.flag(3)) {
          GS_CHECK(is_floating(t.dtype()), "Only Tensors of floating point and complex dtype can require gradients");
          t->requires_grad = true;
@@ -265,7 +267,7 @@ const FunctionRow kRows[] = {
     {"alias", "(Tensor input)", Internal, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
     {"copy_", "(Tensor input, Tensor src, bool non_blocking=False)", Method, "Overwrites self with src, broadcast and converted.",
      [](Args& a) {
-       copy_(a.tensor(0), a.tensor(1));
+       copy_(a.tensor(0), a.tensor(1), a.flag(2));
        return self(a);
      }},
     {"fill_", "(Tensor input, Operand value)", Fn | Method, "Overwrites every element.",
@@ -458,8 +460,6 @@ const FunctionRow kRows[] = {
        return wrap(x->data == y->data && x.sizes() == y.sizes() && x.strides() == y.strides());
      }},
     {"is_inference", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(a.tensor(0)->inference); }},
-    {"is_pinned", "(Tensor input, object device=None)", Method, "", [](Args&) { return wrap(false); }},
-    {"pin_memory", "(Tensor input, object device=None)", Method, "", [](Args& a) { return self(a); }},
     {"share_memory_", "(Tensor input)", Method, "", [](Args& a) { return self(a); }},
     {"is_shared", "(Tensor input)", Method, "", [](Args&) { return wrap(false); }},
     {"resize_", "(Tensor input, IntList* size, *, memory_format? memory_format=None)", Method,

@@ -4,6 +4,7 @@
 
 #include "ops/pointwise.h"
 #include "python/function.h"
+#include "python/interop.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -21,8 +22,9 @@ namespace {
   "Generator? generator=None, dtype? dtype=None, layout? layout=None, device? device=None, " \
   "bool requires_grad=False, bool pin_memory=False, memory_format? memory_format=None)"
 
-PyObject* with_requires_grad(const Tensor& t, bool on) {
-  if (on) {
+PyObject* finished(const Tensor& made, bool requires_grad, bool pin) {
+  const Tensor t = pin ? pinned(made) : made;
+  if (requires_grad) {
     GS_CHECK(is_floating(t.dtype()),
              "Only Tensors of floating point and complex dtype can require gradients");
     t->requires_grad = true;
@@ -44,7 +46,7 @@ Options new_options(const Args& a, int first, DType fallback) {
 
 PyObject* finish_new(const Args& a, int first, const Tensor& made) {
   if (a.has(first + 1)) return wrap(write_out(a.tensor(first + 1), made));
-  return with_requires_grad(made, a.flag(first + 5));
+  return finished(made, a.flag(first + 5), a.flag(first + 6));
 }
 
 /// The keyword arguments of GS_NEW_LIKE, `generator` being argument `first`.
@@ -56,7 +58,7 @@ Tensor new_like(const Args& a, int first) {
 }
 
 PyObject* finish_like(const Args& a, int first, const Tensor& made) {
-  return with_requires_grad(made, a.flag(first + 4));
+  return finished(made, a.flag(first + 4), a.flag(first + 5));
 }
 
 Generator& gen(const Args& a, int i) { return *a.generator(i); }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/cuda_api.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "python/function.h"
@@ -167,8 +168,8 @@ struct ListReader {
     closed_ = true;
     const bool plain = is_plain_number(o);
     if (!plain && (is_tensor(o) || (!is_sequence(o) && is_numpy_array(o)))) {
-      const Tensor t =
-          to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)), out.dtype());
+      const Tensor t = to(contiguous(is_tensor(o) ? detach(unwrap(o)) : tensor_from_numpy(o)),
+                          out.dtype(), Device{});
       GS_CHECK_VALUE(t.numel() <= out.numel() - at, "expected sequences of equal length");
       std::memcpy(out->data + at * static_cast<int64_t>(element_size(out.dtype())), t->data,
                   static_cast<size_t>(t.numel()) * element_size(out.dtype()));
@@ -296,7 +297,7 @@ py::dtype numpy_dtype(DType t) {
 }
 
 PyObject* to_numpy(const Tensor& t, bool force) {
-  if (force) return to_numpy(detach(t), false);
+  if (force) return to_numpy(to(detach(t), t.dtype(), Device{}), false);
   GS_CHECK(!t.wants_grad(),
            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
   GS_CHECK_TYPE(t.device().type == DeviceType::CPU,
@@ -343,7 +344,31 @@ struct DLManagedTensor {
   void* context;
   void (*deleter)(DLManagedTensor*);
 };
-constexpr int kDlCpu = 1;
+constexpr int kDlCpu = 1, kDlCuda = 2, kDlPinned = 3;
+
+DLDevice dl_device(Device d) {
+  if (d.type == DeviceType::CPU) return {kDlCpu, 0};
+  return {kDlCuda, d.index};
+}
+
+/// Work of the current stream so far comes before what the consumer's stream does from now on.
+/// By DLPack's convention 1 (or nothing) is the default stream, -1 asks for no order.
+void order_streams(Device device, PyObject* consumer) {
+  const CudaApi& cuda = cuda_api();
+  const long stream = consumer == Py_None ? 1 : PyLong_AsLong(consumer);
+  if (stream == -1) {
+    if (PyErr_Occurred()) throw PythonError();
+    return;
+  }
+  GS_CHECK(stream != 0, "__dlpack__: stream 0 is ambiguous: use 1 for the default stream");
+  void* theirs = stream == 1 ? nullptr : reinterpret_cast<void*>(stream);  // NOLINT: a handle
+  void* ours = cuda.current_stream(device.index);
+  if (theirs == ours) return;
+  void* event = cuda.create_event(device.index, false, false);
+  cuda.record_event(event, ours);
+  cuda.wait_event(theirs, event);
+  cuda.destroy_event(event);
+}
 
 DLDataType dl_type(DType t) {
   const auto bits = static_cast<uint8_t>(8 * element_size(t));
@@ -362,25 +387,21 @@ DType from_dl_type(DLDataType d) {
   fail(ErrorKind::Runtime, "Unsupported DLPack type: code {}, bits {}", int(d.code), int(d.bits));
 }
 
-PyObject* to_dlpack(const Tensor& t) {
+PyObject* to_dlpack(const Tensor& t, PyObject* stream) {
   if (t.wants_grad()) {
     PyErr_SetString(PyExc_BufferError,
                     "Can't export tensors that require gradient, use tensor.detach()");
     throw PythonError();
   }
+  if (t.device().type == DeviceType::CUDA) order_streams(t.device(), stream);
   struct Export {
     DLManagedTensor managed;
     Tensor tensor;
   };
   auto* e = new Export{{}, t};
   TensorImpl* impl = t.get();
-  e->managed = {{impl->data,
-                 {kDlCpu, 0},
-                 impl->ndim(),
-                 dl_type(impl->dtype),
-                 impl->sizes.v,
-                 impl->strides.v,
-                 0},
+  e->managed = {{impl->data, dl_device(impl->device), impl->ndim(), dl_type(impl->dtype),
+                 impl->sizes.v, impl->strides.v, 0},
                 e,
                 [](DLManagedTensor* m) {
                   const PyGILState_STATE gil = PyGILState_Ensure();
@@ -394,14 +415,31 @@ PyObject* to_dlpack(const Tensor& t) {
   }));
 }
 
+/// The capsule of another library's tensor, whose memory may be used on our current stream.
+py::object exported(const py::object& o) {
+  if (py::hasattr(o, "__dlpack_device__")) {
+    const py::tuple device = o.attr("__dlpack_device__")();
+    if (device[0].cast<int>() == kDlCuda) {
+      void* stream = cuda_api().current_stream(device[1].cast<int>());
+      return o.attr("__dlpack__")(py::arg("stream") =
+                                      stream ? reinterpret_cast<intptr_t>(stream) : 1);
+    }
+  }
+  return o.attr("__dlpack__")();
+}
+
 Tensor from_dlpack(PyObject* object) {
   py::object capsule = py::reinterpret_borrow<py::object>(object);
-  if (PyObject_HasAttrString(object, "__dlpack__")) capsule = capsule.attr("__dlpack__")();
+  if (PyObject_HasAttrString(object, "__dlpack__")) capsule = exported(capsule);
   auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   if (!m) throw PythonError();
   const DLTensor& d = m->tensor;
-  GS_CHECK(d.device.type == kDlCpu || d.device.type == 3,
-           "from_dlpack: only CPU memory can be shared, got device type {}", d.device.type);
+  GS_CHECK(d.device.type == kDlCpu || d.device.type == kDlPinned || d.device.type == kDlCuda,
+           "from_dlpack: only memory of the CPU and of CUDA can be shared, got device type {}",
+           d.device.type);
+  const Device device = d.device.type == kDlCuda
+                            ? full_device({DeviceType::CUDA, static_cast<int8_t>(d.device.id)})
+                            : Device{};
   const DType type = from_dl_type(d.dtype);
   const Dims sizes(d.shape, d.ndim);
   const Dims strides = d.strides ? Dims(d.strides, d.ndim) : contiguous_strides(sizes);
@@ -419,7 +457,7 @@ Tensor from_dlpack(PyObject* object) {
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
   t->storage = Ref(Storage::wrap(
-      static_cast<char*>(d.data) + d.byte_offset, bytes, {},
+      static_cast<char*>(d.data) + d.byte_offset, bytes, device,
       [](void* p) {
         auto* owner = static_cast<DLManagedTensor*>(p);
         if (owner->deleter) owner->deleter(owner);
@@ -429,10 +467,45 @@ Tensor from_dlpack(PyObject* object) {
   t->sizes = sizes;
   t->strides = strides;
   t->dtype = type;
+  t->device = device;
   t->data = t->storage->data;
   t->update_geometry();
   return out;
 }
+
+// ---- numba's way to share the memory of a GPU ----
+
+PyObject* cuda_array_interface(PyObject* self, void*) {
+  return guard([&] {
+    const Tensor t = unwrap(self);
+    if (t.device().type != DeviceType::CUDA) {
+      PyErr_SetString(PyExc_AttributeError,
+                      "Can't get __cuda_array_interface__ on non-CUDA tensor: use tensor.cuda() to "
+                      "copy it to device memory.");
+      throw PythonError();
+    }
+    GS_CHECK(!t.wants_grad(),
+             "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients "
+             "aren't required, use var.detach() to get Variable that doesn't require grad.");
+    const auto tuple = [](const Dims& dims, int64_t scale) {
+      py::tuple out(static_cast<size_t>(dims.size()));
+      for (int k = 0; k < dims.size(); ++k) out[static_cast<size_t>(k)] = dims[k] * scale;
+      return out;
+    };
+    py::dict d;
+    d["typestr"] = t.dtype() == DType::BFloat16 ? py::str("<f2")  // the same size, as PyTorch does
+                                                : numpy_dtype(t.dtype()).attr("str");
+    d["shape"] = tuple(t.sizes(), 1);
+    d["strides"] = t.contiguous()
+                       ? py::object(py::none())
+                       : tuple(t.strides(), static_cast<int64_t>(element_size(t.dtype())));
+    d["data"] = py::make_tuple(t.numel() ? reinterpret_cast<uintptr_t>(t->data) : 0, false);
+    d["version"] = 2;
+    return d.release().ptr();
+  });
+}
+PyGetSetDef kCudaArrayInterface = {"__cuda_array_interface__", cuda_array_interface, nullptr,
+                                   nullptr, nullptr};
 
 const FunctionRow kRows[] = {
     {"item", "(Tensor input)", Method, "The value of a tensor of one element, as a Python number.",
@@ -454,9 +527,12 @@ const FunctionRow kRows[] = {
     {"__dlpack__",
      "(Tensor input, *, object stream=None, object max_version=None, object dl_device=None, object "
      "copy=None)",
-     Method, "", [](Args& a) { return to_dlpack(a.tensor(0)); }},
+     Method, "", [](Args& a) { return to_dlpack(a.tensor(0), a.object(1)); }},
     {"__dlpack_device__", "(Tensor input)", Method, "",
-     [](Args&) { return Py_BuildValue("(ii)", kDlCpu, 0); }},
+     [](Args& a) {
+       const DLDevice d = dl_device(a.tensor(0).device());
+       return Py_BuildValue("(ii)", d.type, d.id);
+     }},
     {"from_dlpack", "(object ext_tensor, *, object device=None, object copy=None)", Fn,
      "Shares the memory of another library's tensor.",
      [](Args& a) { return wrap(from_dlpack(a.object(0))); }},
@@ -471,6 +547,10 @@ const FunctionRow kRows[] = {
 
 }  // namespace
 
-void add_interop(PyObject*) { add_functions(kRows); }
+void add_interop(PyObject*) {
+  add_functions(kRows);
+  const Owned property(PyDescr_NewGetSet(tensor_type, &kCudaArrayInterface));
+  set_tensor_attribute("__cuda_array_interface__", property.p);
+}
 
 }  // namespace gradstep::python

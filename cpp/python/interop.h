@@ -20,6 +20,9 @@ Scalar item(const Tensor& t);
 /// True for numpy arrays with one dimension or more, which must not pass for a number.
 bool PyArray_like(PyObject* o);
 
+/// A copy in pinned host memory, the tensor itself if it is there; python/cuda.cpp.
+Tensor pinned(const Tensor& t);
+
 void add_interop(PyObject* module);
 
 }  // namespace gradstep::python

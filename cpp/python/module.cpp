@@ -31,6 +31,7 @@ void add_conv_pool_functions();
 void add_linalg_more_functions();
 void add_rnn_functions();
 void add_amp_functions();
+void add_cuda_functions();
 void add_cuda_graph_functions();
 
 namespace {
@@ -107,6 +108,7 @@ PYBIND11_MODULE(_C, m) {
   add_linalg_more_functions();
   add_rnn_functions();
   add_amp_functions();
+  add_cuda_functions();
   add_cuda_graph_functions();
   add_optim(m.ptr());
   add_nn_module(m.ptr());

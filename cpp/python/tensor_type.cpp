@@ -22,7 +22,7 @@ PyTypeObject* tensor_type = nullptr;
 
 // ---- errors ----
 
-PyObject* out_of_memory_error = nullptr;  // filled in by module.cpp
+PyObject* out_of_memory_error = nullptr;
 PyObject* linalg_error = nullptr;
 
 PyObject* translate_exception() {
@@ -39,7 +39,7 @@ PyObject* translate_exception() {
       case ErrorKind::Type: type = PyExc_TypeError; break;
       case ErrorKind::NotImplemented: type = PyExc_NotImplementedError; break;
       case ErrorKind::Overflow: type = PyExc_OverflowError; break;
-      case ErrorKind::OutOfMemory: type = PyExc_RuntimeError; break;
+      case ErrorKind::OutOfMemory: type = out_of_memory_error; break;
       case ErrorKind::Linalg: type = linalg_error ? linalg_error : PyExc_RuntimeError; break;
     }
     PyErr_SetString(type, e.what());
@@ -435,6 +435,10 @@ PyObject* wrap_as(PyTypeObject* type, const Tensor& t) {
 void add_tensor_type(PyObject* module) {
   tensor_type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpec(&tensor_spec)));
   PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type));
+  out_of_memory_error = check(PyErr_NewExceptionWithDoc("gradstep.OutOfMemoryError",
+                                                        "Raised when a device has no memory left.",
+                                                        PyExc_RuntimeError, nullptr));
+  PyModule_AddObjectRef(module, "OutOfMemoryError", out_of_memory_error);
 }
 
 void set_tensor_attribute(const char* name, PyObject* value) {

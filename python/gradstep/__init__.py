@@ -19,6 +19,7 @@ from ._settings import (  # noqa: E402,F401
     compile,
     get_float32_matmul_precision,
     get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
     set_default_tensor_type,
     set_float32_matmul_precision,
     set_num_interop_threads,

@@ -5,23 +5,40 @@ from typing import Any
 
 from gradstep import _C
 
-_state: dict[str, Any] = {"deterministic": False, "matmul": "highest", "interop": 1}
+_state: dict[str, Any] = {
+    "deterministic": False,
+    "warn_only": False,
+    "cudnn_deterministic": False,
+    "matmul": "highest",
+    "interop": 1,
+}
+
+
+def _set_deterministic(**which: bool) -> None:
+    """Of all operations or of cuDNN's: CUDA knows one switch."""
+    _state.update(which)
+    _C._cuda_set_flag("deterministic", _state["deterministic"] or _state["cudnn_deterministic"])
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Accepted: every operation here is deterministic."""
-    _state["deterministic"] = bool(mode)
+    """On the CPU every operation is deterministic; on CUDA those are chosen that are."""
+    _set_deterministic(deterministic=bool(mode), warn_only=bool(warn_only))
 
 
 def are_deterministic_algorithms_enabled() -> bool:
     return bool(_state["deterministic"])
 
 
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    return bool(_state["warn_only"])
+
+
 def set_float32_matmul_precision(precision: str) -> None:
-    """'highest', 'high' or 'medium'; float32 products are computed in float32 on the CPU."""
+    """'highest': float32 products in float32. 'high' and 'medium' allow CUDA to use TF32."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"{precision} is not one of 'highest', 'high', or 'medium'.")
     _state["matmul"] = precision
+    _C._cuda_set_flag("allow_tf32", precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:

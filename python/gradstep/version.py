@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versions, with the names that PyTorch's torch.version has."""
 
-from gradstep import __version__
+from __future__ import annotations
 
-cuda = None
+from gradstep import _C, __version__
+
+_build = _C._cuda_build()
+cuda: str | None = _build[0] if _build else None  # of the compiler; None in a build without CUDA
 hip = None
 debug = False
 git_version = "unknown"

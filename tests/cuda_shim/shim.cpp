@@ -466,10 +466,6 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned, int) {
   *s = new ShimStream{0};
   return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t s) {
-  delete s;
-  return cudaSuccess;
-}
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return recording() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flags that scripts set on torch.backends. They are remembered; one of them changes what the CPU engine does:
+"""Flags that scripts set on torch.backends. Those of `cuda` and `cudnn` reach CUDA; of the CPU's one does something:
 ``mkldnn.conv.fp32_precision = "ieee"`` computes 3x3 convolutions by their definition, at about half the speed."""
 
 from types import SimpleNamespace
 
 from gradstep import _C
+
+from . import cuda, cudnn
 
 
 class _Convolution:
@@ -36,13 +38,6 @@ def _flags(available: bool = False, **values: object) -> SimpleNamespace:
     return SimpleNamespace(is_available=lambda: available, **values)
 
 
-cudnn = _flags(
-    enabled=True, benchmark=False, deterministic=False, allow_tf32=True, version=lambda: None
-)
-cuda = SimpleNamespace(
-    is_built=lambda: False,
-    matmul=SimpleNamespace(allow_tf32=False, allow_fp16_reduced_precision_reduction=True),
-)
 mps = _flags(is_built=lambda: False)
 mkl = _flags()
 mkldnn = _flags(enabled=True, conv=_Convolution())
