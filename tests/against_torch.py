@@ -11,7 +11,7 @@ import gradstep as gs
 
 
 def numpy_of(t):
-    return t.detach().numpy(force=True) if isinstance(t, torch.Tensor) else t.detach().numpy()
+    return t.detach().numpy(force=True)
 
 
 def leaves(result):

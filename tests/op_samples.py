@@ -1183,7 +1183,7 @@ NOT_OPS = {
     "types": "Generator ModuleBase Node Size Tensor device dtype layout memory_format",
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
-    "settings and state": "get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
+    "settings and state": "get_default_device set_default_device get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
     "initial_seed manual_seed seed is_anomaly_check_nan_enabled is_anomaly_enabled is_grad_enabled is_inference_mode_enabled empty_cache memory_stats "
     "reset_peak_memory_stats",
     "autocast (test_amp.py)": "autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache "

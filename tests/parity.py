@@ -36,7 +36,7 @@ def tensor(lib, array, dtype=None):
 def to_numpy(t):
     t = t.detach()
     name = str(t.dtype).rsplit(".", 1)[-1]
-    return (t.float() if name == "bfloat16" else t).numpy()
+    return (t.float() if name == "bfloat16" else t).cpu().numpy()
 
 
 def flatten(out):

@@ -115,7 +115,7 @@ def test_every_layer_has_the_dtypes_of_pytorch(name, dtype):
     for lib in LIBRARIES:
         arguments, *shapes = LAYERS[name]
         layer = getattr(lib.nn, name)(*arguments)
-        inputs = [lib.from_numpy(a).to(getattr(lib, dtype)) for a in arrays(*shapes)]
+        inputs = [lib.tensor(a).to(getattr(lib, dtype)) for a in arrays(*shapes)]
         with region(lib):
             found.append(dtypes(layer(*inputs)))
     assert found[0] == found[1]
@@ -253,7 +253,7 @@ def losses(lib, dtype, optimizer="AdamW", steps=8, autocast=True, pure=False):
     (x,) = arrays((16, 1, 8, 8))
     y = np.arange(16) % 5
     net = build(lib)
-    x, y = lib.from_numpy(x), lib.from_numpy(y)
+    x, y = lib.tensor(x), lib.tensor(y)
     if pure:
         net, x = net.to(getattr(lib, dtype)), x.to(getattr(lib, dtype))
     step = getattr(lib.optim, optimizer)(net.parameters(), lr=0.01)
@@ -291,9 +291,7 @@ def test_every_optimizer_trains_a_pure_bfloat16_model(optimizer):
 
 
 def attention(lib, dtype, mask):
-    q, k, v, m = (
-        lib.from_numpy(a) for a in arrays((2, 3, 9, 8), (2, 3, 9, 8), (2, 3, 9, 8), (9, 9))
-    )
+    q, k, v, m = (lib.tensor(a) for a in arrays((2, 3, 9, 8), (2, 3, 9, 8), (2, 3, 9, 8), (9, 9)))
     q.requires_grad_()
     with region(lib, dtype):
         y = lib.nn.functional.scaled_dot_product_attention(
@@ -310,9 +308,12 @@ def test_attention(dtype, mask):
     y_torch, dq_torch = attention(torch, dtype, mask)
     assert dtypes(y) == dtypes(y_torch) == [dtype]
     assert np.allclose(
-        y.float().detach().numpy(), y_torch.float().detach().numpy(), rtol=0.03, atol=0.03
+        y.float().detach().cpu().numpy(),
+        y_torch.float().detach().cpu().numpy(),
+        rtol=0.03,
+        atol=0.03,
     )
-    assert np.allclose(dq.numpy(), dq_torch.numpy(), rtol=0.05, atol=0.06)
+    assert np.allclose(dq.cpu().numpy(), dq_torch.cpu().numpy(), rtol=0.05, atol=0.06)
 
 
 # ---- functions with a derivative of their own ----
@@ -379,7 +380,7 @@ def scaled_training(lib, **options):
     net = lib.nn.Linear(4, 2)
     optimizer = lib.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     scaler = lib.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2, **options)
-    (x,) = (lib.from_numpy(a) for a in arrays((8, 4)))
+    (x,) = (lib.tensor(a) for a in arrays((8, 4)))
     scales = []
     for i in range(8):
         optimizer.zero_grad()

@@ -20,12 +20,12 @@ def random(*shape, dtype=np.float64, seed=0):
 
 def results(lib, arrays, weight, mask=None, **kwargs):
     """The output and the gradients of sum(output * weight)."""
-    leaves = [lib.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    leaves = [lib.tensor(a.copy()).requires_grad_() for a in arrays]
     if mask is not None:
-        kwargs["attn_mask"] = lib.from_numpy(mask)
+        kwargs["attn_mask"] = lib.tensor(mask)
     out = attention(lib, *leaves, **kwargs)
-    grads = lib.autograd.grad((out * lib.from_numpy(weight)).sum(), leaves)
-    return [t.detach().numpy() for t in (out, *grads)]
+    grads = lib.autograd.grad((out * lib.tensor(weight)).sum(), leaves)
+    return [t.detach().cpu().numpy() for t in (out, *grads)]
 
 
 def check(shapes, dtype=np.float64, mask=None, **kwargs):
@@ -93,9 +93,9 @@ def test_masks_broadcast(shape, kind):
 
 def test_an_added_mask_has_a_gradient():
     def run(lib):
-        mask = lib.from_numpy(random(7, 9)).requires_grad_()
-        out = attention(lib, *(lib.from_numpy(random(*s)) for s in qkv(2, 3, 7, 9, 4)), mask)
-        return lib.autograd.grad((out * out).sum(), mask)[0].numpy()
+        mask = lib.tensor(random(7, 9)).requires_grad_()
+        out = attention(lib, *(lib.tensor(random(*s)) for s in qkv(2, 3, 7, 9, 4)), mask)
+        return lib.autograd.grad((out * out).sum(), mask)[0].cpu().numpy()
 
     np.testing.assert_allclose(run(gs), run(torch), atol=1e-12)
 
@@ -195,10 +195,10 @@ def test_views_of_one_tensor_are_read_in_place(batch_axis):
     array = random(3, 70, 3 * 4 * 8)
 
     def run(lib):
-        x = lib.from_numpy(array.copy()).requires_grad_()
+        x = lib.tensor(array.copy()).requires_grad_()
         out = attention(lib, *thirds(lib, x, 4, batch_axis), is_causal=True)
         lib.autograd.backward((out * out).sum())
-        return out.stride(), out.detach().numpy(), x.grad.numpy()
+        return out.stride(), out.detach().cpu().numpy(), x.grad.cpu().numpy()
 
     ours, theirs = run(gs), run(torch)
     assert ours[0] == theirs[0]
@@ -216,12 +216,12 @@ def test_joining_the_heads_of_the_output_is_a_view():
 
 def test_inputs_of_any_strides():
     def run(lib):
-        q = lib.from_numpy(random(2, 3, 8, 40)).transpose(2, 3).requires_grad_()
-        k = lib.from_numpy(random(2, 3, 100, 8))[:, :, ::2]
-        v = lib.from_numpy(random(50, 8)).expand(2, 3, 50, 8)
-        mask = lib.from_numpy(random(50, 40)).t()
+        q = lib.tensor(random(2, 3, 8, 40)).transpose(2, 3).requires_grad_()
+        k = lib.tensor(random(2, 3, 100, 8))[:, :, ::2]
+        v = lib.tensor(random(50, 8)).expand(2, 3, 50, 8)
+        mask = lib.tensor(random(50, 40)).t()
         out = attention(lib, q, k, v, mask)
-        return out.detach().numpy(), lib.autograd.grad(out.sum(), q)[0].numpy()
+        return out.detach().cpu().numpy(), lib.autograd.grad(out.sum(), q)[0].cpu().numpy()
 
     for a, b in zip(run(gs), run(torch), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
@@ -233,10 +233,10 @@ def test_inputs_of_any_strides():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_halves_are_computed_in_float(dtype):
     q, k, v = (random(1, 2, 40, 8, dtype=np.float32, seed=s) for s in range(3))
-    ours = attention(gs, *(gs.from_numpy(a).to(getattr(gs, dtype)) for a in (q, k, v)))
+    ours = attention(gs, *(gs.tensor(a).to(getattr(gs, dtype)) for a in (q, k, v)))
     exact = attention(torch, *(torch.from_numpy(a) for a in (q, k, v)))
     assert ours.dtype == getattr(gs, dtype)
-    np.testing.assert_allclose(ours.float().numpy(), exact.numpy(), atol=2e-2)
+    np.testing.assert_allclose(ours.float().cpu().numpy(), exact.cpu().numpy(), atol=2e-2)
 
 
 def test_dropout_keeps_the_mean_and_has_gradients():
@@ -253,10 +253,10 @@ def test_dropout_keeps_the_mean_and_has_gradients():
 def test_attention_can_be_differentiated_twice(kwargs):
     heads = 4 if kwargs.get("enable_gqa") else 2
     leaves = [
-        gs.from_numpy(random(1, h, n, 3, seed=n)).requires_grad_()
+        gs.tensor(random(1, h, n, 3, seed=n)).requires_grad_()
         for h, n in ((heads, 3), (2, 5), (2, 5))
     ]
-    mask = gs.from_numpy(random(3, 5) > -1)
+    mask = gs.tensor(random(3, 5) > -1)
     assert gs.autograd.gradgradcheck(lambda *x: attention(gs, *x, mask, **kwargs), leaves)
 
 
@@ -287,11 +287,11 @@ def test_results_do_not_depend_on_the_number_of_threads():
 )
 def test_bad_shapes_raise_torchs_errors(shapes, kwargs):
     def error(lib):
-        tensors = [lib.from_numpy(random(*s)) for s in shapes]
+        tensors = [lib.tensor(random(*s)) for s in shapes]
         options = dict(kwargs)
         mask = options.pop("mask", None)
         with pytest.raises((RuntimeError, IndexError)) as info:
-            attention(lib, *tensors, None if mask is None else lib.from_numpy(mask), **options)
+            attention(lib, *tensors, None if mask is None else lib.tensor(mask), **options)
         return str(info.value)[:60]
 
     assert error(gs) == error(torch)

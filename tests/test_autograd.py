@@ -23,7 +23,7 @@ pytestmark = [
 def plain(value, t):
     """A result without library types: tensors become (dtype, array)."""
     if isinstance(value, t.Tensor):
-        return str(value.dtype).rsplit(".", 1)[-1], value.detach().numpy().copy()
+        return str(value.dtype).rsplit(".", 1)[-1], value.detach().cpu().numpy().copy()
     if isinstance(value, dict):
         return {k: plain(v, t) for k, v in value.items()}
     if isinstance(value, (tuple, list)):

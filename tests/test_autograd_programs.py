@@ -130,7 +130,7 @@ def run(t, steps, second):
     except RuntimeError as error:
         assert "modified by an inplace operation" in str(error)
         return errors, None
-    return errors, [None if g is None else g.detach().numpy() for g in found]
+    return errors, [None if g is None else g.detach().cpu().numpy() for g in found]
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["first order", "second order"])

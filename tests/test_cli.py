@@ -19,6 +19,8 @@ import gradstep
 from gradstep import datasets
 from gradstep.cli import main
 
+pytestmark = pytest.mark.cpu_only  # programs of their own
+
 COMMAND = [sys.executable, "-m", "gradstep"]
 SMALL = ["--model", "mlp", "--epochs", "4", "--batch-size", "64"]
 

@@ -138,7 +138,7 @@ def test_only_the_wanted_gradients_are_made(wanted):
         for k in wanted:
             xs[k].requires_grad_()
         conv(lib, 2, *xs).square().sum().backward()
-        grads.append([None if x.grad is None else x.grad.numpy() for x in xs])
+        grads.append([None if x.grad is None else x.grad.cpu().numpy() for x in xs])
     for k, (a, b) in enumerate(zip(*grads)):
         assert (a is None) == (b is None) == (k not in wanted)
         if a is not None:
@@ -155,7 +155,7 @@ def test_halves_are_computed_in_float(dtype):
         ]
         y = conv(lib, 2, *xs, padding=1)
         y.sum().backward()
-        results.append([t.detach().float().numpy() for t in (y, *(x.grad for x in xs))])
+        results.append([t.detach().float().cpu().numpy() for t in (y, *(x.grad for x in xs))])
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2 if dtype == "float16" else 2e-1)
 
@@ -167,13 +167,13 @@ def test_halves_are_computed_in_float(dtype):
 )
 def test_bfloat16_convolutions_sum_in_float(c_in, c_out, kernel, stride, groups):
     shapes = [(5, c_in, 11, 9), (c_out, c_in // groups, kernel, kernel), (c_out,)]
-    operands = [gs.from_numpy(numbers(*shape, seed=i)).bfloat16() for i, shape in enumerate(shapes)]
+    operands = [gs.tensor(numbers(*shape, seed=i)).bfloat16() for i, shape in enumerate(shapes)]
 
     def results(dtype):
         x, w, b = (t.to(dtype).requires_grad_(True) for t in operands)
         y = gs.nn.functional.conv2d(x, w, b, stride, 1, groups=groups)
-        dy = gs.from_numpy(numbers(*y.shape, seed=7)).bfloat16().to(dtype)
-        return [t.detach().double().numpy() for t in (y, *gs.autograd.grad(y, [x, w, b], dy))]
+        dy = gs.tensor(numbers(*y.shape, seed=7)).bfloat16().to(dtype)
+        return [t.detach().double().cpu().numpy() for t in (y, *gs.autograd.grad(y, [x, w, b], dy))]
 
     for ours, exact in zip(results(gs.bfloat16), results(gs.float64), strict=True):
         np.testing.assert_allclose(ours, exact, rtol=2**-8, atol=1e-4 * np.abs(exact).max())
@@ -286,10 +286,10 @@ def test_3x3_convolutions_are_those_of_float64(case, winograd_for_all_sizes):
     ]
 
     def results(lib, dtype):
-        operands = [lib.from_numpy(a).to(dtype).requires_grad_(True) for a in arrays]
+        operands = [lib.tensor(a).to(dtype).requires_grad_(True) for a in arrays]
         y = lib.nn.functional.conv2d(*operands, padding=padding)
-        dy = lib.from_numpy(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
-        return [t.detach().numpy() for t in (y, *lib.autograd.grad(y, operands, dy))]
+        dy = lib.tensor(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
+        return [t.detach().cpu().numpy() for t in (y, *lib.autograd.grad(y, operands, dy))]
 
     # Output, gradients of image, weight, bias; without fused multiply-adds a little more than documented.
     bounds = (3e-5, 3e-5, 1.5e-5, 1e-6)
@@ -313,8 +313,8 @@ def test_3x3_convolutions_do_not_depend_on_the_number_of_threads(winograd_for_al
 
 def test_small_3x3_convolutions_are_computed_by_their_definition():
     x, w = gs.randn(2, 16, 16, 16), gs.randn(32, 16, 3, 3)
-    exact = gs.nn.functional.conv2d(x.double(), w.double()).numpy()
-    error = np.abs(gs.nn.functional.conv2d(x, w).numpy() - exact).max() / exact.std()
+    exact = gs.nn.functional.conv2d(x.double(), w.double()).cpu().numpy()
+    error = np.abs(gs.nn.functional.conv2d(x, w).cpu().numpy() - exact).max() / exact.std()
     assert error < 3e-6
 
 
@@ -322,10 +322,10 @@ def test_the_precision_of_3x3_convolutions_can_be_asked_for(winograd_for_all_siz
     conv = gs.backends.mkldnn.conv
     assert conv.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "none"
     x, w = gs.randn(2, 64, 16, 16), gs.randn(64, 64, 3, 3)
-    exact = gs.nn.functional.conv2d(x.double(), w.double()).numpy()
+    exact = gs.nn.functional.conv2d(x.double(), w.double()).cpu().numpy()
 
     def error():
-        return np.abs(gs.nn.functional.conv2d(x, w).numpy() - exact).max() / exact.std()
+        return np.abs(gs.nn.functional.conv2d(x, w).cpu().numpy() - exact).max() / exact.std()
 
     try:
         default = error()
@@ -368,13 +368,14 @@ def test_convolutions_of_few_channels_are_those_of_float64(case):
     ]
 
     def results(lib, dtype):
-        operands = [lib.from_numpy(a).to(dtype).requires_grad_(True) for a in arrays]
+        operands = [lib.tensor(a).to(dtype).requires_grad_(True) for a in arrays]
         y = lib.nn.functional.conv2d(*operands, padding=padding)
-        dy = lib.from_numpy(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
+        dy = lib.tensor(numbers(*y.shape, seed=4, dtype=np.float32)).to(dtype)
         plain = lib.nn.functional.conv2d(*operands[:2], padding=padding)
         (dweight,) = lib.autograd.grad(plain, operands[1:2], dy)
         return [
-            t.detach().numpy() for t in (y, plain, dweight, *lib.autograd.grad(y, operands, dy))
+            t.detach().cpu().numpy()
+            for t in (y, plain, dweight, *lib.autograd.grad(y, operands, dy))
         ]
 
     for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):

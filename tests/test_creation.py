@@ -15,7 +15,7 @@ def both(fn, strides=True):
     assert str(mine.dtype) == str(theirs.dtype)
     assert tuple(mine.shape) == tuple(theirs.shape)
     assert not strides or mine.stride() == theirs.stride()
-    np.testing.assert_array_equal(mine.double().numpy(), theirs.double().numpy())
+    np.testing.assert_array_equal(mine.double().cpu().numpy(), theirs.double().cpu().numpy())
     assert mine.requires_grad == theirs.requires_grad
     return mine
 
@@ -126,7 +126,7 @@ def test_arange_errors():
 )
 @pytest.mark.parametrize("name", ["float32", "float64", "int64"])
 def test_linspace(arguments, name):
-    mine = gs.linspace(*arguments, dtype=getattr(gs, name)).double().numpy()
+    mine = gs.linspace(*arguments, dtype=getattr(gs, name)).double().cpu().numpy()
     theirs = torch.linspace(*arguments, dtype=getattr(torch, name)).double().numpy()
     np.testing.assert_allclose(mine, theirs, rtol=1e-6 if name == "float32" else 1e-12, atol=1e-12)
 

@@ -16,7 +16,10 @@ torch = pytest.importorskip("torch")
 tdata = torch.utils.data
 
 LIBS = {gradstep: gdata, torch: tdata}
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+pytestmark = [
+    pytest.mark.cpu_only,  # samples are put together in the host's memory
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+]
 
 
 def plain(value):

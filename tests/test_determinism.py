@@ -15,11 +15,11 @@ F = nn.functional
 
 
 def floats(*shape: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+    return torch.tensor(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
 
 
 def labels(n_classes: int, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(1).integers(0, n_classes, shape))
+    return torch.tensor(np.random.default_rng(1).integers(0, n_classes, shape))
 
 
 def mlp() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
@@ -79,8 +79,8 @@ def trained(
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 0.5)
         optimizer.step()
-        out.append(loss.detach().numpy().tobytes())
-    return out + [p.detach().numpy().tobytes() for p in net.parameters()]
+        out.append(loss.detach().cpu().numpy().tobytes())
+    return out + [p.detach().cpu().numpy().tobytes() for p in net.parameters()]
 
 
 @pytest.mark.parametrize("build", [mlp, cnn, sequences], ids=lambda f: f.__name__)

@@ -155,7 +155,7 @@ def special_bits():
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_rounding_to_half_types_is_exact(name):
     x = special_bits()
-    mine = gs.from_numpy(x.copy()).to(getattr(gs, name)).float().numpy()
+    mine = gs.tensor(x.copy()).to(getattr(gs, name)).float().cpu().numpy()
     theirs = torch.from_numpy(x.copy()).to(getattr(torch, name)).float().numpy()
     np.testing.assert_array_equal(mine.view(np.uint32), theirs.view(np.uint32))
 
@@ -250,7 +250,7 @@ def test_arithmetic_of_small_integers_equals_pytorch(name, layout):
     a[:, ::3] = b[:, ::3]
 
     def run(lib, f):
-        x, y = lib.from_numpy(a.copy()), lib.from_numpy(b.copy())
+        x, y = lib.tensor(a.copy()), lib.tensor(b.copy())
         if layout == "strided":
             x, y = x[:, ::2], y.t().contiguous().t()[:, ::2]
         elif layout == "row":
@@ -285,7 +285,7 @@ def test_arithmetic_of_small_integers_equals_pytorch(name, layout):
             else (
                 not isinstance(mine, type)
                 and short(mine.dtype) == short(theirs.dtype)
-                and np.array_equal(mine.numpy(), theirs.numpy())
+                and np.array_equal(mine.cpu().numpy(), theirs.numpy())
             )
         )
         if not same:
@@ -299,12 +299,12 @@ def test_extremes_of_small_integers_equal_pytorch(name, shape):
     kind = getattr(np, "bool_" if name == "bool" else name)
     values = np.random.default_rng(0).integers(-(2**33), 2**33, shape).astype(kind)
     for a in (values, np.ones_like(values), np.zeros_like(values)):
-        x, y = gs.from_numpy(a), torch.from_numpy(a)
+        x, y = gs.tensor(a), torch.from_numpy(a)
         for op in ("amax", "amin", "any", "all"):
             for dims in ((), (0,), (1,)):
                 mine, theirs = getattr(x, op)(*dims), getattr(y, op)(*dims)
                 assert short(mine.dtype) == short(theirs.dtype)
-                np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+                np.testing.assert_array_equal(mine.cpu().numpy(), theirs.numpy())
         assert x.max().item() == y.max().item() and x.min().item() == y.min().item()
 
 

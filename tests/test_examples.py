@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.cpu_only  # programs of their own
+
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 
 

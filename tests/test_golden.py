@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
+from nn_helpers import on_the_cpu
 
 torch = pytest.importorskip("torch")
 
@@ -59,15 +60,15 @@ def words():
     return numbers, numbers[..., 0] % 10
 
 
-def losses(lib, make, data, device="cpu", **sgd):
+def losses(lib, make, data, **sgd):
     """The loss before each of ten steps and the sum of all parameters' magnitudes at the end."""
     lib.manual_seed(1234)
-    model = make(lib.nn).to(device)
+    model = on_the_cpu(lambda: make(gs.nn)) if lib is gs else make(lib.nn)
     criterion = lib.nn.CrossEntropyLoss()
     optimizer = lib.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, **sgd)
     seen = []
     for inputs, labels in zip(*data, strict=True):
-        inputs, labels = lib.from_numpy(inputs).to(device), lib.from_numpy(labels).to(device)
+        inputs, labels = lib.tensor(inputs), lib.tensor(labels)
         loss = criterion(model(inputs), labels)
         optimizer.zero_grad()
         loss.backward()

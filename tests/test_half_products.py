@@ -11,6 +11,8 @@ import pytest
 
 import gradstep as gs
 
+pytestmark = pytest.mark.cpu_only  # the CPU's kernels
+
 # (batch, m, n, k): one number, vectors, tails of every tile, several blocks of k, thin, long, empty
 SHAPES = (
     (0, 1, 1, 1), (0, 1, 300, 40), (0, 300, 1, 513), (0, 7, 5, 3), (0, 64, 96, 200), (0, 97, 33, 300),
@@ -24,9 +26,9 @@ DTYPES = ("bfloat16", "float16")
 def matrix(rng, dtype, batch, rows, cols, transposed):
     """A tensor of halves, stored by columns if `transposed`, and its values."""
     shape = ((batch,) if batch else ()) + ((cols, rows) if transposed else (rows, cols))
-    x = gs.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(dtype)
+    x = gs.tensor(rng.standard_normal(shape, dtype=np.float32)).to(dtype)
     x = x.transpose(-1, -2) if transposed else x
-    return x, x.double().numpy()
+    return x, x.double().cpu().numpy()
 
 
 def assert_rounded(got, exact, dtype, k):
@@ -34,7 +36,7 @@ def assert_rounded(got, exact, dtype, k):
     eps = 2.0**-8 if dtype == gs.bfloat16 else 2.0**-11
     bound = np.abs(exact) * eps * 1.01 + 1e-6 * (1 + k)
     assert got.dtype == dtype
-    error = np.abs(got.double().numpy() - exact)
+    error = np.abs(got.double().cpu().numpy() - exact)
     assert (error <= bound).all(), (got.shape, error.max())
 
 
@@ -106,7 +108,7 @@ def test_threads_do_not_change_the_result(dtype):
     results = []
     for n in (1, 2, 3):
         gs.set_num_threads(n)
-        results.append((a @ b).float().numpy())
+        results.append((a @ b).float().cpu().numpy())
     assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
 
 

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
 
+pytestmark = pytest.mark.cpu_only  # shares memory with numpy
+
 NUMPY_TYPES = "bool uint8 int8 int16 int32 int64 float16 float32 float64".split()
 TYPES = NUMPY_TYPES + ["bfloat16"]
 

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.cpu_only  # reads sources
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = sorted(
     p

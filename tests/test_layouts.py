@@ -28,23 +28,23 @@ def values(shape, dtype, seed=0):
 def test_transposed_operands(shape, axes, dtype):
     a = values(shape, dtype)
     b = values([shape[k] for k in axes], dtype, 1)
-    x, y = gs.from_numpy(a).permute(axes), gs.from_numpy(b)
+    x, y = gs.tensor(a).permute(axes), gs.tensor(b)
     t = a.transpose(axes)
-    np.testing.assert_array_equal((x + y).numpy(), t + b)
-    np.testing.assert_array_equal((x > y).numpy(), t > b)
-    np.testing.assert_array_equal(x.contiguous().numpy(), t)
-    np.testing.assert_array_equal(x.to(gs.float64).numpy(), t.astype("float64"))
-    np.testing.assert_array_equal((y + x[..., :1]).numpy(), b + t[..., :1])
-    np.testing.assert_array_equal((x + y[0]).numpy(), t + b[0])
+    np.testing.assert_array_equal((x + y).cpu().numpy(), t + b)
+    np.testing.assert_array_equal((x > y).cpu().numpy(), t > b)
+    np.testing.assert_array_equal(x.contiguous().cpu().numpy(), t)
+    np.testing.assert_array_equal(x.to(gs.float64).cpu().numpy(), t.astype("float64"))
+    np.testing.assert_array_equal((y + x[..., :1]).cpu().numpy(), b + t[..., :1])
+    np.testing.assert_array_equal((x + y[0]).cpu().numpy(), t + b[0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("columns", [63, 64, 500, 513, 1100])
 def test_rows_that_repeat(columns, dtype):
     a, b, c = values((7, columns), dtype), values(columns, dtype, 1), values((7, 1), dtype, 2)
-    x, y, z = gs.from_numpy(a), gs.from_numpy(b), gs.from_numpy(c)
-    np.testing.assert_array_equal((x + y).numpy(), a + b)
-    np.testing.assert_array_equal((y + z).numpy(), b + c)
+    x, y, z = gs.tensor(a), gs.tensor(b), gs.tensor(c)
+    np.testing.assert_array_equal((x + y).cpu().numpy(), a + b)
+    np.testing.assert_array_equal((y + z).cpu().numpy(), b + c)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -54,18 +54,18 @@ def test_outputs_beyond_the_cache(offset, threads):
     gs.set_num_threads(threads)
     a = np.arange(8_400_000, dtype="float32")
     twice = a[offset:] * 2
-    x = gs.from_numpy(a)[offset:]
-    np.testing.assert_array_equal((x * 2).numpy(), twice)
+    x = gs.tensor(a)[offset:]
+    np.testing.assert_array_equal((x * 2).cpu().numpy(), twice)
     x += x
-    np.testing.assert_array_equal(x.numpy(), twice)
+    np.testing.assert_array_equal(x.cpu().numpy(), twice)
 
 
 def test_every_half_survives():
     bits = np.arange(65536, dtype="uint16")
     half = bits.view("float16")
-    wide = gs.from_numpy(half).to(gs.float32)
-    np.testing.assert_array_equal(wide.numpy(), half.astype("float32"))
-    back = wide.to(gs.float16).numpy()
+    wide = gs.tensor(half).to(gs.float32)
+    np.testing.assert_array_equal(wide.cpu().numpy(), half.astype("float32"))
+    back = wide.to(gs.float16).cpu().numpy()
     np.testing.assert_array_equal(np.isnan(back), np.isnan(half))
     np.testing.assert_array_equal(back.view("uint16")[~np.isnan(half)], bits[~np.isnan(half)])
 
@@ -74,4 +74,6 @@ def test_halves_round_to_even():
     with np.errstate(over="ignore"):
         x = np.random.default_rng(0).standard_normal(20_003).astype("float32")
         x *= np.logspace(-9, 6, len(x), dtype="float32")
-        np.testing.assert_array_equal(gs.from_numpy(x).to(gs.float16).numpy(), x.astype("float16"))
+        np.testing.assert_array_equal(
+            gs.tensor(x).to(gs.float16).cpu().numpy(), x.astype("float16")
+        )

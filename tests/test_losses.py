@@ -304,13 +304,13 @@ def test_cross_entropy_of_short_and_long_rows_equals_torch(rows, classes):
     for lib in (gs, torch):
         results = []
         for reduction in ("none", "sum", "mean"):
-            logits = lib.from_numpy(x.copy()).requires_grad_()
-            weight = lib.from_numpy(np.linspace(0.5, 2, classes, dtype=np.float32))
+            logits = lib.tensor(x.copy()).requires_grad_()
+            weight = lib.tensor(np.linspace(0.5, 2, classes, dtype=np.float32))
             loss = lib.nn.functional.cross_entropy(
-                logits, lib.from_numpy(target), weight, reduction=reduction
+                logits, lib.tensor(target), weight, reduction=reduction
             )
             (loss.nan_to_num(0.0) if reduction == "mean" else loss).sum().backward()
-            results += [loss.detach().numpy(), logits.grad.numpy()]
+            results += [loss.detach().cpu().numpy(), logits.grad.cpu().numpy()]
         found.append(results)
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

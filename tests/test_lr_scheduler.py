@@ -11,6 +11,8 @@ import gradstep
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.cpu_only  # plain Python numbers
+
 SCHEDULERS = {
     "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.95**epoch),
     "LambdaLR_list": lambda s, o: s.LambdaLR(o, [lambda e: 1 / (e + 1), lambda e: 0.5**e]),

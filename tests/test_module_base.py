@@ -13,6 +13,8 @@ import torch
 
 import gradstep as gs
 
+pytestmark = pytest.mark.cpu_only  # attributes and calls
+
 LIBRARIES = [gs, torch]
 every = pytest.mark.parametrize("lib", LIBRARIES, ids=["gradstep", "torch"])
 

@@ -505,6 +505,7 @@ def test_pickled_module_computes_the_same():
 # ---- init and utils ----
 
 
+@pytest.mark.cpu_only  # random numbers
 @pytest.mark.parametrize(
     "fill",
     [

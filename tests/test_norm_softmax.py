@@ -132,7 +132,7 @@ def test_instance_norm_has_torchs_values_derivatives_and_statistics():
 
 
 def test_row_ops_do_not_depend_on_the_number_of_threads():
-    x, w = gs.from_numpy(numbers(513, 700)), gs.from_numpy(numbers(700, seed=1))
+    x, w = gs.tensor(numbers(513, 700)), gs.tensor(numbers(700, seed=1))
     results = []
     for n in (1, 3):
         gs.set_num_threads(n)
@@ -148,7 +148,7 @@ def test_batch_norm_statistics_are_as_accurate_as_torchs():
     results = []
     for lib in (gs, torch):
         mean, var = lib.zeros(2), lib.ones(2)
-        lib.nn.functional.batch_norm(lib.from_numpy(x), mean, var, training=True, momentum=1.0)
+        lib.nn.functional.batch_norm(lib.tensor(x), mean, var, training=True, momentum=1.0)
         results.append(numpy_of(var))
     exact = x.astype(np.float64).var((0, 2, 3), ddof=1)
     assert np.abs(results[0] / exact - 1).max() <= max(np.abs(results[1] / exact - 1).max(), 1e-5)
@@ -170,10 +170,12 @@ def test_batch_norm_of_float32_is_that_of_float64(shape, training):
     ]
 
     def results(lib, dtype):
-        x, w, b, mean, var, dy = (lib.from_numpy(a.astype(np.float32)).to(dtype) for a in arrays)
+        x, w, b, mean, var, dy = (lib.tensor(a.astype(np.float32)).to(dtype) for a in arrays)
         operands = [t.requires_grad_(True) for t in (x, w, b)]
         y = lib.nn.functional.batch_norm(x, mean, var, w, b, training)
-        return [t.detach().numpy() for t in (y, mean, var, *lib.autograd.grad(y, operands, dy))]
+        return [
+            t.detach().cpu().numpy() for t in (y, mean, var, *lib.autograd.grad(y, operands, dy))
+        ]
 
     for ours, exact in zip(results(gs, gs.float32), results(torch, torch.float64), strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())

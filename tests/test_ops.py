@@ -61,9 +61,9 @@ def ours(x):
     extent = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride())) if x.numel() else 0
     flat = x.as_strided((extent,), (1,)).clone()
     raw = (
-        gs.from_numpy(flat.view(torch.int16).numpy()).view(gs.bfloat16)
+        gs.tensor(flat.view(torch.int16).numpy()).view(gs.bfloat16)
         if x.dtype == torch.bfloat16
-        else gs.from_numpy(flat.numpy())
+        else gs.tensor(flat.numpy())
     )
     return raw.as_strided(tuple(x.shape), x.stride(), 0)
 
@@ -88,7 +88,7 @@ def numpy_of(t):
     t = (
         t.clone() if isinstance(t, torch.Tensor) else t
     )  # PyTorch's gradients of zeros may have no memory
-    return np.array((t.float() if str(t.dtype).endswith("bfloat16") else t).numpy())
+    return np.array((t.float() if str(t.dtype).endswith("bfloat16") else t).cpu().numpy())
 
 
 def same(mine, theirs, tolerance, what, values=True):

@@ -113,12 +113,12 @@ def test_rows_longer_than_a_vector_are_pooled(width, window):
     x[0, 1, 2, width // 2] = np.nan
 
     def pooled(lib):
-        functional, t = lib.nn.functional, lib.from_numpy(x)
+        functional, t = lib.nn.functional, lib.tensor(x)
         y, places = functional.max_pool2d(t, *window, return_indices=True)
         return [y, places, functional.avg_pool2d(t, kernel, stride, padding)]
 
     for ours, theirs in zip(pooled(gs), pooled(torch), strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(ours.cpu().numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
 
 
 def test_integers_have_maxima():
@@ -137,7 +137,7 @@ def test_halves_are_averaged_in_float(name, dtype):
         x = lib.tensor(numbers(*SIZES[2]).tolist()).to(getattr(lib, dtype)).requires_grad_()
         y = call(lib, name, x, 3)
         y.sum().backward()
-        results.append((y.detach().float().numpy(), x.grad.float().numpy()))
+        results.append((y.detach().float().cpu().numpy(), x.grad.float().cpu().numpy()))
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2)
 
@@ -173,8 +173,8 @@ def test_native_columns_are_unfold_and_fold():
     columns = gs._C.im2col(x, 3, 1, 1, 2)
     assert columns.tolist() == F(gs).unfold(x, 3, 1, 1, 2).tolist()
     np.testing.assert_allclose(
-        gs._C.col2im(columns, (7, 6), 3, 1, 1, 2).numpy(),
-        F(gs).fold(columns, (7, 6), 3, 1, 1, 2).numpy(),
+        gs._C.col2im(columns, (7, 6), 3, 1, 1, 2).cpu().numpy(),
+        F(gs).fold(columns, (7, 6), 3, 1, 1, 2).cpu().numpy(),
         rtol=1e-6,
     )
 

@@ -8,6 +8,8 @@ import torch
 import gradstep as gs
 from gradstep import _tensor_str
 
+pytestmark = pytest.mark.cpu_only  # texts
+
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
 INTS = ["uint8", "int8", "int16", "int32", "int64", "bool"]
 

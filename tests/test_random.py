@@ -8,6 +8,8 @@ import torch
 import gradstep as gs
 from against_torch import same_error
 
+pytestmark = pytest.mark.cpu_only  # PyTorch's numbers for the CPU's generator
+
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
 INTS = ["uint8", "int8", "int16", "int32", "int64", "bool"]
 COUNTS = [0, 1, 5, 15, 16, 17, 100]

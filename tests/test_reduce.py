@@ -315,22 +315,22 @@ def test_the_small_ones():
 def test_long_float_sums_are_as_accurate_as_torchs():
     x = np.random.default_rng(5).random(1 << 20, np.float32)
     exact = x.astype(np.float64).sum()
-    ours = gs.from_numpy(x).sum().item()
+    ours = gs.tensor(x).sum().item()
     assert abs(ours - exact) <= max(abs(torch.from_numpy(x).sum().item() - exact), exact * 2**-24)
     columns = x.reshape(-1, 16)
     exact = columns.astype(np.float64).sum(0)
-    ours = numpy_of(gs.from_numpy(columns).sum(0))
+    ours = numpy_of(gs.tensor(columns).sum(0))
     assert np.abs(ours / exact - 1).max() < 2**-23
 
 
 def test_variance_of_numbers_far_from_zero():
     x = (np.random.default_rng(5).standard_normal((3, 10000)) + 1000).astype(np.float32)
     exact = x.astype(np.float64).var(1)
-    np.testing.assert_allclose(numpy_of(gs.from_numpy(x).var(1, correction=0)), exact, rtol=1e-4)
+    np.testing.assert_allclose(numpy_of(gs.tensor(x).var(1, correction=0)), exact, rtol=1e-4)
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    x = gs.from_numpy(numbers(700, 900))
+    x = gs.tensor(numbers(700, 900))
     results = []
     for n in (1, 2, 4):
         gs.set_num_threads(n)

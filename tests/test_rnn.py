@@ -150,6 +150,7 @@ def test_halves_are_computed_in_float(dtype):
     assert gs.equal(out, wanted.to(half))
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_dropout_masks_equal_torch(batch_first):
     ours, theirs = both(lambda nn: nn.LSTM(3, 5, 3, dropout=0.5, batch_first=batch_first))

@@ -11,6 +11,8 @@ import pytest
 import gradstep as torch
 import gradstep.nn.functional as F
 
+pytestmark = pytest.mark.cpu_only  # memory and processes of the CPU
+
 HUGE = 2**62
 
 # Runs in its own process: a crash must not take the test session with it.

@@ -15,6 +15,8 @@ import pytest
 import gradstep
 from gradstep.serialization import atomic_write
 
+pytestmark = pytest.mark.cpu_only  # formats of files
+
 DTYPES = [
     "bool",
     "uint8",

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.smoke
 def test_arithmetic_broadcasts_and_promotes_like_numpy():
     a = np.arange(6, dtype=np.float32).reshape(2, 3)
     b = np.array([[10.0], [20.0]], dtype=np.float32)
-    x, y = gs.from_numpy(a), gs.from_numpy(b)
-    np.testing.assert_array_equal((x * 2 + y).numpy(), a * 2 + b)
+    x, y = gs.tensor(a), gs.tensor(b)
+    np.testing.assert_array_equal((x * 2 + y).cpu().numpy(), a * 2 + b)
     assert (gs.tensor([1, 2]) / gs.tensor(2)).tolist() == [0.5, 1.0]
     assert (gs.tensor([1, 2]) + 0.5).dtype is gs.float32
     assert (gs.tensor([7, -7]) // 2).tolist() == [3, -4]
@@ -33,11 +33,11 @@ def test_arithmetic_broadcasts_and_promotes_like_numpy():
 def test_matrix_product_equals_numpy(n, dtype):
     rng = np.random.default_rng(n)
     a, b = rng.standard_normal((n, n + 3)), rng.standard_normal((n + 3, 5))
-    got = gs.from_numpy(a.astype(dtype)) @ gs.from_numpy(b.astype(dtype))
+    got = gs.tensor(a.astype(dtype)) @ gs.tensor(b.astype(dtype))
     tolerance = 1e-4 if dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(got.numpy(), a @ b, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(got.cpu().numpy(), a @ b, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(
-        (gs.from_numpy(b.astype(dtype)).t() @ gs.from_numpy(a.astype(dtype)).t()).numpy(),
+        (gs.tensor(b.astype(dtype)).t() @ gs.tensor(a.astype(dtype)).t()).cpu().numpy(),
         (a @ b).T,
         rtol=tolerance,
         atol=tolerance,
@@ -50,7 +50,7 @@ def test_convolution_equals_its_definition():
         rng.standard_normal((2, 3, 6, 7)).astype("f4"),
         rng.standard_normal((4, 3, 3, 2)).astype("f4"),
     )
-    got = nn.functional.conv2d(gs.from_numpy(x), gs.from_numpy(w), stride=(2, 1)).numpy()
+    got = nn.functional.conv2d(gs.tensor(x), gs.tensor(w), stride=(2, 1)).cpu().numpy()
     expected = np.zeros_like(got)
     for i in range(got.shape[2]):
         for j in range(got.shape[3]):
@@ -107,7 +107,7 @@ def test_a_net_learns_and_survives_copy_pickle_and_save(tmp_path):
     fresh.load_state_dict(gs.load(tmp_path / "model.pt"))
     for other in (fresh, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(
-            other(points).detach().numpy(), model(points).detach().numpy()
+            other(points).detach().cpu().numpy(), model(points).detach().cpu().numpy()
         )
 
 

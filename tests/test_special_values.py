@@ -90,7 +90,7 @@ def test_unary(name, dtype):
         x = x[~SKIP[name](x)]
     rtol = 3e-6 if dtype == "float32" else 1e-11
     for values in (x, np.concatenate([x, x])[::-1].copy(), x[:3].copy()):
-        mine = resolve(gs, name)(gs.from_numpy(values)).numpy()
+        mine = resolve(gs, name)(gs.tensor(values)).cpu().numpy()
         theirs = resolve(torch, name)(torch.from_numpy(values)).numpy()
         # PyTorch's gelu loses digits below 0 and is 0 too early; tanhshrink cancels.
         same(
@@ -116,9 +116,9 @@ def test_gradient_of_unary(name):
         x = x[~SKIP[name](x)]
     results = []
     for lib in (gs, torch):
-        t = lib.from_numpy(x.copy()).requires_grad_()
+        t = lib.tensor(x.copy()).requires_grad_()
         resolve(lib, name)(t).sum().backward()
-        results.append(t.grad.numpy())
+        results.append(t.grad.cpu().numpy())
     # y (1 - y) of sigmoid shows the last bit of y near 1, which PyTorch rounds down at 20.
     same(*results, 1e-10, name, atol={"gelu": 1e-80, "sigmoid": 2e-16}.get(name, 1e-300))
 
@@ -137,7 +137,7 @@ def test_binary(name, dtype):
     )
     pairs = np.array(list(itertools.product(values, values)), dtype)
     a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
-    mine = getattr(gs, name)(gs.from_numpy(a), gs.from_numpy(b)).numpy()
+    mine = getattr(gs, name)(gs.tensor(a), gs.tensor(b)).cpu().numpy()
     theirs = getattr(torch, name)(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     # Which of 0 and -0 a bound lets through is not defined.
     same(
@@ -162,7 +162,7 @@ def test_integer_edges(name):
     if name in ("floor_divide", "remainder", "fmod"):
         keep = (b != 0) & ~((a == -(2**63)) & (b == -1))
         a, b = a[keep], b[keep]
-    mine = getattr(gs, name)(gs.from_numpy(a), gs.from_numpy(b)).numpy()
+    mine = getattr(gs, name)(gs.tensor(a), gs.tensor(b)).cpu().numpy()
     theirs = getattr(torch, name)(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     np.testing.assert_array_equal(mine, theirs)
 
@@ -181,9 +181,9 @@ def test_remainders_are_exact(dtype):
     odd[1][odd[1] == 0] = 3
     x = np.concatenate([near, -below, np.nextafter(near, b * np.inf), wild[0], odd[0], b])
     y = np.concatenate([b, b, -b, wild[1], odd[1], b])
-    mine = gs.fmod(gs.from_numpy(x), gs.from_numpy(y)).numpy()
+    mine = gs.fmod(gs.tensor(x), gs.tensor(y)).cpu().numpy()
     np.testing.assert_array_equal(mine.view(np.uint8), np.fmod(x, y).view(np.uint8))
-    mine = gs.remainder(gs.from_numpy(x), gs.from_numpy(y)).numpy()
+    mine = gs.remainder(gs.tensor(x), gs.tensor(y)).cpu().numpy()
     np.testing.assert_array_equal(mine, np.remainder(x, y))
 
 
@@ -225,7 +225,7 @@ def test_reductions_with_nan_and_infinities(name):
     options = {"dim": 1}
     results = []
     for lib in (gs, torch):
-        out = getattr(lib, name)(lib.from_numpy(values), **options)
-        results.append([t.numpy() for t in (out if isinstance(out, tuple) else (out,))])
+        out = getattr(lib, name)(lib.tensor(values), **options)
+        results.append([t.cpu().numpy() for t in (out if isinstance(out, tuple) else (out,))])
     for mine, theirs in zip(*results):
         same(mine, theirs, 1e-12, name)

@@ -9,6 +9,8 @@ import pytest
 
 from gradstep import _C
 
+pytestmark = pytest.mark.cpu_only  # reads sources
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STUB = ROOT / "python" / "gradstep" / "_C.pyi"
 

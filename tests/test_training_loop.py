@@ -106,7 +106,7 @@ def run(module, script, batch_size=16, n=96):
         script = re.sub(r"^(import|from) torch\.", r"\1 gradstep.", script, flags=re.MULTILINE)
         assert not re.search(r"^(import|from) torch", script, flags=re.MULTILINE)
     exec(compile(script, "tutorial", "exec"), scope)
-    weights = {k: v.detach().numpy().copy() for k, v in scope["model"].state_dict().items()}
+    weights = {k: v.detach().cpu().numpy().copy() for k, v in scope["model"].state_dict().items()}
     return scope["history"], weights, scope["optimizer"].state_dict()
 
 
@@ -141,8 +141,8 @@ def gradients(module, parts, n=32):
     for x, y in zip(inputs.chunk(parts), labels.chunk(parts)):
         (criterion(model(x), y) / parts).backward()
     optimizer.step()
-    return [p.detach().numpy() for p in model.parameters()], [
-        p.grad.numpy() for p in model.parameters()
+    return [p.detach().cpu().numpy() for p in model.parameters()], [
+        p.grad.cpu().numpy() for p in model.parameters()
     ]
 
 

@@ -64,7 +64,7 @@ def test_values_strides_and_offset_equal_pytorch(name):
     assert mine.stride() == theirs.stride()
     assert mine.storage_offset() == theirs.storage_offset()
     assert mine.is_contiguous() == theirs.is_contiguous()
-    np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    np.testing.assert_array_equal(mine.cpu().numpy(), theirs.numpy())
 
 
 @PARAMETERS
@@ -90,7 +90,7 @@ def test_gradient_equals_pytorch(name):
         x = start(lib, shape, grad=True)
         v = fn(x)
         (v * v * start(lib, tuple(v.shape))).sum().backward()
-        results.append(x.grad.numpy())
+        results.append(x.grad.cpu().numpy())
     np.testing.assert_array_equal(*results)
 
 
@@ -119,7 +119,7 @@ def test_writing_through_a_view_is_differentiated(name):
         v.mul_(w)
         loss = (x * x).sum() + v.sum()
         loss.backward()
-        results.append((x.detach().numpy(), leaf.grad.numpy(), w.grad.numpy()))
+        results.append((x.detach().cpu().numpy(), leaf.grad.cpu().numpy(), w.grad.cpu().numpy()))
     for mine, theirs in zip(*results):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -136,7 +136,7 @@ def test_writing_to_the_base_reaches_the_view(name):
         v = fn(x)
         x.mul_(2)
         (v * v).sum().backward()
-        results.append((v.detach().numpy(), leaf.grad.numpy()))
+        results.append((v.detach().cpu().numpy(), leaf.grad.cpu().numpy()))
     for mine, theirs in zip(*results):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -150,7 +150,7 @@ def test_two_views_of_one_base_see_each_others_writes():
         a.mul_(2)
         b.add_(a.sum())
         (x * start(lib, (4, 4))).sum().backward()
-        results.append((x.detach().numpy(), leaf.grad.numpy()))
+        results.append((x.detach().cpu().numpy(), leaf.grad.cpu().numpy()))
     for mine, theirs in zip(*results):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -164,7 +164,9 @@ def test_setitem_through_a_chain_of_views():
         x[1:3].t()[0] = value
         x.view(-1)[::7] = 1.0
         (x * x).sum().backward()
-        results.append((x.detach().numpy(), leaf.grad.numpy(), value.grad.numpy()))
+        results.append(
+            (x.detach().cpu().numpy(), leaf.grad.cpu().numpy(), value.grad.cpu().numpy())
+        )
     for mine, theirs in zip(*results):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -258,7 +260,7 @@ def test_view_as_another_dtype():
         mine = gs.arange(8, dtype=gs.float32).reshape(2, 4).view(getattr(gs, name))
         theirs = torch.arange(8, dtype=torch.float32).reshape(2, 4).view(getattr(torch, name))
         assert tuple(mine.shape) == size == tuple(theirs.shape)
-        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+        np.testing.assert_array_equal(mine.cpu().numpy(), theirs.numpy())
 
 
 def test_contiguous_and_clone():

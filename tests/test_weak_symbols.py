@@ -14,6 +14,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.cpu_only  # reads objects
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = ("v2", "v3", "v4")
 BASELINE = ("common", "v2")
