@@ -29,6 +29,7 @@ struct Divider {
 template <int N>
 struct Layout {
   int ndim = 0;
+  int64_t numel = 1;
   bool small = true;  // fewer than 2^31 elements
   int64_t sizes[kMaxDims];
   Divider dividers[kMaxDims];
@@ -39,34 +40,39 @@ struct Layout {
   Layout(const Dims& shape, const TensorImpl* const (&operands)[N]) {
     int order[kMaxDims];
     order_by_stride(operands[0]->strides, order);
-    int64_t numel = 1;
     for (int k = shape.size() - 1; k >= 0; --k) {
       const int axis = order[k];
-      const int64_t size = shape[axis];
-      numel *= size;
-      if (size == 1) continue;
       int64_t step[N];
-      bool joins = ndim > 0;
       for (int j = 0; j < N; ++j) {
         const TensorImpl* t = operands[j];
         const int at = t ? axis - (shape.size() - t->ndim()) : -1;
         step[j] = at < 0 || t->sizes[at] == 1 ? 0 : t->strides[at];
-        joins = joins && step[j] == strides[j][ndim - 1] * sizes[ndim - 1];
       }
-      if (joins) {
-        sizes[ndim - 1] *= size;
-        continue;
-      }
-      sizes[ndim] = size;
-      for (int j = 0; j < N; ++j) strides[j][ndim] = step[j];
-      ++ndim;
+      add(shape[axis], step);
     }
+    finish();
+  }
+  /// Or axis by axis: add() for each, the innermost first, then finish().
+  Layout() = default;
+  void add(int64_t size, const int64_t (&step)[N]) {
+    numel *= size;
+    if (size == 1) return;
+    bool joins = ndim > 0;
+    for (int j = 0; j < N; ++j) joins = joins && step[j] == strides[j][ndim - 1] * sizes[ndim - 1];
+    if (joins) {
+      sizes[ndim - 1] *= size;
+      return;
+    }
+    sizes[ndim] = size;
+    for (int j = 0; j < N; ++j) strides[j][ndim] = step[j];
+    ++ndim;
+  }
+  void finish() {
     small = numel < (int64_t(1) << 31);
     for (int k = 0; k < ndim; ++k) {
-      if (small) dividers[k] = Divider(sizes[k]);
+      if (small && numel > 0) dividers[k] = Divider(sizes[k]);
     }
   }
-  Layout() = default;
 
   /// True if operand j's elements follow each other.
   bool is_flat(int j) const { return ndim == 0 || (ndim == 1 && strides[j][0] == 1); }

@@ -5,10 +5,11 @@
 //   init<T>()       the identity of combine
 //   finish(a, n)    applied to the result of n elements
 //   kWide           floats are summed in blocks, the blocks in double
-// Below them (host only): what the CPU driver calls, a reducer = State + block() + tile() + merge()
-// + emit(): Fold<F, C> makes one of a fold functor; ArgReduce, Moments and LogSumExp carry more
-// than a value. A block is up to kReduceBlock elements in a row, a tile is up to kReduceRows rows
-// of columns, each column reduced by itself. Includes fn/math.h.
+// Below them: what the drivers call, a reducer = State + init() + merge() + emit(), and how
+// elements come into a state. Fold<F, C> makes one of a fold functor; ArgReduce, Moments and
+// LogSumExp carry more than a value. The CPU's driver calls block() for up to kReduceBlock elements
+// in a row and tile() for up to kReduceRows rows of columns, each column reduced by itself (host
+// only); a thread of a GPU calls take<W>() for W neighbours. Includes fn/math.h.
 #pragma once
 #include "fn/math.h"
 #if !GS_CUDA
@@ -197,7 +198,7 @@ struct Less {
 };
 
 #if !GS_CUDA
-// ---- reducers: what the CPU driver runs ----
+// ---- elements in vector lanes ----
 
 inline constexpr int kReduceBlock = 2048;
 inline constexpr int kReduceRows = 32;
@@ -254,18 +255,39 @@ GS_FN void for_columns(const C* x, int64_t row_stride, int rows, int columns, F 
   }
 }
 
+#endif
+
+// ---- reducers ----
+
+template <class C, bool kWide>
+struct FoldState {
+  using type = C;
+};
+template <>
+struct FoldState<float, true> {
+  using type = double;
+};
+
 template <class F, class C_>
 struct Fold {
   using C = C_;
-  using State = ScalarT<decltype([] {
-    if constexpr (F::kWide && kSame<C_, float>)
-      return 0.0;
-    else
-      return C_(0);
-  }())>;
-  static constexpr F f{};
+  using State = typename FoldState<C, F::kWide>::type;
 
   GS_FN static State init() { return F::template init<State>(); }
+
+  /// Elements index .. index + W - 1 of the reduction, W a power of two.
+  template <int W>
+  GS_FN static void take(State& s, const C* x, int64_t) {
+    C a[W];
+    for (int k = 0; k < W; ++k) a[k] = F{}.map(x[k]);
+    for (int step = 1; step < W; step *= 2) {
+      for (int k = 0; k < W; k += 2 * step) a[k] = F{}.combine(a[k], a[k + step]);
+    }
+    s = F{}.combine(s, State(a[0]));
+  }
+
+#if !GS_CUDA
+  static constexpr F f{};
 
   static void block(State& s, const C* x, int n, int64_t) {
     const C r = fold_row(
@@ -302,12 +324,13 @@ struct Fold {
     });
     for (int k = 0; k < columns; ++k) s[k] = f.combine(s[k], State(lanes[k]));
   }
+#endif
 
-  static void merge(State& s, const State& t) { s = f.combine(s, t); }
+  GS_FN static void merge(State& s, const State& t) { s = F{}.combine(s, t); }
   /// put(k, value): value of output k.
   template <class Put>
   GS_FN static void emit(const State& s, int64_t count, double, Put put) {
-    put(0, f.finish(s, count));
+    put(0, F{}.finish(s, count));
   }
 };
 
@@ -319,10 +342,19 @@ struct ArgReduce {
     C value;
     int64_t index;  // -1: nothing yet
   };
-  static constexpr Before before{};
-  static constexpr typename Before::Fold fold{};
 
   GS_FN static State init() { return {C(0), -1}; }
+
+  template <int W>
+  GS_FN static void take(State& s, const C* x, int64_t index) {
+    for (int k = 0; k < W; ++k) {
+      if (s.index < 0 || Before{}(x[k], s.value)) s = {x[k], index + k};
+    }
+  }
+
+#if !GS_CUDA
+  static constexpr Before before{};
+  static constexpr typename Before::Fold fold{};
 
   static void block(State& s, const C* x, int n, int64_t index) {
     using V = Native<C>;
@@ -363,9 +395,15 @@ struct ArgReduce {
     });
   }
 
-  static void merge(State& s, const State& t) {
+#endif
+
+  GS_FN static void merge(State& s, const State& t) {
     if (t.index < 0) return;
-    if (s.index < 0 || before(t.value, s.value)) s = t;  // t comes later: a tie stays
+    // Of a tie the first: on a GPU t may be the earlier one.
+    if (s.index < 0 || Before{}(t.value, s.value) ||
+        (t.index < s.index && !Before{}(s.value, t.value))) {
+      s = t;
+    }
   }
   template <class Put>
   GS_FN static void emit(const State& s, int64_t, double, Put put) {
@@ -396,6 +434,7 @@ struct Moments {
     return {n, rough + shift, m2 < 0 ? 0 : m2};
   }
 
+#if !GS_CUDA
   static void block(State& s, const C* x, int n, int64_t) {
     using V = Native<C>;
     constexpr int N = V::size;
@@ -443,7 +482,9 @@ struct Moments {
     });
   }
 
-  static void merge(State& s, const State& t) {
+#endif
+
+  GS_FN static void merge(State& s, const State& t) {
     if (t.n == 0) return;
     if (s.n == 0) {
       s = t;
@@ -463,15 +504,59 @@ struct Moments {
   }
 };
 
+/// The same on a GPU, where a division for each merge would cost more than the elements: all
+/// threads subtract the same value, the reduction's first element, so that sums are merged.
+template <class C_, bool kRoot>
+struct ShiftedMoments {
+  using C = C_;
+  struct State {
+    C centre;
+    double s1, s2;  // of x - centre and its square
+  };
+  GS_FN static State init() { return {C(0), 0, 0}; }
+  GS_FN static void start(State& s, C first) { s.centre = first; }
+
+  template <int W>
+  GS_FN static void take(State& s, const C* x, int64_t) {
+    for (int k = 0; k < W; ++k) {
+      const double d = double(x[k]) - double(s.centre);
+      s.s1 += d;
+      s.s2 += d * d;
+    }
+  }
+  GS_FN static void merge(State& s, const State& t) {
+    s.s1 += t.s1;
+    s.s2 += t.s2;
+  }
+  template <class Put>
+  GS_FN static void emit(const State& s, int64_t count, double correction, Put put) {
+    using M = Moments<C, kRoot>;
+    M::emit(count > 0 ? M::moments(double(count), double(s.centre), s.s1, s.s2) : M::init(), count,
+            correction, put);
+  }
+};
+
 /// log(sum(exp(x))) without overflow.
-template <class C_>
+template <class C_, class A = double>
 struct LogSumExp {
   using C = C_;
   struct State {
-    double shift, sum;  // the sum of exp(x - shift); shift is finite, or sum is 0
+    A shift, sum;  // the sum of exp(x - shift); shift is finite, or sum is 0
   };
   GS_FN static State init() { return {0, 0}; }
 
+  template <int W>
+  GS_FN static void take(State& s, const C* x, int64_t) {
+    C m = x[0];
+    for (int k = 1; k < W; ++k) m = Max().combine(m, x[k]);
+    if (m == C(-kInf)) return;
+    if (m == C(kInf) || m != m) m = C(0);
+    C sum = C(0);
+    for (int k = 0; k < W; ++k) sum += exp(x[k] - m);
+    merge(s, {m, sum});
+  }
+
+#if !GS_CUDA
   static void block(State& s, const C* x, int n, int64_t) {
     C m = fold_row(
         x, n, C(-kInf), [](auto v) { return v; },
@@ -499,11 +584,13 @@ struct LogSumExp {
     });
   }
 
-  static void merge(State& s, const State& t) {
+#endif
+
+  GS_FN static void merge(State& s, const State& t) {
     if (t.sum == 0 || s.sum != s.sum) return;
-    if (s.sum == 0 || !(t.sum < kInf)) {
+    if (s.sum == 0 || !(t.sum < A(kInf))) {
       s = t;
-    } else if (s.sum == kInf) {
+    } else if (s.sum == A(kInf)) {
       return;
     } else if (t.shift > s.shift) {
       s = {t.shift, t.sum + s.sum * exp(s.shift - t.shift)};
@@ -516,7 +603,6 @@ struct LogSumExp {
     put(0, s.shift + log(s.sum));
   }
 };
-#endif
 
 }  // namespace GS_ISA
 }  // namespace gradstep

@@ -467,6 +467,8 @@ template <class C>
 using Variance = Moments<C, false>;
 template <class C>
 using Deviation = Moments<C, true>;
+template <class C>
+using LogOfSum = LogSumExp<C>;
 
 void add_kernel(const char* name, Kernel kernel) {
   Op::get(name).kernel[static_cast<int>(DeviceType::CPU)] = kernel;
@@ -508,7 +510,7 @@ void register_reduce_kernels() {
   add_kernel("std", &reduce_real<Deviation>);
   add_kernel("var_mean", &reduce_real<Variance>);
   add_kernel("std_mean", &reduce_real<Deviation>);
-  add_kernel("logsumexp", &reduce_real<LogSumExp>);
+  add_kernel("logsumexp", &reduce_real<LogOfSum>);
 }
 
 }  // namespace GS_ISA
