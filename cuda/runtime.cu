@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/generator.h"
 #include "core/index_rule.h"
 #include "cuda/graph.h"
 #include "cuda/launch.h"
@@ -39,7 +40,6 @@ struct DeviceState {
   bool ready = false;
   cudaDeviceProp properties;
   Report* report = nullptr;  // pinned: the host looks at it without a copy
-  uint64_t seed = 67280421310721, offset = 0;
 };
 DeviceState g_devices[kMostDevices];
 thread_local int t_current = 0;
@@ -156,10 +156,8 @@ void after_launch(const Call& call) {
 
 Philox take_random(int device, uint64_t draws) {
   if (is_capturing()) return take_random_while_capturing(draws);
-  DeviceState& d = state(device);
-  const Philox now{d.seed, d.offset, nullptr};
-  d.offset += (draws + 3) / 4 * 4;
-  return now;
+  Generator& g = default_generator(Device{DeviceType::CUDA, int8_t(device)});
+  return {g.initial_seed(), g.take(draws), nullptr};
 }
 
 // ---- the table ----
@@ -264,26 +262,6 @@ float elapsed_time(void* a, void* b) {
   return ms;
 }
 
-void seed(int device, uint64_t s) {
-  check_index(device);
-  DeviceState& d = g_devices[device];
-  d.seed = s;
-  d.offset = 0;
-}
-uint64_t initial_seed(int device) {
-  check_index(device);
-  return g_devices[device].seed;
-}
-void get_state(int device, uint8_t* out) {
-  check_index(device);
-  std::memcpy(out, &g_devices[device].seed, 8);
-  std::memcpy(out + 8, &g_devices[device].offset, 8);
-}
-void set_state(int device, const uint8_t* in) {
-  check_index(device);
-  std::memcpy(&g_devices[device].seed, in, 8);
-  std::memcpy(&g_devices[device].offset, in + 8, 8);
-}
 
 #ifdef GS_CUDA_SHIM
 constexpr const char* kDescription = "emulated";
@@ -334,10 +312,6 @@ const CudaApi kApi = {
     .query_event = &query_event,
     .synchronize_event = &synchronize_event,
     .elapsed_time = &elapsed_time,
-    .seed = &seed,
-    .initial_seed = &initial_seed,
-    .get_state = &get_state,
-    .set_state = &set_state,
     .library_version = &library_version,
     .begin_capture = &begin_capture,
     .end_capture = &end_capture,

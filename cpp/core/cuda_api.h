@@ -13,7 +13,7 @@
 
 namespace gradstep {
 
-constexpr int kCudaApiVersion = 2;  // raise with every change of the table
+constexpr int kCudaApiVersion = 3;  // raise with every change of the table
 
 struct CudaProperties {
   char name[256];
@@ -88,12 +88,6 @@ struct CudaApi {
   bool (*query_event)(void* event);
   void (*synchronize_event)(void* event);
   float (*elapsed_time)(void* start, void* end);  // milliseconds
-
-  // ---- random numbers: Philox, one generator for each device ----
-  void (*seed)(int device, uint64_t seed);
-  uint64_t (*initial_seed)(int device);
-  void (*get_state)(int device, uint8_t* out16);  // PyTorch's 16 bytes: seed, offset
-  void (*set_state)(int device, const uint8_t* in16);
 
   // ---- libraries ----
   /// The version of a library ("cublaslt", "cudnn", "nvrtc", "nccl"), loaded at need; 0 if missing.

@@ -41,6 +41,8 @@ uint64_t entropy() {
 
 void Generator::manual_seed(uint64_t seed) {
   seed_ = seed;
+  offset_ = 0;
+  if (device_.type != DeviceType::CPU) return;
   state_[0] = static_cast<uint32_t>(seed);
   for (uint32_t i = 1; i < kWords; ++i) {
     state_[i] = 1812433253u * (state_[i - 1] ^ (state_[i - 1] >> 30)) + i;
@@ -95,6 +97,11 @@ void Generator::draw64(uint64_t* out, int64_t n) {
 }
 
 void Generator::get_state(uint8_t* out) const {
+  if (device_.type != DeviceType::CPU) {
+    std::memcpy(out, &seed_, sizeof seed_);
+    std::memcpy(out + sizeof seed_, &offset_, sizeof offset_);
+    return;
+  }
   StateBytes bytes{};
   bytes.seed = seed_;
   bytes.left = fresh_ ? 1 : kWords + 1 - at_;
@@ -109,6 +116,15 @@ void Generator::get_state(uint8_t* out) const {
 }
 
 void Generator::set_state(const uint8_t* data, size_t size) {
+  if (device_.type != DeviceType::CPU) {
+    GS_CHECK(size == kCudaStateBytes || size == sizeof seed_, "RNG state is wrong size");
+    uint64_t offset = 0;
+    if (size == kCudaStateBytes) std::memcpy(&offset, data + sizeof seed_, sizeof offset);
+    GS_CHECK(offset % 4 == 0, "offset must be a multiple of 4");
+    std::memcpy(&seed_, data, sizeof seed_);
+    offset_ = offset;
+    return;
+  }
   GS_CHECK(
       size == kStateBytes,
       "Expected a CPUGeneratorImplState of size {} but found the input RNG state size to be {}",
@@ -136,6 +152,28 @@ Generator& default_generator() {
     return *generator;
   }();
   return instance;
+}
+
+Generator& default_generator(Device d) {
+  if (d.type == DeviceType::CPU) return default_generator();
+  GS_CHECK(d.index >= 0 && d.index < kMostGpus, "there is no generator of {}", d);
+  static Generator* const all = [] {
+    auto* generators = static_cast<Generator*>(::operator new(kMostGpus * sizeof(Generator)));
+    for (int i = 0; i < kMostGpus; ++i) {
+      const Device device{DeviceType::CUDA, static_cast<int8_t>(i)};
+      (new (generators + i) Generator(Generator::kDefaultSeed, device))->ref_count = 1;
+    }
+    return generators;  // never destroyed
+  }();
+  return all[d.index];
+}
+
+Generator& generator_on(Generator& given, Device d) {
+  if (&given == &default_generator()) return default_generator(d);
+  GS_CHECK(given.device().type == d.type,
+           "Expected a '{}' device type for generator but found '{}'", Device{d.type, -1},
+           Device{given.device().type, -1});
+  return given;
 }
 
 }  // namespace gradstep

@@ -11,7 +11,7 @@ namespace gradstep {
 namespace {
 
 Generator& generator(const Call& call) {
-  return *std::bit_cast<Generator*>(static_cast<intptr_t>(call.i(0)));
+  return generator_on(*std::bit_cast<Generator*>(static_cast<intptr_t>(call.i(0))), Device{});
 }
 
 using RealFill = void (*)(Generator&, DType, void*, int64_t, double, double);

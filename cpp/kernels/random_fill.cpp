@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/random_args.h"
 #include "core/threads.h"
 
 #define GS_INLINE_LAMBDA __attribute__((always_inline))
@@ -228,80 +229,21 @@ void normal_blocks(Generator& gen, T* out, int64_t n, T mean, T std, bool draw_r
 
 // ---- integers ----
 
-/// The nearest bounds whose conversion to a floating T cannot leave [from, to).
-template <class T>
-int64_t inner_from(int64_t from) {
-  const int64_t next =
-      static_cast<int64_t>(convert<double>(convert<T>(static_cast<double>(from + 1))));
-  if (next >= from) return from;
-  const int n = std::bit_width(static_cast<uint64_t>(std::abs(from + 1))) - 1;
-  return next + (int64_t{1} << (n - kDigits<T> + 1));
-}
-template <class T>
-int64_t inner_to(int64_t to) {
-  const int64_t last =
-      static_cast<int64_t>(convert<double>(convert<T>(static_cast<double>(to - 1))));
-  if (last < to) return to;
-  const int n = std::bit_width(static_cast<uint64_t>(std::abs(to - 1))) - 1;
-  return last - (int64_t{1} << (n - kDigits<T> + 1));
-}
-
 template <class T>
 constexpr bool kFloating =
     std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
-
-template <class T>
-constexpr double kLargest = static_cast<double>(std::numeric_limits<T>::max());
-template <>
-constexpr double kLargest<Half> = 65504.0;
-template <>
-constexpr double kLargest<BFloat16> = 0x1.fep127;
-
-constexpr uint64_t kWideRange = uint64_t{1}
-                                << 28;  // from here on 64 bits are drawn: the skew stays small
 
 template <class T>
 void random_range(Generator& gen, T* out, int64_t n, uint64_t range, int64_t from) {
   const auto value = [=](uint64_t x) {
     return convert<T>(static_cast<int64_t>(x + static_cast<uint64_t>(from)));
   };
-  if (range >= kWideRange) {
+  if (range >= IntegerRange::kWide) {
     from_words64(gen, out, n, [=](uint64_t w, int64_t) { return value(w % range); });
   } else {
     const uint32_t narrow = static_cast<uint32_t>(range);
     from_words(gen, out, n, [=](uint32_t w, int64_t) { return value(w % narrow); });
   }
-}
-
-/// T as a C++ compiler names it: what PyTorch prints here.
-template <class T>
-constexpr const char* kCName = std::is_same_v<T, bool>       ? "bool"
-                               : std::is_same_v<T, uint8_t>  ? "unsigned char"
-                               : std::is_same_v<T, int8_t>   ? "signed char"
-                               : std::is_same_v<T, int16_t>  ? "short int"
-                               : std::is_same_v<T, int32_t>  ? "int"
-                               : std::is_same_v<T, int64_t>  ? "long int"
-                               : std::is_same_v<T, Half>     ? "c10::Half"
-                               : std::is_same_v<T, BFloat16> ? "c10::BFloat16"
-                               : std::is_same_v<T, float>    ? "float"
-                                                             : "double";
-
-template <class T>
-void check_bounds(int64_t from, int64_t last) {
-  bool from_fits, last_fits;
-  if constexpr (kFloating<T>) {
-    from_fits = std::abs(static_cast<double>(from)) <= kLargest<T>;
-    last_fits = std::abs(static_cast<double>(last)) <= kLargest<T>;
-  } else {
-    const auto fits = [](int64_t v) {
-      return v >= static_cast<int64_t>(std::numeric_limits<T>::lowest()) &&
-             v <= static_cast<int64_t>(std::numeric_limits<T>::max());
-    };
-    from_fits = fits(from);
-    last_fits = fits(last);
-  }
-  GS_CHECK(from_fits, "from is out of bounds for {}", kCName<T>);
-  GS_CHECK(last_fits, "to - 1 is out of bounds for {}", kCName<T>);
 }
 
 // ---- multinomial ----
@@ -420,18 +362,10 @@ int64_t poisson(Generator& gen, double rate) {
 // ---- real distributions ----
 
 void fill_uniform(Generator& gen, DType dtype, void* out, int64_t n, double from, double to) {
-  dispatch_floating(dtype, "check_uniform_bounds", [&](auto tag) {
+  check_uniform(dtype, from, to);
+  dispatch_floating(dtype, "uniform", [&](auto tag) {
     using T = decltype(tag);
     using C = compute_t<T>;
-    GS_CHECK(std::abs(from) <= kLargest<T>, "from is out of bounds for {}", kCName<T>);
-    GS_CHECK(std::abs(to) <= kLargest<T>, "to is out of bounds for {}", kCName<T>);
-    GS_CHECK(from <= to, "uniform_ expects to return a [from, to) range, but found from={} > to={}",
-             from, to);
-    GS_CHECK(to - from <= kLargest<T>,
-             "uniform_ expects to-from <= std::numeric_limits<{}>::max(), but found to={} and "
-             "from={} which "
-             "result in to-from to exceed the limit",
-             scalar_name(dtype), to, from);
     const C base = static_cast<C>(from), bound = static_cast<C>(to), range = bound - base;
     const std::lock_guard lock(gen.mutex);
     if constexpr (std::is_same_v<T, double>) {
@@ -454,7 +388,7 @@ void fill_uniform(Generator& gen, DType dtype, void* out, int64_t n, double from
 
 void fill_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean, double std,
                  bool contiguous) {
-  GS_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std {}", std);
+  check_normal(dtype, std);
   dispatch_floating(dtype, "normal_kernel_cpu", [&](auto tag) {
     using T = decltype(tag);
     const std::lock_guard lock(gen.mutex);
@@ -476,7 +410,7 @@ void fill_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean,
 }
 
 void fill_log_normal(Generator& gen, DType dtype, void* out, int64_t n, double mean, double std) {
-  GS_CHECK(std > 0.0, "log_normal_ expects std > 0.0, but found std={}", std);
+  check_log_normal(dtype, std);
   dispatch_floating(dtype, "log_normal_cpu", [&](auto tag) {
     using T = decltype(tag);
     const std::lock_guard lock(gen.mutex);
@@ -486,7 +420,7 @@ void fill_log_normal(Generator& gen, DType dtype, void* out, int64_t n, double m
 }
 
 void fill_cauchy(Generator& gen, DType dtype, void* out, int64_t n, double median, double sigma) {
-  GS_CHECK(sigma > 0.0, "cauchy_ expects sigma > 0.0, but found sigma={}", sigma);
+  check_cauchy(dtype, sigma);
   dispatch_floating(dtype, "cauchy_cpu", [&](auto tag) {
     using T = decltype(tag);
     const std::lock_guard lock(gen.mutex);
@@ -497,7 +431,7 @@ void fill_cauchy(Generator& gen, DType dtype, void* out, int64_t n, double media
 }
 
 void fill_exponential(Generator& gen, DType dtype, void* out, int64_t n, double lambda) {
-  GS_CHECK(lambda > 0.0, "exponential_ expects lambda > 0.0, but found lambda={}", lambda);
+  check_exponential(dtype, lambda);
   dispatch_floating(dtype, "exponential_cpu", [&](auto tag) {
     using T = decltype(tag);
     const double scale = -1.0 / lambda;
@@ -508,9 +442,7 @@ void fill_exponential(Generator& gen, DType dtype, void* out, int64_t n, double 
 }
 
 void fill_geometric(Generator& gen, DType dtype, void* out, int64_t n, double p) {
-  GS_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p={}", p);
-  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool,
-                "\"geometric_cpu\" not implemented for 'Bool'");
+  check_geometric(dtype, p);
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     const double log_q = std::log1p(-p);
@@ -523,7 +455,7 @@ void fill_geometric(Generator& gen, DType dtype, void* out, int64_t n, double p)
 // ---- Bernoulli ----
 
 void fill_bernoulli(Generator& gen, DType dtype, void* out, int64_t n, double p) {
-  GS_CHECK(0 <= p && p <= 1, "bernoulli_ expects p to be in [0, 1], but got p={}", p);
+  check_bernoulli(p);
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     const T one = convert<T>(1.0f), zero = convert<T>(0.0f);
@@ -560,7 +492,7 @@ void fill_bernoulli(Generator& gen, DType dtype, void* out, int64_t n, DType p_d
 }
 
 void fill_dropout_mask(Generator& gen, DType dtype, void* out, int64_t n, double p) {
-  GS_CHECK(0 <= p && p <= 1, "dropout probability has to be between 0 and 1, but got {}", p);
+  check_dropout(dtype, p);
   dispatch_floating(dtype, "dropout", [&](auto tag) {
     using T = decltype(tag);
     using C = compute_t<T>;
@@ -599,59 +531,23 @@ void fill_random(Generator& gen, DType dtype, void* out, int64_t n) {
 
 void fill_random(Generator& gen, DType dtype, void* out, int64_t n, int64_t from,
                  std::optional<int64_t> to) {
+  if (n == 0 && !to && from == kLowestInteger) return;
+  const IntegerRange range = integer_range(dtype, from, to);
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     T* const p = static_cast<T*>(out);
-    int64_t last;
-    if (to) {
-      GS_CHECK(from < *to, "random_ expects 'from' to be less than 'to', but got from={} >= to={}",
-               from, *to);
-      if constexpr (kFloating<T>) {
-        from = inner_from<T>(from);
-        to = inner_to<T>(*to);
-        GS_CHECK(from < *to,
-                 "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but "
-                 "got from={} "
-                 ">= to={}",
-                 from, *to);
-      }
-      last = *to - 1;
-    } else if (from != std::numeric_limits<int64_t>::lowest()) {
-      if constexpr (kFloating<T>) {
-        last = int64_t{1} << kDigits<T>;
-        from = inner_from<T>(from);
-        GS_CHECK(from < last,
-                 "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' "
-                 "casted to dtype, "
-                 "but got from={} > to_inc={}",
-                 from, last);
-      } else {
-        last = static_cast<int64_t>(std::numeric_limits<T>::max());
-      }
-    } else {
-      if (n == 0) return;
-      if constexpr (std::is_same_v<T, int64_t> || (kFloating<T> && !std::is_same_v<T, Half>)) {
-        const std::lock_guard lock(gen.mutex);
-        from_words64(gen, p, n,
-                     [](uint64_t w, int64_t) { return convert<T>(static_cast<int64_t>(w)); });
-        return;
-      } else {
-        GS_CHECK_KIND(NotImplemented, dtype != DType::Bool && dtype != DType::Float16,
-                      "\"random_full_64_bits_range_kernel_cpu\" not implemented for '{}'",
-                      scalar_name(dtype));
-        fail(ErrorKind::Runtime,
-             "random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16");
-      }
-    }
-    check_bounds<T>(from, last);
     const std::lock_guard lock(gen.mutex);
-    random_range(gen, p, n, static_cast<uint64_t>(last) - static_cast<uint64_t>(from) + 1, from);
+    if (range.count == 0) {
+      from_words64(gen, p, n,
+                   [](uint64_t w, int64_t) { return convert<T>(static_cast<int64_t>(w)); });
+    } else {
+      random_range(gen, p, n, range.count, range.from);
+    }
   });
 }
 
 void fill_randperm(Generator& gen, DType dtype, void* out, int64_t n) {
-  GS_CHECK(n >= 0, "n must be non-negative, got{}", n);
-  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool, "\"randperm\" not implemented for 'Bool'");
+  check_randperm(dtype, n);
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     T* const p = static_cast<T*>(out);
@@ -675,23 +571,19 @@ void fill_randperm(Generator& gen, DType dtype, void* out, int64_t n) {
 
 void fill_multinomial(Generator& gen, DType dtype, const void* weights, int64_t* out,
                       int64_t n_rows, int64_t n_categories, int64_t n_samples, bool replacement) {
-  GS_CHECK(n_samples > 0, "cannot sample n_sample <= 0 samples");
-  GS_CHECK(replacement || n_samples <= n_categories,
-           "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
-  GS_CHECK(n_categories <= (1 << 24), "number of categories cannot exceed 2^24");
+  check_multinomial(dtype, n_categories, n_samples, replacement);
   if (n_rows == 0) return;
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = compute_t<T>;
     const T* const w = static_cast<const T*>(weights);
-    if constexpr (!kFloating<T>) {
-      fail(ErrorKind::Runtime, "multinomial only supports floating-point dtypes for input, got: {}",
-           scalar_name(dtype));
-    } else if (!replacement || n_samples == 1) {
-      multinomial_without_replacement<C>(gen, dtype, w, out, n_rows, n_categories, n_samples);
-    } else {
-      const std::lock_guard lock(gen.mutex);
-      multinomial_with_replacement<C>(gen, w, out, n_rows, n_categories, n_samples);
+    if constexpr (kFloating<T>) {
+      if (!replacement || n_samples == 1) {
+        multinomial_without_replacement<C>(gen, dtype, w, out, n_rows, n_categories, n_samples);
+      } else {
+        const std::lock_guard lock(gen.mutex);
+        multinomial_with_replacement<C>(gen, w, out, n_rows, n_categories, n_samples);
+      }
     }
   });
 }

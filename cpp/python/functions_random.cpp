@@ -77,6 +77,13 @@ PyObject* call_default_generator(const char* method, PyObject* argument) {
   return result;
 }
 
+/// All of them, whether CUDA is there or not: they need no device to be seeded.
+void seed_gpus(uint64_t seed) {
+  for (int i = 0; i < kMostGpus; ++i) {
+    default_generator({DeviceType::CUDA, static_cast<int8_t>(i)}).manual_seed(seed);
+  }
+}
+
 /// Any int of 64 bits, signed or not, or what int() makes one of.
 PyObject* manual_seed_row(Args& a) {
   PyObject* seed = PyNumber_Long(a.object(0));
@@ -95,6 +102,7 @@ PyObject* manual_seed_row(Args& a) {
     Py_DECREF(seed);
   }
   GS_CHECK_VALUE(overflow >= 0, "Overflow when unpacking long long");
+  if (seed) seed_gpus(static_cast<uint64_t>(PyLong_AsLongLong(seed)));
   PyObject* result = seed ? call_default_generator("manual_seed", seed) : nullptr;
   Py_XDECREF(seed);
   return result;
@@ -202,10 +210,18 @@ const FunctionRow kRows[] = {
      "Fills with 1 with probability p, else 0.",
      [](Args& a) { return wrap(bernoulli_(a.tensor(0), a.f(1), gen(a, 2))); }},
 
+    {"_cuda_generator", "(int index)", Fn, "The default generator of a GPU.",
+     [](Args& a) {
+       return wrap_default_generator({DeviceType::CUDA, static_cast<int8_t>(a.i(0))});
+     }},
     {"manual_seed", "(object seed)", Fn, "Seeds the default generator; returns it.",
      &manual_seed_row},
     {"seed", "()", Fn, "Seeds the default generator from the system's entropy; returns the seed.",
-     [](Args&) { return call_default_generator("seed", nullptr); }},
+     [](Args&) {
+       PyObject* seed = call_default_generator("seed", nullptr);
+       if (seed) seed_gpus(PyLong_AsUnsignedLongLong(seed));
+       return seed;
+     }},
     {"initial_seed", "()", Fn, "The seed of the default generator.",
      [](Args&) { return call_default_generator("initial_seed", nullptr); }},
     {"get_rng_state", "()", Fn,

@@ -257,7 +257,8 @@ PyType_Spec memory_format_spec = {"gradstep.memory_format", sizeof(PyNamed), 0,
 // ---- Generator ----
 
 struct PyGenerator {
-  PyObject_HEAD Generator* value;  // owned unless it is the default one
+  PyObject_HEAD Generator* value;
+  bool owned;  // false for the default ones
 };
 PyTypeObject* generator_type;
 PyObject* default_generator_object;
@@ -268,16 +269,17 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &device))
     return nullptr;
   return guard([&]() -> PyObject* {
-    if (device) unwrap_device(device);
+    const Device where = full_device(device ? unwrap_device(device) : Device{});
     auto* self = reinterpret_cast<PyGenerator*>(check(type->tp_alloc(type, 0)));
-    self->value = new Generator;
+    self->value = new Generator(Generator::kDefaultSeed, where);
     self->value->ref_count = 1;
+    self->owned = true;
     return reinterpret_cast<PyObject*>(self);
   });
 }
 void generator_dealloc(PyObject* self) {
   auto* g = reinterpret_cast<PyGenerator*>(self);
-  if (g->value != &default_generator()) delete g->value;
+  if (g->owned) delete g->value;
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -299,14 +301,16 @@ PyObject* generator_initial_seed(PyObject* self, PyObject*) {
 }
 PyObject* generator_get_state(PyObject* self, PyObject*) {
   return guard([&] {
-    const Tensor t = empty({static_cast<int64_t>(Generator::kStateBytes)}, DType::UInt8);
-    reinterpret_cast<PyGenerator*>(self)->value->get_state(t.data<uint8_t>());
+    const Generator& g = *reinterpret_cast<PyGenerator*>(self)->value;
+    const Tensor t = empty({static_cast<int64_t>(g.state_bytes())}, DType::UInt8);
+    g.get_state(t.data<uint8_t>());
     return wrap(t);
   });
 }
 PyObject* generator_set_state(PyObject* self, PyObject* state) {
   return guard([&] {
-    GS_CHECK_TYPE(is_tensor(state) && unwrap(state).dtype() == DType::UInt8,
+    GS_CHECK_TYPE(is_tensor(state) && unwrap(state).dtype() == DType::UInt8 &&
+                      unwrap(state).device().type == DeviceType::CPU,
                   "RNG state must be a torch.ByteTensor");
     const Tensor t = unwrap(state);
     GS_CHECK(t.contiguous(), "RNG state must be contiguous");
@@ -315,10 +319,17 @@ PyObject* generator_set_state(PyObject* self, PyObject* state) {
     return Py_NewRef(self);
   });
 }
-PyObject* generator_device(PyObject*, void*) { return wrap(Device{}); }
+PyObject* generator_device(PyObject* self, void*) {
+  return wrap(reinterpret_cast<PyGenerator*>(self)->value->device());
+}
 PyObject* generator_reduce(PyObject* self, PyObject*) {
-  PyObject* state = generator_get_state(self, nullptr);
-  return state ? Py_BuildValue("O()N", generator_type, state) : nullptr;
+  PyObject* device = generator_device(self, nullptr);
+  PyObject* state = device ? generator_get_state(self, nullptr) : nullptr;
+  if (!state) {
+    Py_XDECREF(device);
+    return nullptr;
+  }
+  return Py_BuildValue("O(N)N", generator_type, device, state);
 }
 PyObject* generator_setstate(PyObject* self, PyObject* state) {
   PyObject* out = generator_set_state(self, state);
@@ -386,8 +397,7 @@ void add_types(PyObject* module) {
   named(memory_format_type, "torch.channels_last_3d");
 
   generator_type = make_type(module, generator_spec);
-  default_generator_object = check(generator_type->tp_alloc(generator_type, 0));
-  reinterpret_cast<PyGenerator*>(default_generator_object)->value = &default_generator();
+  default_generator_object = wrap_default_generator(Device{});
   PyModule_AddObjectRef(module, "default_generator", default_generator_object);
 }
 
@@ -431,6 +441,11 @@ void set_default_device(Device d) {
   (t_outer_defaults.empty() ? t_default : t_outer_defaults.front()) = d;
 }
 Device usable_device(std::optional<Device> d) { return full_device(d ? *d : default_device()); }
+PyObject* wrap_default_generator(Device d) {
+  PyObject* const object = check(generator_type->tp_alloc(generator_type, 0));
+  reinterpret_cast<PyGenerator*>(object)->value = &default_generator(d);
+  return object;
+}
 bool is_generator(PyObject* o) { return PyObject_TypeCheck(o, generator_type); }
 Generator* unwrap_generator(PyObject* o) { return reinterpret_cast<PyGenerator*>(o)->value; }
 bool is_layout(PyObject* o) { return Py_TYPE(o) == layout_type; }

@@ -28,6 +28,8 @@ void set_default_device(Device d);  // outside of `with` blocks, in this thread
 /// where this machine or build does not have it.
 Device usable_device(std::optional<Device> d);
 bool is_generator(PyObject* o);
+/// An object for a device's default generator.
+PyObject* wrap_default_generator(Device d);
 Generator* unwrap_generator(PyObject* o);
 bool is_layout(PyObject* o);
 bool is_memory_format(PyObject* o);

@@ -19,10 +19,19 @@ default_generator = _C.default_generator
 def fork_rng(
     devices: Iterable[Any] | None = None, enabled: bool = True, **kwargs: Any
 ) -> Iterator[None]:
-    """Restores the random state at the end of the block."""
-    state = get_rng_state() if enabled else None
+    """Restores the random state at the end of the block: the CPU's and that of `devices`, which
+    are all GPUs where None is given."""
+    from gradstep import cuda
+
+    if not enabled:
+        yield
+        return
+    gpus = list(range(cuda.device_count()) if devices is None else devices)
+    state = get_rng_state()
+    gpu_states = [cuda.get_rng_state(device) for device in gpus]
     try:
         yield
     finally:
-        if state is not None:
-            set_rng_state(state)
+        set_rng_state(state)
+        for device, gpu_state in zip(gpus, gpu_states, strict=True):
+            cuda.set_rng_state(gpu_state, device)

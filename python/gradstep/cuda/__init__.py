@@ -8,7 +8,6 @@ True
 
 from __future__ import annotations
 
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +31,18 @@ from .memory import (
     reset_max_memory_cached,
     reset_peak_memory_stats,
 )
+from .random import (
+    default_generators,
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 from .streams import (
     Event,
     ExternalStream,
@@ -44,18 +55,6 @@ from .streams import (
 )
 
 OutOfMemoryError = _C.OutOfMemoryError
-
-
-def manual_seed(seed: int) -> None:
-    """Without a GPU there is no generator to seed; ignored, as in PyTorch."""
-
-
-def manual_seed_all(seed: int) -> None:
-    """As manual_seed."""
-
-
-with suppress(ImportError):
-    from .random import *  # type: ignore[import-not-found]  # noqa: F403
 
 # ---- what is there ----
 
