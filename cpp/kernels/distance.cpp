@@ -4,8 +4,8 @@
 //   cdist_grad: dx1; dy [b, p, r], x1, x2, y           slots: the norm's p
 // float or double, contiguous. Compiled once for each instruction set; register_distance_kernels()
 // is called by register.cpp.
+#include "fn/distance.h"
 #include "core/threads.h"
-#include "fn/math.h"
 #include "fn/partial.h"
 #include "graph/call.h"
 
@@ -13,53 +13,7 @@ namespace gradstep {
 inline namespace GS_ISA {
 namespace {
 
-// ---- norms: what a difference adds, and what the sum stands for ----
-
-struct Count {
-  template <class V> GS_FN V add(V sum, V d) const { return sum + select(d != V(0), V(1), V(0)); }
-  template <class T> GS_FN T finish(T sum) const { return sum; }
-};
-struct Sum {
-  template <class V> GS_FN V add(V sum, V d) const { return sum + d; }
-  template <class T> GS_FN T finish(T sum) const { return sum; }
-};
-struct Euclid {
-  template <class V> GS_FN V add(V sum, V d) const { return sum + d * d; }
-  template <class T> GS_FN T finish(T sum) const { return sqrt(sum); }
-};
-struct Largest {
-  template <class V> GS_FN V add(V sum, V d) const { return select((d > sum) | (d != d), d, sum); }
-  template <class T> GS_FN T finish(T sum) const { return sum; }
-};
-struct Power {
-  double p;
-  template <class V> GS_FN V add(V sum, V d) const { return sum + pow(d, V(p)); }
-  template <class T> GS_FN T finish(T sum) const { return pow(sum, T(1 / p)); }
-};
-
-// ---- slopes: d(distance)/d(x1 - x2), up to a factor of the pair ----
-
-struct SumSlope {
-  template <class T> GS_FN T factor(T dy, T) const { return dy; }
-  template <class V> GS_FN V slope(V d, V) const { return sign(d); }
-};
-struct EuclidSlope {
-  template <class T> GS_FN T factor(T dy, T y) const { return y == 0 ? T(0) : dy / y; }
-  template <class V> GS_FN V slope(V d, V) const { return d; }
-};
-struct LargestSlope {
-  template <class T> GS_FN T factor(T dy, T) const { return dy; }
-  template <class V> GS_FN V slope(V d, V y) const { return select(abs(d) == y, sign(d), V(0)); }
-};
-struct PowerSlope {
-  double p;
-  template <class T> GS_FN T factor(T dy, T y) const {
-    return y == 0 ? T(0) : dy / pow(y, T(p - 1));
-  }
-  template <class V> GS_FN V slope(V d, V) const {
-    return select(d == V(0), V(0), sign(d) * pow(abs(d), V(p - 1)));
-  }
-};
+using namespace distance;
 
 // ---- loops ----
 

@@ -5,11 +5,12 @@
 // the padding before it. Operands are contiguous: float or double, any type where no weights are
 // needed. See Note [Taps].
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/threads.h"
+#include "fn/resample.h"
 #include "graph/call.h"
 #include "kernels/instruction_set.h"
 #include "kernels/resample.h"
@@ -19,19 +20,6 @@ GS_DECLARE_ISA_TABLE(ResampleTable, kResample)
 namespace gradstep {
 
 namespace {
-
-// As in ops/resample.h.
-enum Mode : int64_t {
-  kNearest,
-  kNearestExact,
-  kLinear,
-  kCubic,
-  kLinearSmooth,
-  kCubicSmooth,
-  kReflect,
-  kReplicate,
-  kCircular
-};
 
 // Note [Taps]
 // Along one axis every output is a weighted sum of a few inputs, its taps. A table of them, as many
@@ -81,96 +69,12 @@ struct Taps {
   }
 };
 
-/// PyTorch's spacing of the inputs that the outputs stand for, in its type of arithmetic.
 template <class T>
-T spacing(int64_t in, int64_t out, double scale, bool align) {
-  if (align) return out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0);
-  return scale > 0 ? static_cast<T>(1.0 / scale) : static_cast<T>(in) / static_cast<T>(out);
-}
-
-/// Keys' cubic convolution: 1 at 0, 0 at the other integers.
-template <class T>
-T cubic(T t, T a) {
-  t = std::abs(t);
-  if (t <= 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : T(0);
-}
-
-/// Filters that widen with the spacing, so that no input is skipped.
-template <class T>
-void smooth_taps(Taps<T>& taps, bool is_cubic, int64_t in, int64_t out, T step) {
-  const T reach = is_cubic ? 2 : 1;
-  const T support = step >= 1 ? reach * step : reach;
-  const T shrink = step >= 1 ? 1 / step : T(1);
-  taps.resize(out, std::min(in, static_cast<int64_t>(std::ceil(support)) * 2 + 1));
-  for (int64_t i = 0; i < out; ++i) {
-    const T center = step * (static_cast<T>(i) + T(0.5));
-    const int64_t first = std::max<int64_t>(static_cast<int64_t>(center - support + T(0.5)), 0);
-    const int64_t last = std::min(static_cast<int64_t>(center + support + T(0.5)), in);
-    T total = 0;
-    for (int64_t j = first; j < last; ++j) {
-      const T t = (static_cast<T>(j) - center + T(0.5)) * shrink;
-      const T w = is_cubic ? cubic(t, T(-0.5)) : std::max(T(0), 1 - std::abs(t));
-      taps.set(i, j - first, j, w);
-      total += w;
-    }
-    if (total == 0) continue;
-    for (int64_t j = first; j < last; ++j) {
-      taps.set(i, j - first, j, taps.weight_of(i, j - first) / total);
-    }
-  }
-  taps.point_unused();
-}
-
-template <class T>
-Taps<T> make_taps(Mode mode, bool align, int64_t in, int64_t out, const Params::Slot& slot) {
+Taps<T> make_taps(const ResampleAxis<T>& axis) {
   Taps<T> taps;
-  if (mode >= kReflect) {
-    const int64_t before = slot.i, after = out - in - before;
-    // A circle is closed by what negative padding leaves.
-    const int64_t cut = mode == kCircular ? std::max<int64_t>(-before, 0) : 0;
-    const int64_t n = mode == kCircular ? in - cut - std::max<int64_t>(-after, 0) : in;
-    taps.resize(out, 1);
-    for (int64_t i = 0; i < out; ++i) {
-      int64_t at = i - before - cut;
-      if (mode == kReflect) at = at < 0 ? -at : at >= n ? 2 * (n - 1) - at : at;
-      if (mode == kReplicate) at = std::clamp<int64_t>(at, 0, n - 1);
-      if (mode == kCircular) at = (at % n + n) % n;
-      taps.set(i, 0, at + cut, 1);
-    }
-    return taps;
-  }
-  const T step = spacing<T>(in, out, slot.f, align);
-  if (mode == kLinearSmooth || mode == kCubicSmooth) {
-    smooth_taps(taps, mode == kCubicSmooth, in, out, step);
-    return taps;
-  }
-  taps.resize(out, mode == kCubic ? 4 : mode == kLinear ? 2 : 1);
-  for (int64_t i = 0; i < out; ++i) {
-    const T place = static_cast<T>(i);
-    if (mode == kNearest && (out == in || out == 2 * in)) {
-      taps.set(i, 0, out == in ? i : i / 2, 1);  // whatever the scale says, as PyTorch
-      continue;
-    }
-    if (mode == kNearest || mode == kNearestExact) {
-      const T at = mode == kNearest ? place * step : (place + T(0.5)) * step;
-      taps.set(i, 0, std::min(static_cast<int64_t>(std::floor(at)), in - 1), 1);
-      continue;
-    }
-    T at = align ? place * step : (place + T(0.5)) * step - T(0.5);
-    if (mode == kCubic) {
-      const T base = std::floor(at), t = at - base;
-      for (int k = 0; k < 4; ++k) {
-        const int64_t index = static_cast<int64_t>(base) + k - 1;
-        taps.set(i, k, std::clamp<int64_t>(index, 0, in - 1), cubic(t - T(k - 1), T(-0.75)));
-      }
-      continue;
-    }
-    at = std::max(at, T(0));
-    const int64_t low = std::min(static_cast<int64_t>(at), in - 1);
-    const T part = std::clamp(at - static_cast<T>(low), T(0), T(1));
-    taps.set(i, 0, low, 1 - part);
-    taps.set(i, 1, std::min(low + 1, in - 1), part);
+  taps.resize(axis.out, axis.count());
+  for (int64_t i = 0; i < axis.out; ++i) {
+    axis.taps(i, [&](int64_t k, int64_t index, T w) { taps.set(i, k, index, w); });
   }
   return taps;
 }
@@ -209,11 +113,14 @@ struct Geometry {
       const int k = 3 - nd + d;
       in[k] = x.sizes[x.ndim() - nd + d];
       out[k] = y.sizes[y.ndim() - nd + d];
-      const auto mode = static_cast<Mode>(call.i(0) >> 3 & 15);
-      const bool align = call.i(0) >> 7 & 1;
-      const auto& slot = call.params.s[1 + d];
-      axis[k] = is_adjoint ? adjoint(make_taps<T>(mode, align, out[k], in[k], slot), out[k])
-                           : make_taps<T>(mode, align, in[k], out[k], slot);
+      ResampleAxis<T> spec{static_cast<Resampling>(call.i(0) >> 3 & 15),
+                           (call.i(0) >> 7 & 1) != 0,
+                           in[k],
+                           out[k],
+                           call.f(1 + d),
+                           call.i(1 + d)};
+      if (is_adjoint) std::swap(spec.in, spec.out);
+      axis[k] = is_adjoint ? adjoint(make_taps(spec), out[k]) : make_taps(spec);
     }
     planes = x.numel / (in[0] * in[1] * in[2]);
   }
@@ -313,10 +220,11 @@ void weighted(const Call& call, const ResampleLoops<T>& loops, bool is_adjoint) 
 template <bool kAdjoint>
 void resample(const Call& call) {
   if (call.out(0).numel == 0) return;
-  const int64_t mode = call.i(0) >> 3 & 15;
-  const bool copies = mode <= kNearestExact || mode >= kReflect;
+  const auto mode = static_cast<Resampling>(call.i(0) >> 3 & 15);
+  const bool nearest = mode <= Resampling::NearestExact;
+  const bool copies = nearest || mode >= Resampling::Reflect;
   // PyTorch places the nearest of doubles in double precision.
-  if (!kAdjoint && copies && !(mode <= kNearestExact && call.out(0).dtype == DType::Float64)) {
+  if (!kAdjoint && copies && !(nearest && call.out(0).dtype == DType::Float64)) {
     return copy_by_size(call);
   }
   const ResampleTable& table = GS_ISA_TABLE(kResample);
