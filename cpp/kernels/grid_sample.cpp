@@ -7,10 +7,10 @@
 // align_corners. float or double, contiguous. Places are worked off in chunks, for each of which
 // the elements to read and their weights are found once and used for all channels.
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "core/threads.h"
+#include "fn/grid_sample.h"
 #include "graph/call.h"
 #include "kernels/instruction_set.h"
 #include "kernels/resample.h"
@@ -21,57 +21,9 @@ namespace gradstep {
 
 namespace {
 
-enum Interpolation : int64_t { kBilinear, kNearest, kBicubic };
-enum Padding : int64_t { kZeros, kBorder, kReflection };
+using namespace grid;
 
 constexpr int64_t kPlaces = 256;  // of a chunk: its tables stay in L1 and L2
-
-template <class T>
-T clip(T x, T limit) {
-  return x > 0 ? (x < limit ? x : limit) : T(0);  // NaN is 0
-}
-
-/// Mirrors x at the ends of [low, low + span]; `sign` is the derivative.
-template <class T>
-T reflect(T x, T low, T span, T& sign) {
-  if (span <= 0) {
-    sign = 0;
-    return 0;
-  }
-  sign = x < low ? T(-1) : T(1);
-  const T d = std::abs(x - low);
-  const T turns = std::floor(d / span);
-  const T rest = d - turns * span;
-  const bool odd = turns - 2 * std::floor(turns / 2) == 1;
-  sign = odd ? -sign : sign;
-  return (odd ? span - rest : rest) + low;
-}
-
-/// One axis of the image as the grid sees it.
-template <class T>
-struct Axis {
-  int64_t size;
-  Padding padding;
-  bool align;
-
-  T limit() const { return static_cast<T>(size - 1); }
-  T scale() const { return static_cast<T>(align ? size - 1 : size) / 2; }
-  T place(T g) const {
-    return align ? (g + 1) / 2 * limit() : ((g + 1) * static_cast<T>(size) - 1) / 2;
-  }
-  /// A place moved into the image, with the derivative of that.
-  template <Padding kPadding>
-  T inside(T x, T& slope) const {
-    slope = 1;
-    if constexpr (kPadding == kZeros) return x;
-    if constexpr (kPadding == kReflection) {
-      x = align ? reflect(x, T(0), limit(), slope)
-                : reflect(x, T(-0.5), static_cast<T>(size), slope);
-    }
-    slope = x > 0 && x < limit() ? slope : T(0);
-    return clip(x, limit());
-  }
-};
 
 /// The taps of a chunk along one axis: element, weight and the weight's derivative by the grid.
 template <class T>
@@ -88,7 +40,7 @@ struct Line {
   }
 
   /// places: m numbers, `step` apart.
-  void fill(const Axis<T>& axis, Interpolation mode, const T* places, int64_t step, int64_t m) {
+  void fill(const GridAxis<T>& axis, Interpolation mode, const T* places, int64_t step, int64_t m) {
     for (int64_t i = 0; i < m; ++i) place[i] = axis.place(places[i * step]);
     switch (axis.padding) {
       case kZeros: return fill_padded<kZeros>(axis, mode, m);
@@ -98,43 +50,18 @@ struct Line {
   }
 
   template <Padding kPadding>
-  void fill_padded(const Axis<T>& axis, Interpolation mode, int64_t m) {
-    const T limit = axis.limit(), scale = axis.scale();
-    T s;
-    switch (mode) {
-      case kNearest:
-        for (int64_t i = 0; i < m; ++i) {
-          set(0, i, std::nearbyint(axis.template inside<kPadding>(place[i], s)), 1, 0, limit);
-        }
-        return;
-      case kBilinear:
-        for (int64_t i = 0; i < m; ++i) {
-          const T x = axis.template inside<kPadding>(place[i], s), low = std::floor(x);
-          set(0, i, low, 1 - (x - low), -s * scale, limit);
-          set(1, i, low + 1, x - low, s * scale, limit);
-        }
-        return;
-      case kBicubic: return fill_cubic<kPadding>(axis, m);
-    }
-  }
-
-  // Keys' cubic convolution with a = -3/4. The place stays where it is; each tap is moved inside.
-  template <Padding kPadding>
-  void fill_cubic(const Axis<T>& axis, int64_t m) {
-    constexpr T a = T(-0.75);
-    const auto outer = [](T t) { return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a; };
-    const auto inner = [](T t) { return ((a + 2) * t - (a + 3)) * t * t + 1; };
-    const auto outer_slope = [](T t) { return (3 * a * t - 10 * a) * t + 8 * a; };
-    const auto inner_slope = [](T t) { return (3 * (a + 2) * t - 2 * (a + 3)) * t; };
-    for (int64_t i = 0; i < m; ++i) {
-      const T low = std::floor(place[i]), f = place[i] - low;
-      const T w[4] = {outer(f + 1), inner(f), inner(1 - f), outer(2 - f)};
-      const T s[4] = {outer_slope(f + 1), inner_slope(f), -inner_slope(1 - f), -outer_slope(2 - f)};
-      for (int k = 0; k < 4; ++k) {
-        T unused;
-        const T e = axis.template inside<kPadding>(low + static_cast<T>(k - 1), unused);
-        set(k, i, e, w[k], s[k] * axis.scale(), axis.limit());
+  void fill_padded(const GridAxis<T>& axis, Interpolation mode, int64_t m) {
+    const T limit = axis.limit();
+    // A loop for each mode: the compiler makes vectors of it.
+    const auto all = [&](auto taps) {
+      for (int64_t i = 0; i < m; ++i) {
+        taps(place[i], [&](int k, T e, T w, T s) { set(k, i, e, w, s, limit); });
       }
+    };
+    switch (mode) {
+      case kNearest: return all([&](T x, auto put) { axis.template nearest<kPadding>(x, put); });
+      case kBilinear: return all([&](T x, auto put) { axis.template linear<kPadding>(x, put); });
+      case kBicubic: return all([&](T x, auto put) { axis.template cubic<kPadding>(x, put); });
     }
   }
 };
@@ -144,7 +71,7 @@ struct Sampler {
   int nd;
   Interpolation mode;
   int64_t taps_of_axis, taps = 1;
-  Axis<T> axis[3];  // in the order of the grid's last axis: x, y, z
+  GridAxis<T> axis[3];  // in the order of the grid's last axis: x, y, z
   int64_t batch, channels, plane = 1, places;
   const T* grid;
 
