@@ -57,7 +57,8 @@ GS_DEVICE void map_one(const MapArgs<N>& a, const C (&numbers)[N], int64_t i,
 template <class F, class C, int W, int N, int... J>
 GS_DEVICE void map_elements(const MapArgs<N>& a, std::integer_sequence<int, J...> operands) {
   const C numbers[] = {(a.constant[J] ? constant_of<C>(a, J) : C(0))...};
-  const int64_t whole = a.vector ? a.n / W : 0;
+  // One element a turn needs the loop below only.
+  const int64_t whole = W > 1 && a.vector ? a.n / W : 0;
   for (int64_t k = first_index(); k < whole; k += index_stride()) {
     Few<C, W> in[N];
     int64_t at[N + 1];

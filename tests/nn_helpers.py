@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import gradstep as gs
+from devices import on_the_cpu, text_of, wait
 
 
 def to_numpy(t):
@@ -19,13 +20,6 @@ def as_gs(array):
 
 def as_torch(array):
     return torch.from_numpy(np.array(array))
-
-
-def on_the_cpu(build):
-    """What `build()` makes of random numbers: those of PyTorch's CPU generator, then moved."""
-    with gs.device("cpu"):
-        made = build()
-    return made.to(gs.get_default_device())
 
 
 def same(a, b, rtol=1e-5, atol=1e-6):
@@ -57,10 +51,11 @@ def same_error(fn):
     for lib in (gs, torch):
         with pytest.raises(Exception) as info:
             fn(lib)
+            wait()
         errors.append(info.value)
     ours, theirs = errors
     assert type(ours).__name__ == type(theirs).__name__, (ours, theirs)
-    assert str(ours).replace("gradstep.", "torch.") == str(theirs)
+    assert text_of(ours).replace("gradstep.", "torch.") == str(theirs)
 
 
 def data(*shape, seed=0):

@@ -160,6 +160,7 @@ def test_empty_has_the_geometry_that_was_asked_for():
             lib.empty(-1)
 
 
+@pytest.mark.cpu_only
 def test_as_tensor_shares_memory_and_tensor_does_not():
     array = np.zeros(3, np.float32)
     x = gs.as_tensor(array)
@@ -214,6 +215,7 @@ def test_sizes_print_and_compare_as_in_pytorch():
         assert isinstance(size[:1], type(size))
 
 
+@pytest.mark.cpu_only  # a text that names the device otherwise
 @pytest.mark.parametrize(
     "make",
     [

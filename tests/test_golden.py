@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from nn_helpers import on_the_cpu
+from devices import on_the_cpu
 
 torch = pytest.importorskip("torch")
 

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
+from devices import wait  # noqa: E402
 from test_ops import resolve  # noqa: E402
 
 
@@ -192,6 +193,7 @@ def test_integer_division_by_zero_raises(name):
     for lib in (gs, torch):
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             getattr(lib, name)(lib.tensor([1, 2]), lib.tensor([1, 0]))
+            wait()
 
 
 @pytest.mark.parametrize(

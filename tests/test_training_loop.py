@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
+from devices import on_the_cpu
 
 torch_module = pytest.importorskip("torch")
 
@@ -17,7 +18,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-device = torch.device("cpu")
+device = torch.device(device_name)
 
 
 class Net(nn.Module):
@@ -96,23 +97,29 @@ for i, (inputs, labels) in enumerate(train_loader):
 )
 
 
-def run(module, script, batch_size=16, n=96):
+def run(module, script, device="cpu", batch_size=16, n=96):
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 10, n)
     images = rng.standard_normal((10, 1, 8, 8))[labels] + 0.3 * rng.standard_normal((n, 1, 8, 8))
-    scope = {"images": images.astype(np.float32), "labels": labels, "batch_size": batch_size}
+    scope = {
+        "images": images.astype(np.float32),
+        "labels": labels,
+        "batch_size": batch_size,
+        "device_name": device,
+    }
     if module is gs:
         script = re.sub(r"^import torch$", "import gradstep as torch", script, flags=re.MULTILINE)
         script = re.sub(r"^(import|from) torch\.", r"\1 gradstep.", script, flags=re.MULTILINE)
         assert not re.search(r"^(import|from) torch", script, flags=re.MULTILINE)
-    exec(compile(script, "tutorial", "exec"), scope)
+    with gs.device("cpu"):  # the script moves what it wants to move
+        exec(compile(script, "tutorial", "exec"), scope)
     weights = {k: v.detach().cpu().numpy().copy() for k, v in scope["model"].state_dict().items()}
     return scope["history"], weights, scope["optimizer"].state_dict()
 
 
 @pytest.mark.parametrize("script", [PLAIN, ACCUMULATED], ids=["plain", "accumulated"])
-def test_the_tutorial_loop_gives_the_same_weights_in_both_libraries(script):
-    ours, theirs = run(gs, script), run(torch_module, script)
+def test_the_tutorial_loop_gives_the_same_weights_in_both_libraries(script, device):
+    ours, theirs = run(gs, script, device), run(torch_module, script)
     assert len(ours[0]) == len(theirs[0]) > 0
     for a, b in zip(ours[0], theirs[0]):
         np.testing.assert_allclose(a, b, rtol=1e-5)
@@ -132,9 +139,14 @@ def gradients(module, parts, n=32):
     """The gradients of one batch, given whole or in equal parts."""
     module.manual_seed(0)
     rng = np.random.default_rng(5)
-    inputs = module.from_numpy(rng.standard_normal((n, 6)).astype(np.float32))
-    labels = module.from_numpy(rng.integers(0, 3, n))
-    model = module.nn.Sequential(module.nn.Linear(6, 8), module.nn.ReLU(), module.nn.Linear(8, 3))
+    inputs = module.tensor(rng.standard_normal((n, 6)).astype(np.float32))
+    labels = module.tensor(rng.integers(0, 3, n))
+    nn = module.nn
+
+    def build():
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    model = on_the_cpu(build) if module is gs else build()
     optimizer = module.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     criterion = module.nn.CrossEntropyLoss()
     optimizer.zero_grad()

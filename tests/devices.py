@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the helpers of tests that run on both devices share: inputs on the default device, and errors, which a GPU
+finds when it is waited for. PyTorch, the reference, is always on the CPU."""
+
+import re
+
+import gradstep as gs
+
+
+def wait():
+    """Until the default device has done its work: raises what its kernels found."""
+    if gs.get_default_device().type == "cuda":
+        gs.cuda.synchronize()
+
+
+def text_of(error):
+    """An error's text without what a GPU adds: where it was found."""
+    return re.sub(r" \(found on the GPU by '\w+'\)$", "", str(error))
+
+
+def on_the_cpu(build):
+    """What `build()` makes of random numbers, those of the CPU's generator as in PyTorch, then moved."""
+    with gs.device("cpu"):
+        made = build()
+    return made.to(gs.get_default_device())
