@@ -174,6 +174,9 @@ AdvancedIndex resolve(const Tensor& self, std::span<const Tensor> indices) {
   };
   for (size_t k = 0; k < indices.size(); ++k) {
     const Tensor& t = indices[k];
+    GS_CHECK(!t.defined() || t.device().type == DeviceType::CPU || t.device() == self.device(),
+             "indices should be either on cpu or on the same device as the indexed tensor ({})",
+             self.device());
     if (!t.defined()) {
       GS_CHECK_INDEX(dim < self.ndim(), "too many indices for tensor of dimension {} (got {})",
                      self.ndim(), indices.size());
@@ -188,11 +191,11 @@ AdvancedIndex resolve(const Tensor& self, std::span<const Tensor> indices) {
                        "at index {}",
                        t.sizes(), d, self.sizes(), dim + d);
       }
-      for (Tensor& column : nonzero_tuple(t)) take(std::move(column));
+      for (const Tensor& column : nonzero_tuple(t)) take(to(column, DType::Int64, self.device()));
     } else {
       GS_CHECK_INDEX(t.dtype() == DType::Int64 || t.dtype() == DType::Int32,
                      "tensors used as indices must be long, int, byte or bool tensors");
-      take(to(t, DType::Int64));
+      take(to(t, DType::Int64, self.device()));
     }
   }
   if (a.tensors.empty()) return a;
@@ -285,6 +288,9 @@ Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tens
            "and {} for "
            "the source.",
            scalar_name(self.dtype()), scalar_name(values.dtype()));
+  if (values.ndim() == 0 && values.device().type == DeviceType::CPU && self.device() != Device{}) {
+    return index_put(self, indices, to(values, values.dtype(), self.device()), accumulate, inplace);
+  }
   const AdvancedIndex a = resolve(self, indices);
   GS_CHECK(!a.tensors.empty(), "index_put: at least one index tensor is needed");
   const Dims sizes = a.result_sizes(self);
@@ -468,7 +474,7 @@ void assign_index(const Tensor& self, std::span<const IndexItem> items, const Sc
   }
   drop_mask_fillers(indices);
   if (indices.size() == 1 && indices[0].dtype() == DType::Bool && indices[0].sizes() == x.sizes()) {
-    masked_fill(x, indices[0], value, true);
+    masked_fill(x, to(indices[0], DType::Bool, x.device()), value, true);
     return;
   }
   index_put(x, indices, scalar_tensor(value, options_of(x)), false, true);
@@ -764,6 +770,7 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
   Scalar number = value.number;
   if (value.tensor) {
     v = to(*value.tensor, self.dtype());
+    if (v.device().type == DeviceType::CPU) v = to(v, v.dtype(), self.device());
   } else if (!is_floating(self.dtype())) {
     number = self.dtype() == DType::Bool ? Scalar(number.to_bool()) : Scalar(number.to_int());
   }

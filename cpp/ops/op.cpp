@@ -95,8 +95,19 @@ void run(const Op& op, const Params& params, std::span<const Tensor* const> outp
     operands = many.data();
   }
   size_t n = 0;
-  for (const Tensor* t : outputs) operands[n++] = t->get();
-  for (const Tensor* t : inputs) operands[n++] = t->get();
+  const Device device = outputs.empty() ? (*inputs[0])->device : (*outputs[0])->device;
+  bool together = true;
+  const auto add = [&](const Tensor* t) {
+    operands[n++] = t->get();
+    together &= !t->defined() || t->device() == device;
+  };
+  for (const Tensor* t : outputs) add(t);
+  for (const Tensor* t : inputs) add(t);
+  // A kernel that gets memory of another device would take the process with it.
+  if (!together) [[unlikely]] {
+    for (const Tensor* t : inputs) common_device({outputs.empty() ? inputs[0] : outputs[0], t}, op.name);
+    for (const Tensor* t : outputs) common_device({outputs[0], t}, op.name);
+  }
   launch({&op, compute, static_cast<uint8_t>(outputs.size()), static_cast<uint16_t>(inputs.size()),
           operands, params});
 }
@@ -123,6 +134,7 @@ struct Plan {
   DType result;
   Dims sizes;
   Device device;
+  bool mixed = false;  // numbers in CPU tensors stand beside CUDA tensors: see OneDevice
 };
 
 DType common_type(std::span<const Operand> operands) {
@@ -144,6 +156,21 @@ DType common_type(std::span<const Operand> operands) {
   return first->dtype();
 }
 
+/// Whose device the others have to be on: a CPU tensor without axes may join CUDA tensors.
+Device device_of_many(const Op& op, std::span<const Operand> operands) {
+  const auto may_join = [](const Tensor& t) {
+    return t.ndim() == 0 && t.device().type == DeviceType::CPU;
+  };
+  const Tensor* first = nullptr;
+  for (const Operand& o : operands) {
+    if (o.tensor && (!first || (may_join(*first) && !may_join(*o.tensor)))) first = o.tensor;
+  }
+  for (const Operand& o : operands) {
+    if (o.tensor && !may_join(*o.tensor)) common_device({first, o.tensor}, op.name);
+  }
+  return first->device();
+}
+
 Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DType> common = {}) {
   Plan plan;
   const Tensor* first = nullptr;
@@ -157,7 +184,10 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
       continue;
     }
     if (!(o.tensor->sizes() == plan.sizes)) plan.sizes = broadcast(plan.sizes, o.tensor->sizes());
-    if (!(o.tensor->device() == plan.device)) common_device({first, o.tensor}, op.name);
+    if (!(o.tensor->device() == plan.device) && !plan.mixed) [[unlikely]] {
+      plan.device = device_of_many(op, operands);
+      plan.mixed = true;
+    }
   }
   // Plain attributes (a slope, a bound) take no part in promotion.
   plan.common = common ? *common : common_type(operands.first(op.tensor_operands));
@@ -175,6 +205,46 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
   }
   return plan;
 }
+
+Scalar number_in(const Tensor& t) {
+  return dispatch(t.dtype(), [&](auto tag) -> Scalar {
+    using T = decltype(tag);
+    const auto v = host_value<T>(t);
+    if constexpr (std::is_integral_v<T>) {
+      return Scalar(v);
+    } else if constexpr (std::is_same_v<T, double>) {
+      return Scalar(v);
+    } else {
+      return Scalar(static_cast<double>(static_cast<float>(v)));
+    }
+  });
+}
+
+/// The operands of a mixed plan on one device: numbers in CPU tensors become plain ones, or are
+/// moved where a gradient goes through them. The dtypes are those of the plan, made before.
+struct OneDevice {
+  std::array<Operand, kMaxMapOperands> operands{Scalar(0), Scalar(0), Scalar(0),
+                                                Scalar(0), Scalar(0), Scalar(0)};
+  std::array<Tensor, kMaxMapOperands> moved;
+  std::span<const Operand> all;
+
+  OneDevice(std::span<const Operand> given, const Plan& plan)
+      : all(operands.data(), given.size()) {
+    for (size_t k = 0; k < given.size(); ++k) {
+      const Tensor* t = given[k].tensor;
+      if (!t || t->device() == plan.device) {
+        operands[k] = given[k];
+      } else if (needs_grad(*t)) {
+        moved[k] = to(*t, t->dtype(), plan.device);
+        operands[k] = moved[k];
+      } else {
+        operands[k] = number_in(*t);
+      }
+    }
+  }
+  OneDevice(const OneDevice&) = delete;
+  OneDevice& operator=(const OneDevice&) = delete;
+};
 
 /// The operands and numbers of a call; numbers are null operands with their value in params.
 void launch_map(const Op& op, const Tensor& out, std::span<const Operand> operands,
@@ -307,16 +377,20 @@ Tensor map_planned(const Op& op, std::span<const Operand> operands, const Plan& 
   }
   return out;
 }
+
+Tensor map_by(const Op& op, std::span<const Operand> operands, const Plan& plan) {
+  GS_ASSERT(operands.size() == op.arity);
+  return plan.mixed ? map_planned(op, OneDevice(operands, plan).all, plan)
+                    : map_planned(op, operands, plan);
+}
 }  // namespace
 
 Tensor map(const Op& op, std::span<const Operand> operands) {
-  GS_ASSERT(operands.size() == op.arity);
-  return map_planned(op, operands, make_plan(op, operands));
+  return map_by(op, operands, make_plan(op, operands));
 }
 
 Tensor map(const Op& op, std::span<const Operand> operands, DType common) {
-  GS_ASSERT(operands.size() == op.arity);
-  return map_planned(op, operands, make_plan(op, operands, common));
+  return map_by(op, operands, make_plan(op, operands, common));
 }
 
 Tensor map_output_like(const Tensor& x, DType dtype) {
@@ -326,12 +400,14 @@ Tensor map_output_like(const Tensor& x, DType dtype) {
 
 void map_into(const Op& op, const Tensor& out, std::span<const Operand> operands) {
   const Plan plan = make_plan(op, operands);
-  launch_map(op, out, operands, compute_type(plan.common));
+  const Compute compute = compute_type(plan.common);
+  if (plan.mixed) return launch_map(op, out, OneDevice(operands, plan).all, compute);
+  launch_map(op, out, operands, compute);
 }
 
-Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
+namespace {
+Tensor map_inplace_planned(const Op& op, std::span<const Operand> operands, const Plan& plan) {
   const Tensor& self = *operands[0].tensor;
-  const Plan plan = make_plan(op, operands);
   GS_CHECK(plan.sizes == self.sizes(), "output with shape {} doesn't match the broadcast shape {}",
            self.sizes(), plan.sizes);
   GS_CHECK(category(plan.result) <= category(self.dtype()) || plan.result == DType::Bool,
@@ -370,6 +446,18 @@ Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
   bump_version(self);
   rebase_history(self, node);
   return self;
+}
+}  // namespace
+
+Tensor map_inplace(const Op& op, std::span<const Operand> operands) {
+  const Plan plan = make_plan(op, operands);
+  if (!plan.mixed) return map_inplace_planned(op, operands, plan);
+  for (const Operand& o : operands) {  // self is no number to be moved
+    if (o.tensor && o.tensor->device() == plan.device) {
+      common_device({operands[0].tensor, o.tensor}, op.name);
+    }
+  }
+  return map_inplace_planned(op, OneDevice(operands, plan).all, plan);
 }
 
 namespace {

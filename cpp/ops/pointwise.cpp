@@ -3,6 +3,7 @@
 #include "ops/pointwise.h"
 
 #include "core/cuda_api.h"
+#include "core/layout.h"
 
 #include "ops/create.h"
 #include "ops/reduce.h"
@@ -156,12 +157,14 @@ void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking = false) 
   // Between devices go bytes: what has to be converted or gathered is so on the source's side, what
   // has to be spread on the destination's.
   if (dst.numel() == 0) return;
+  const bool alike = src.dtype() == dst.dtype() && src.sizes() == dst.sizes() &&
+                     src.strides() == dst.strides() && is_dense(src.sizes(), src.strides());
   Tensor from = src;
-  if (!src.contiguous() || src.dtype() != dst.dtype()) {
+  if (!alike && (!src.contiguous() || src.dtype() != dst.dtype())) {
     from = empty(src.sizes(), dst.dtype(), src.device());
     run(op, params(), {&from}, {&src});
   }
-  const bool direct = dst.contiguous() && dst.numel() == src.numel();
+  const bool direct = alike || (dst.contiguous() && dst.numel() == src.numel());
   const Tensor into = direct ? dst : empty(src.sizes(), dst.dtype(), dst.device());
   cuda_api().copy_bytes(into->data, into.device(), from->data, from.device(),
                         static_cast<size_t>(from.numel()) * element_size(from.dtype()),
@@ -204,8 +207,9 @@ Tensor to(const Tensor& x, DType dtype, Device device, bool copy, bool non_block
   if (device.type == DeviceType::CUDA) device = full_device(device);
   const bool moves = device != x.device();
   if (x.dtype() == dtype && !moves) return copy ? clone(x) : x;
-  const Tensor out =
-      x.contiguous() || moves ? empty(x.sizes(), dtype, device) : map_output_like(x, dtype);
+  const bool permuted = !x.contiguous() && is_dense(x.sizes(), x.strides());
+  const Tensor out = permuted ? empty_strided(x.sizes(), x.strides(), dtype, device)
+                              : empty(x.sizes(), dtype, device);
   copy_into(out, x, non_blocking);
   if (needs_grad(x) && is_floating(dtype)) record(op, type_and_device(x), {&out}, {&x}, {});
   return out;

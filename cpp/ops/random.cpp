@@ -11,6 +11,7 @@
 #include "core/layout.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/view.h"
 
 namespace gradstep {
@@ -197,10 +198,7 @@ void normal_backward(Backward& b) {
 
 void check_no_negative(const Tensor& std) {
   if (std.numel() == 0) return;
-  const Tensor negative = contiguous(lt(std, 0));
-  const auto* p = negative.data<bool>();
-  GS_CHECK(std::none_of(p, p + negative.numel(), [](bool b) { return b; }),
-           "normal expects all elements of std >= 0.0");
+  GS_CHECK(!host_value<bool>(any(lt(detach(std), 0))), "normal expects all elements of std >= 0.0");
 }
 
 }  // namespace

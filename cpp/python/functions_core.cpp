@@ -477,7 +477,8 @@ const FunctionRow kRows[] = {
          // What lies behind the first element in memory, whatever the old strides said.
          const auto at = static_cast<size_t>(t->data - t->storage->data);
          const size_t have = at < t->storage->bytes ? t->storage->bytes - at : 0;
-         if (have != 0) std::memcpy(fresh->data, t->data, std::min(have, fresh->storage->bytes));
+         const auto kept = static_cast<int64_t>(std::min(have, fresh->storage->bytes) / element_size(x.dtype()));
+         if (kept != 0) copy_(alias(fresh, {kept}, {1}, 0), alias(x, {kept}, {1}, x.offset()));
          t->storage = fresh->storage;
          t->data = fresh->data;
          t->base.reset();

@@ -207,6 +207,9 @@ PyObject* tensor_split_row(Args& a) {
       return wrap(tensor_split(x, int_list(a, 1), a.i(2)));
     return wrap(tensor_split(x, a.i(1), a.i(2)));
   }
+  GS_CHECK(a.tensor(1).device().type == DeviceType::CPU,
+           "tensor_split expected tensor_indices_or_sections to be on cpu, but it's on {}",
+           a.tensor(1).device());
   const Tensor where_to = contiguous(to(a.tensor(1), DType::Int64));
   if (where_to.ndim() == 0) return wrap(tensor_split(x, item(where_to).to_int(), a.i(2)));
   return wrap(tensor_split(
