@@ -1180,7 +1180,7 @@ ROWS = [
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
 # the package's own and have tests with their callers (test_optim.py, test_autograd.py).
 NOT_OPS = {
-    "types": "Generator ModuleBase Node Size Tensor device dtype layout memory_format",
+    "types": "Generator ModuleBase Node OutOfMemoryError Size Tensor device dtype layout memory_format",
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
     "settings and state": "get_default_device set_default_device get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
@@ -1201,6 +1201,6 @@ NOT_OPS_METHODS = {
     "autograd (test_autograd.py)": "backward detach_ register_hook register_post_accumulate_grad_hook requires_grad_ retain_grad",
     "facts (test_views.py, test_creation.py)": "data_ptr dim element_size is_contiguous is_pinned is_set_to is_shared item "
     "ndimension nelement size storage storage_offset stride tolist type untyped_storage get_device",
-    "memory and devices (test_interop.py)": "apply_ cpu cuda map_ numpy pin_memory share_memory_ resize_ resize_as_ new",
+    "memory and devices (test_interop.py, test_cuda_api.py)": "apply_ cpu cuda map_ numpy pin_memory record_stream share_memory_ resize_ resize_as_ new",
     "shortcuts to linalg, whose functions have rows": "inverse det slogdet pinverse matrix_power cholesky",
 }

@@ -149,7 +149,7 @@ RETURNS = {
     "tuple[builtins.str, builtins.str] | None": "_cuda_build",
     "tuple[builtins.int, builtins.int]": "__dlpack_device__ _cuda_memory_info",
     "Number": "item",
-    "Generator": "manual_seed",
+    "Generator": "manual_seed _cuda_generator",
     "_dtype": "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
     "promote_types result_type get_default_dtype",
     "Any": "__array__ __dlpack__ numpy register_hook register_post_accumulate_grad_hook tolist unique "
