@@ -4,8 +4,9 @@
 //   max_pool: y[, indices]; x     avg_pool: y; x     adaptive_max_pool, adaptive_avg_pool: as these
 //   max_pool_grad: dx; dy, indices     avg_pool_grad, adaptive_avg_pool_grad: dx; dy
 // Slots: nd (avg_pool: + 256 if padding counts), then nd each of kernel, stride, padding[,
-// dilation][, divisor]. All operands are contiguous; threads share the planes. Halves accumulate in
-// float. Compiled once for each instruction set; register_pool_kernels() is called by register.cpp.
+// dilation][, divisor]; max_pool_grad needs nd only. All operands are contiguous; threads share the
+// planes. Halves accumulate in float. Compiled once for each instruction set;
+// register_pool_kernels() is called by register.cpp.
 #include <algorithm>
 #include <bit>
 #include <limits>

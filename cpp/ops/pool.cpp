@@ -112,6 +112,29 @@ Tensor flat_planes(const Tensor& x, int nd) {
   return reshape(x, {plane == 0 ? 0 : x.numel() / plane, plane});
 }
 
+// Params of the node: nd, the pooled sizes of x and, of sliding windows, two lists of two: 31 bits
+// each.
+Dims pack(const Dims& low, const Dims& high) {
+  Dims both = low;
+  for (int d = 0; d < low.size(); ++d) both[d] |= high[d] << 32;
+  return both;
+}
+Dims unpack(const Params::Slot* both, int nd, int shift) {
+  Dims list = Dims::filled(nd, 0);
+  for (int d = 0; d < nd; ++d) list[d] = both[d].i >> shift & INT32_MAX;
+  return list;
+}
+
+/// The call's: nd and the window, by which a GPU finds what to gather; nd alone if adaptive.
+Params grad_params(const Params& node) {
+  const int nd = static_cast<int>(node.s[0].i);
+  if (node.count == 1 + nd) return params(node.s[0].i);
+  const Params::Slot* const first = node.s + 1 + nd;
+  const Params::Slot* const second = first + nd;
+  return params(node.s[0].i, unpack(first, nd, 0), unpack(first, nd, 32), unpack(second, nd, 0),
+                unpack(second, nd, 32));
+}
+
 // dx = dy at the indices of the maxima, summed where windows share one.
 void max_pool_backward(Backward& b) {
   static const Op& op = Op::get("max_pool_grad");
@@ -122,7 +145,7 @@ void max_pool_backward(Backward& b) {
   if (!grad_enabled()) {
     const Tensor dx = empty(with_pooled_axes(dy, in), options_of(dy));
     const Tensor from = dense(dy);
-    run(op, params(b.i(0)), {&dx}, {&from, &indices});
+    run(op, grad_params(b.node.params), {&dx}, {&from, &indices});
     b.set(0, dx);
     return;
   }
@@ -132,11 +155,16 @@ void max_pool_backward(Backward& b) {
   b.set(0, reshape(dx, with_pooled_axes(dy, in)));
 }
 
-ValuesIndices record_maxima(const Tensor& x, const Tensor& values, const Tensor& indices, int nd) {
+ValuesIndices record_maxima(const Tensor& x, const Tensor& values, const Tensor& indices, int nd,
+                            const Window* window) {
   static const Op& op = define("max_pool_with_indices", &max_pool_backward);
   if (needs_grad(x)) {
-    record(op, params(static_cast<int64_t>(nd), pooled_axes(x, nd)), {&values}, {&x},
-           {keep(indices)});
+    Params p = params(static_cast<int64_t>(nd), pooled_axes(x, nd));
+    if (window) {
+      p.push(pack(window->kernel, window->stride));
+      p.push(pack(window->padding, window->dilation));
+    }
+    record(op, p, {&values}, {&x}, {keep(indices)});
   }
   return {values, indices};
 }
@@ -182,7 +210,7 @@ ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices)
   }
   const Tensor indices = empty(values.sizes(), {DType::Int64, x.device()});
   run(op, window_params(window), {&values, &indices}, {&in});
-  return record_maxima(x, values, indices, window.nd());
+  return record_maxima(x, values, indices, window.nd(), &window);
 }
 
 ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size) {
@@ -204,7 +232,7 @@ ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size) {
   const Tensor values = empty(with_pooled_axes(x, output_size), options_of(x));
   const Tensor indices = empty(values.sizes(), {DType::Int64, x.device()});
   run(op, params(static_cast<int64_t>(nd)), {&values, &indices}, {&in});
-  return record_maxima(x, values, indices, nd);
+  return record_maxima(x, values, indices, nd, nullptr);
 }
 
 // ---- averages ----
