@@ -23,6 +23,13 @@ namespace {
 
 // ---- composed ----
 
+DType wide_type(DType dtype) { return is_half(dtype) ? DType::Float32 : dtype; }
+
+/// Halves as floats.
+Tensor widened(const Tensor& x) {
+  return x.defined() && is_half(x.dtype()) ? to(x, DType::Float32) : x;
+}
+
 /// softmax over the last axis; a row in which everything is masked gives zeros.
 Tensor safe_softmax(const Tensor& scores) {
   const Tensor weights = softmax(scores, -1);
@@ -126,19 +133,21 @@ void attention_backward(Backward& b) {
   // With weights P: dP = dy v^T, dS = P (dP - rowsum(P dP)), dq = scale dS k, dk = scale dS^T q,
   // dv = P^T dy.
   const double scale = b.f(0);
-  const Tensor& dy = b.grad();
+  const Tensor dy = widened(b.grad()), queries = widened(q);
   const int64_t heads = q.size(1), groups = k.size(1);
-  const Tensor keys = repeat_heads(k, heads);
-  const Tensor weights = attention_weights(q, keys, mask, b.i(1) != 0, scale);
-  if (b.needs(2)) b.set(2, sum_heads(matmul(mT(weights), dy), groups));
+  const Tensor keys = repeat_heads(widened(k), heads);
+  const auto set = [&](int j, const Tensor& g) { b.set(j, to(g, q.dtype())); };
+  const Tensor weights = attention_weights(queries, keys, mask, b.i(1) != 0, scale);
+  if (b.needs(2)) set(2, sum_heads(matmul(mT(weights), dy), groups));
   if (!b.needs(0) && !b.needs(1)) return;
-  const Tensor products = matmul(dy, mT(repeat_heads(v, heads)));
+  const Tensor products = matmul(dy, mT(repeat_heads(widened(v), heads)));
   const Tensor dscores = mul(weights * (products - sum(products * weights, {-1}, true)), scale);
-  if (b.needs(0)) b.set(0, matmul(dscores, keys));
-  if (b.needs(1)) b.set(1, sum_heads(matmul(mT(dscores), q), groups));
+  if (b.needs(0)) set(0, matmul(dscores, keys));
+  if (b.needs(1)) set(1, sum_heads(matmul(mT(dscores), queries), groups));
 }
 
-/// A mask that is added, as the kernel reads it: expanded to (B, H, L, S), last stride 0 or 1.
+/// A mask that is added, as the kernel reads it: in the type of the scores, expanded to (B, H, L,
+/// S), last stride 0 or 1.
 Tensor additive_mask(const Tensor& mask, DType dtype, const Dims& scores, const Dims& four) {
   if (!mask.defined()) return mask;
   const GradMode off(false);
@@ -174,10 +183,11 @@ Tensor fused(const Tensor& query, const Tensor& key, const Tensor& value, const 
   Dims scores = lead;
   scores.push_back(q.size(2));
   scores.push_back(k.size(2));
-  const Tensor mask =
-      additive_mask(attn_mask, q.dtype(), scores, {q.size(0), q.size(1), q.size(2), k.size(2)});
+  const Tensor mask = additive_mask(attn_mask, wide_type(q.dtype()), scores,
+                                    {q.size(0), q.size(1), q.size(2), k.size(2)});
   const Tensor out = empty_ordered_as(q, v.size(3));
-  const Tensor log_sums = empty({q.size(0), q.size(1), q.size(2)}, options_of(q));
+  const Tensor log_sums =
+      empty({q.size(0), q.size(1), q.size(2)}, {wide_type(q.dtype()), q.device()});
   const Params p = params(scale, static_cast<int64_t>(is_causal));
   run(op, p, {&out, &log_sums}, {&q, &k, &v, &mask});
   if (needs_grad(q, k, v)) {
@@ -208,14 +218,6 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
            "attn_mask.dtype: {} and  query.dtype: {} instead.",
            name(attn_mask.dtype()), name(query.dtype()));
   const DType dtype = query.dtype();
-  if (is_half(dtype)) {
-    const auto wide = [](const Tensor& t) {
-      return t.defined() && is_floating(t.dtype()) ? to(t, DType::Float32) : t;
-    };
-    return to(scaled_dot_product_attention(wide(query), wide(key), wide(value), wide(attn_mask),
-                                           dropout_p, is_causal, scale, enable_gqa, gen),
-              dtype);
-  }
   const int64_t heads = enable_gqa ? query.size(-3) : 0;
   GS_CHECK(!enable_gqa || (key.size(-3) > 0 && value.size(-3) > 0 && heads % key.size(-3) == 0 &&
                            heads % value.size(-3) == 0),
@@ -225,7 +227,10 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   static const Op& kernel = Op::get("scaled_dot_product_attention");
   const auto lead_of = [](const Tensor& t) { return Dims(t.sizes().begin(), t.ndim() - 2); };
   const bool grouped = enable_gqa && (key.size(-3) != heads || value.size(-3) != heads);
-  bool fusible = kernel.kernel[static_cast<int>(query.device().type)] && is_floating(dtype) &&
+  // The CPU's kernel takes no halves.
+  const bool has_type =
+      is_half(dtype) ? query.device().type == DeviceType::CUDA : is_floating(dtype);
+  bool fusible = kernel.kernel[static_cast<int>(query.device().type)] && has_type &&
                  dropout_p == 0 && !needs_grad(attn_mask) && query.size(-1) == key.size(-1) &&
                  key.size(-2) == value.size(-2);
   Dims lead = lead_of(query);
@@ -244,6 +249,12 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
              both);
   }
   if (fusible) return fused(query, key, value, attn_mask, is_causal, factor, lead, grouped);
+  if (is_half(dtype)) {
+    return to(scaled_dot_product_attention(widened(query), widened(key), widened(value),
+                                           widened(attn_mask), dropout_p, is_causal, scale,
+                                           enable_gqa, gen),
+              dtype);
+  }
   const Tensor k = enable_gqa ? repeat_heads(key, heads) : key;
   const Tensor v = enable_gqa ? repeat_heads(value, heads) : value;
   Tensor weights = attention_weights(query, k, attn_mask, is_causal, factor);
