@@ -6,12 +6,11 @@
 //   cummax(values, indices; x)   cummin                params: axis
 //   median(values, indices; x)   mode                  params: axis, 1 to ignore NaN; outputs lack
 //   the axis
-// All tensors are contiguous, values of one dtype. May include core, graph/call.h.
+// All tensors are contiguous, values of one dtype. May include core, fn, graph/call.h.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
+#include "fn/scan.h"
 #include "graph/call.h"
 #include "kernels/walk.h"
 
@@ -49,26 +48,6 @@ void for_lines(const Lines& lines, F f) {
 /// The type in which floats are accumulated.
 template <class T>
 using Wide = std::conditional_t<std::is_integral_v<T>, int64_t, double>;
-
-template <class A>
-struct RunningSum {
-  static A init() { return A(0); }
-  static A step(A a, A x) { return a + x; }
-};
-template <class A>
-struct RunningProduct {
-  static A init() { return A(1); }
-  static A step(A a, A x) { return a * x; }
-};
-template <class A>
-struct RunningLogSum {
-  static A init() { return -std::numeric_limits<A>::infinity(); }
-  static A step(A a, A x) {
-    const A high = a > x || a != a ? a : x, low = a > x || a != a ? x : a;
-    if (high != high || low != low) return a + x;
-    return std::isinf(high) ? high : high + std::log1p(std::exp(low - high));
-  }
-};
 
 template <template <class> class Running>
 void scan(const Call& c) {
@@ -177,7 +156,7 @@ void running_extreme(const Call& c) {
       auto high = convert<compute_t<T>>(lines.n > 0 ? src[0] : T());
       for (int64_t i = 0; i < lines.n; ++i) {
         const auto v = convert<compute_t<T>>(src[i * lines.inner]);
-        if (v != v || (high == high && (kMax ? v >= high : v <= high))) {
+        if (replaces_extreme<kMax>(v, high)) {
           high = v;
           best = i;
         }

@@ -4,10 +4,11 @@
 // stable sort.
 //   sort(values, places; self), topk, kthvalue    along one axis, any strides
 //   unique_rows, searchsorted                     on contiguous tensors
-// May include core, graph/call.h.
+// May include core, fn, graph/call.h.
 #include <bit>
 #include <numeric>
 
+#include "fn/sort_key.h"
 #include "graph/call.h"
 #include "kernels/walk.h"
 
@@ -17,18 +18,6 @@ namespace {
 
 // ---- keys ----
 
-inline uint32_t float_key(uint32_t bits) {
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return ~0u;
-  if (bits == 0x80000000u) bits = 0;
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-inline uint64_t float_key(uint64_t bits) {
-  constexpr uint64_t kSign = uint64_t{1} << 63;
-  if ((bits & ~kSign) > 0x7ff0000000000000u) return ~uint64_t{0};
-  if (bits == kSign) bits = 0;
-  return bits >> 63 ? ~bits : bits | kSign;
-}
-
 template <class T>
 auto sort_key(T v) {
   if constexpr (std::is_same_v<T, double>) {
@@ -36,9 +25,9 @@ auto sort_key(T v) {
   } else if constexpr (std::is_same_v<T, float> || requires { v.bits; }) {
     return float_key(std::bit_cast<uint32_t>(convert<float>(v)));
   } else if constexpr (sizeof(T) == 8) {
-    return static_cast<uint64_t>(v) ^ uint64_t { 1 } << 63;
+    return integer_key(static_cast<int64_t>(v));
   } else {
-    return static_cast<uint32_t>(static_cast<int32_t>(v)) ^ 0x80000000u;
+    return integer_key(static_cast<int32_t>(v));
   }
 }
 
