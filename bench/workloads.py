@@ -52,11 +52,12 @@ class Workload:
 
 
 def floats(lib: Any, *shape: int) -> Any:
-    return lib.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+    """On the default device."""
+    return lib.tensor(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
 
 
 def labels(lib: Any, n_classes: int, *shape: int) -> Any:
-    return lib.from_numpy(np.random.default_rng(1).integers(0, n_classes, shape))
+    return lib.tensor(np.random.default_rng(1).integers(0, n_classes, shape))
 
 
 def classifier(

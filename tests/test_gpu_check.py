@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench/gpu_check without a GPU: a stage that fails, hangs or lacks something hides no other, and the report says what
+happened. bench/cuda.py runs all of its lines at small sizes where there is a GPU."""
+
+import importlib.machinery
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import gradstep
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def check():
+    loader = importlib.machinery.SourceFileLoader("gpu_check", str(ROOT / "bench" / "gpu_check"))
+    spec = importlib.util.spec_from_loader("gpu_check", loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gpu_check"] = module  # dataclasses look for it
+    loader.exec_module(module)
+    return module
+
+
+def python(code):
+    return lambda run, result: result.lines.append(run(sys.executable, "-c", code)[1])
+
+
+@pytest.mark.cpu_only
+def test_no_stage_hides_another(check, tmp_path):
+    def missing(run, result):
+        raise check.Missing("there is no tool")
+
+    def fails(run, result):
+        result.status, result.summary = (
+            "failed",
+            f"status {run(sys.executable, '-c', 'exit(3)')[0]}",
+        )
+
+    stages = {
+        "hangs": check.Stage(python("import time; print('begun', flush=True); time.sleep(60)"), 6),
+        "breaks": check.Stage(lambda run, result: 1 / 0, 60),
+        "fails": check.Stage(fails, 60),
+        "lacks": check.Stage(missing, 60),
+        "works": check.Stage(python("print(6 * 7)"), 60),
+    }
+    check.run_stages(list(stages), stages, tmp_path, 100)
+    report = {r["stage"]: r for r in json.loads((tmp_path / "report.json").read_text())}
+    assert [r["status"] for r in report.values()] == [
+        "timed out", "failed", "failed", "skipped", "passed",
+    ]  # fmt: skip
+    assert report["hangs"]["seconds"] < 30 and "begun" in report["hangs"]["lines"]
+    assert report["fails"]["summary"] == "status 3"
+    assert "ZeroDivisionError" in report["breaks"]["summary"]
+    text = (tmp_path / "report.txt").read_text()
+    assert text.splitlines()[-5:] == check.summary_of([check.Result(**r) for r in report.values()])
+    assert "there is no tool" in text and "42" in text
+
+
+@pytest.mark.cpu_only
+def test_what_is_left_of_the_total_limits_a_stage(check, tmp_path):
+    stages = {"works": check.Stage(python("print(1)"), 60)}
+    (result,) = check.run_stages(["works"], stages, tmp_path, 3)
+    assert result.status == "skipped" and result.summary == "no time was left"
+
+
+@pytest.mark.cpu_only
+def test_failures_of_pytest_are_named(check):
+    result = check.Result("pytest")
+    check.count_tests(
+        "..F\nFAILED tests/test_a.py::test_b[cuda] - no\n1 failed, 2 passed in 0.1s\n", result
+    )
+    assert result.status == "failed" and result.data["counts"] == {"failed": 1, "passed": 2}
+    assert result.lines == ["tests/test_a.py::test_b[cuda] - no"]
+    result = check.Result("pytest")
+    check.count_tests("Segmentation fault", result)
+    assert result.status == "failed" and "did not come to its end" in result.summary
+
+
+@pytest.mark.cpu_only
+@pytest.mark.skipif(gradstep.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_each_stage_says_what_is_missing(tmp_path):
+    done = subprocess.run(
+        [str(ROOT / "bench" / "gpu_check"), "--out", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = done.stdout.partition("==== summary ====\n")[2].splitlines()
+    assert [line.split()[:2] for line in summary] == [
+        [name, "passed" if name == "machine" else "skipped"]
+        for name in ("machine", "build", "pytest", "bench", "memcheck", "racecheck")
+    ]
+
+
+@pytest.mark.cuda
+def test_every_benchmark_line_runs(tmp_path):
+    command = [sys.executable, "bench/cuda.py", "--tiny", "--rounds", "1", "--seconds", "0.001"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out.json")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [(r["name"], r["errors"]) for r in rows if r["errors"] or "gradstep" not in r] == []
+    assert len(rows) > 40
