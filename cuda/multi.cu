@@ -32,12 +32,10 @@ void set_host_number(const TensorImpl& t, double value) {
 
 namespace {
 
-void run_on_gpu(const Call& call) { call.op->kernel[int(DeviceType::CUDA)](call); }
-
 void copy(TensorImpl* to, TensorImpl* from) {
   static const Op& op = Op::get("copy");
   TensorImpl* operands[] = {to, from};
-  run_on_gpu({&op, Compute::F32, 1, 1, operands, Params()});
+  run_here({&op, Compute::F32, 1, 1, operands, Params()});
 }
 
 }  // namespace
@@ -111,7 +109,7 @@ void zero(const Call& call) {
     if (!t->contiguous && !is_dense(t->sizes, t->strides)) {
       Params number;
       number.push(int64_t{0});
-      run_on_gpu({&fill, compute_type(t->dtype), 1, 0, &t, number});
+      run_here({&fill, compute_type(t->dtype), 1, 0, &t, number});
       continue;
     }
     if (a.chunks.full()) flush();

@@ -85,6 +85,10 @@ cudaStream_t current_stream(int device) {
   return t_stream[device < 0 ? t_current : device];
 }
 int multiprocessors(int device) { return state(device).properties.multiProcessorCount; }
+int resident_threads(int device) {
+  const cudaDeviceProp& p = state(device).properties;
+  return p.multiProcessorCount * p.maxThreadsPerMultiProcessor;
+}
 
 // ---- errors found by kernels ----
 
@@ -150,6 +154,12 @@ void after_launch(const Call& call) {
     check(cudaDeviceSynchronize(), call.op->name);
     raise_reported(call.operands[0]->device.index);
   }
+}
+
+void run_here(const Call& call) {
+  const Kernel kernel = call.op->kernel[static_cast<int>(DeviceType::CUDA)];
+  GS_CHECK_KIND(NotImplemented, kernel, "\"{}\" is not implemented on CUDA", call.op->name);
+  kernel(call);
 }
 
 // ---- random numbers ----
@@ -261,7 +271,6 @@ float elapsed_time(void* a, void* b) {
         "elapsed_time");
   return ms;
 }
-
 
 #ifdef GS_CUDA_SHIM
 constexpr const char* kDescription = "emulated";

@@ -40,6 +40,8 @@ inline cudaStream_t stream_of(const Call& call) {
   return current_stream(call.operands[0]->device.index);
 }
 int multiprocessors(int device);
+/// Threads that a whole device can hold at once.
+int resident_threads(int device);
 
 // ---- memory ----
 
@@ -120,6 +122,11 @@ struct Philox {
 };
 /// The state to draw with; afterwards the device's generator is `draws` further (rounded up to 4).
 Philox take_random(int device, uint64_t draws);
+
+// ---- other ops ----
+
+/// Runs a call with the kernel that its op has here.
+void run_here(const Call& call);
 
 // ---- registration ----
 

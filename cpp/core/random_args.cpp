@@ -83,8 +83,22 @@ void check_floating(DType dtype, const char* name) {
 
 }  // namespace
 
-IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to) {
+IntegerRange integer_range(DType dtype) {
   IntegerRange range{};
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const bool wide = dtype == DType::Int64 || dtype == DType::Float64;
+    if constexpr (kFloating<T>) {
+      range = {0, (uint64_t{1} << kDigits<T>)+1, wide};
+    } else {
+      range = {0, static_cast<uint64_t>(std::numeric_limits<T>::max()) + 1, wide};
+    }
+  });
+  return range;
+}
+
+IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to) {
+  IntegerRange range{0, 0, true};
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
     int64_t last;
@@ -124,7 +138,9 @@ IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to)
       return;
     }
     check_bounds<T>(from, last);
-    range = {from, static_cast<uint64_t>(last) - static_cast<uint64_t>(from) + 1};
+    // Enough bits for a small skew.
+    const uint64_t count = static_cast<uint64_t>(last) - static_cast<uint64_t>(from) + 1;
+    range = {from, count, count >= uint64_t{1} << 28};
   });
   return range;
 }

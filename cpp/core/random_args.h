@@ -16,12 +16,13 @@ namespace gradstep {
 struct IntegerRange {
   int64_t from;
   uint64_t count;
-  /// From here on 64 bits are drawn: the skew stays small.
-  static constexpr uint64_t kWide = uint64_t{1} << 28;
+  bool wide;  // 64 bits are drawn for each
 };
 
 constexpr int64_t kLowestInteger = std::numeric_limits<int64_t>::lowest();
 
+/// random_() of a type: all non-negative values, or up to 2^mantissa bits for a floating one.
+GS_API IntegerRange integer_range(DType dtype);
 /// random_(from, to) of a type; without `to` up to the type's largest value, and from
 /// kLowestInteger without `to` all 64 bits.
 GS_API IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to);

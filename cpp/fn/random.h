@@ -2,10 +2,10 @@
 // Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four
 // random words as a function of a 128-bit counter and a 64-bit key, the same on every device and in
 // any order:
-//   Random4 r = Philox{}(seed, stream, offset);  float u = uniform_open(r.x[0]);
-// Includes fn/config.h.
+//   Random4 r = Philox{}(seed, stream, offset);  float u = uniform_closed(r.x[0]);
+// Includes fn/math.h.
 #pragma once
-#include "fn/config.h"
+#include "fn/math.h"
 
 namespace gradstep {
 inline namespace GS_ISA {
@@ -40,14 +40,57 @@ struct Philox {
   }
 };
 
-/// In [0, 1), 24 bits.
-GS_FN float uniform_half_open(uint32_t x) { return float(x >> 8) * 0x1p-24f; }
-/// In (0, 1), 23 bits: safe for log(u) and log(1 - u).
-GS_FN float uniform_open(uint32_t x) { return (float(x >> 9) + 0.5f) * 0x1p-23f; }
-/// In [0, 1), 53 bits.
-GS_FN double uniform_half_open(uint32_t high, uint32_t low) {
-  return double((uint64_t(high) << 32 | low) >> 11) * 0x1p-53;
+// ---- cuRAND's distributions of the words ----
+
+/// In (0, 1], as curand_uniform.
+GS_FN float uniform_closed(uint32_t x) { return float(x) * 0x1p-32f + 0x1p-33f; }
+/// In (0, 1], 53 bits, as curand_uniform2_double.
+GS_FN double uniform_closed(uint32_t low, uint32_t high) {
+  return double(uint64_t(low) ^ uint64_t(high) << 21) * 0x1p-53 + 0x1p-54;
 }
+
+/// Two normal numbers of mean 0 and deviation 1, as curand_normal4 makes them of two words
+/// (Box and Muller, 1958).
+GS_FN void normal_pair(uint32_t x, uint32_t y, float& a, float& b) {
+  constexpr float kTurn = 6.2831855f * 0x1p-32f;
+  const float angle = float(y) * kTurn + kTurn / 2;
+  const float radius = sqrt(-2.0f * log(uniform_closed(x)));
+#ifdef __CUDA_ARCH__
+  __sincosf(angle, &a, &b);
+#else
+  a = sin(angle);
+  b = cos(angle);
+#endif
+  a *= radius;
+  b *= radius;
+}
+/// The same of four words, as curand_normal2_double.
+GS_FN void normal_pair(Random4 r, double& a, double& b) {
+  const double half_turns = 2 * uniform_closed(r.x[2], r.x[3]);
+  const double radius = sqrt(-2.0 * log(uniform_closed(r.x[0], r.x[1])));
+#ifdef __CUDA_ARCH__
+  sincospi(half_turns, &a, &b);
+#else
+  a = sin(half_turns * 3.14159265358979323846);
+  b = cos(half_turns * 3.14159265358979323846);
+#endif
+  a *= radius;
+  b *= radius;
+}
+
+// PyTorch's kernels take the fast functions of the hardware for float.
+#ifdef __CUDA_ARCH__
+GS_FN float quick_log(float x) { return __logf(x); }
+GS_FN float quick_exp(float x) { return __expf(x); }
+GS_FN float quick_tan(float x) { return __tanf(x); }
+#else
+GS_FN float quick_log(float x) { return log(x); }
+GS_FN float quick_exp(float x) { return exp(x); }
+GS_FN float quick_tan(float x) { return tan(x); }
+#endif
+GS_FN double quick_log(double x) { return log(x); }
+GS_FN double quick_exp(double x) { return exp(x); }
+GS_FN double quick_tan(double x) { return tan(x); }
 
 }  // namespace GS_ISA
 }  // namespace gradstep

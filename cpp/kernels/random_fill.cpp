@@ -60,14 +60,6 @@ inline double uniform_double(uint64_t word) {
 }
 inline double uniform_double(Generator& gen) { return uniform_double(gen.random64()); }
 
-/// Significant bits of T.
-template <class T>
-constexpr int kDigits = std::numeric_limits<T>::digits;
-template <>
-constexpr int kDigits<Half> = 11;
-template <>
-constexpr int kDigits<BFloat16> = 8;
-
 /// out[i] = f(u, i) for uniform doubles u.
 template <class T, class F>
 void from_doubles(Generator& gen, T* out, int64_t n, F f) {
@@ -233,17 +225,23 @@ template <class T>
 constexpr bool kFloating =
     std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
-template <class T>
-void random_range(Generator& gen, T* out, int64_t n, uint64_t range, int64_t from) {
-  const auto value = [=](uint64_t x) {
-    return convert<T>(static_cast<int64_t>(x + static_cast<uint64_t>(from)));
-  };
-  if (range >= IntegerRange::kWide) {
-    from_words64(gen, out, n, [=](uint64_t w, int64_t) { return value(w % range); });
-  } else {
-    const uint32_t narrow = static_cast<uint32_t>(range);
-    from_words(gen, out, n, [=](uint32_t w, int64_t) { return value(w % narrow); });
-  }
+void random_range(Generator& gen, DType dtype, void* out, int64_t n, const IntegerRange& range) {
+  dispatch(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* const p = static_cast<T*>(out);
+    const auto value = [from = static_cast<uint64_t>(range.from)](uint64_t x) {
+      return convert<T>(static_cast<int64_t>(x + from));
+    };
+    const std::lock_guard lock(gen.mutex);
+    if (range.count == 0) {
+      from_words64(gen, p, n, [=](uint64_t w, int64_t) { return value(w); });
+    } else if (range.wide) {
+      from_words64(gen, p, n, [=](uint64_t w, int64_t) { return value(w % range.count); });
+    } else {
+      const uint32_t count = static_cast<uint32_t>(range.count);
+      from_words(gen, p, n, [=](uint32_t w, int64_t) { return value(w % count); });
+    }
+  });
 }
 
 // ---- multinomial ----
@@ -507,43 +505,13 @@ void fill_dropout_mask(Generator& gen, DType dtype, void* out, int64_t n, double
 // ---- integers ----
 
 void fill_random(Generator& gen, DType dtype, void* out, int64_t n) {
-  dispatch(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    T* const p = static_cast<T*>(out);
-    const std::lock_guard lock(gen.mutex);
-    if constexpr (std::is_same_v<T, bool>) {
-      from_words(gen, p, n, [](uint32_t w, int64_t) { return (w & 1) != 0; });
-    } else if constexpr (std::is_same_v<T, int64_t>) {
-      from_words64(gen, p, n,
-                   [](uint64_t w, int64_t) { return static_cast<int64_t>(w & INT64_MAX); });
-    } else if constexpr (std::is_same_v<T, double>) {
-      constexpr uint64_t kRange = (uint64_t{1} << 53) + 1;
-      from_words64(gen, p, n, [](uint64_t w, int64_t) { return static_cast<double>(w % kRange); });
-    } else if constexpr (kFloating<T>) {
-      constexpr uint32_t kRange = (uint32_t{1} << kDigits<T>)+1;
-      from_words(gen, p, n, [](uint32_t w, int64_t) { return T(static_cast<float>(w % kRange)); });
-    } else {
-      constexpr uint32_t kLast = static_cast<uint32_t>(std::numeric_limits<T>::max());  // 2^k - 1
-      from_words(gen, p, n, [](uint32_t w, int64_t) { return static_cast<T>(w & kLast); });
-    }
-  });
+  random_range(gen, dtype, out, n, integer_range(dtype));
 }
 
 void fill_random(Generator& gen, DType dtype, void* out, int64_t n, int64_t from,
                  std::optional<int64_t> to) {
   if (n == 0 && !to && from == kLowestInteger) return;
-  const IntegerRange range = integer_range(dtype, from, to);
-  dispatch(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    T* const p = static_cast<T*>(out);
-    const std::lock_guard lock(gen.mutex);
-    if (range.count == 0) {
-      from_words64(gen, p, n,
-                   [](uint64_t w, int64_t) { return convert<T>(static_cast<int64_t>(w)); });
-    } else {
-      random_range(gen, p, n, range.count, range.from);
-    }
-  });
+  random_range(gen, dtype, out, n, integer_range(dtype, from, to));
 }
 
 void fill_randperm(Generator& gen, DType dtype, void* out, int64_t n) {
