@@ -38,8 +38,9 @@ struct ReduceArgs {
 
 // ---- the reducers' side ----
 
+/// Reducers of pairs have a type Pairs, take<W>(state, x, y) and start(state, centre).
 template <class R>
-constexpr bool kOfPairs = requires { R::of_pairs; };
+constexpr bool kOfPairs = requires { typename R::Pairs; };
 
 /// Where element i of a reduction over several axes lies.
 static GS_NOINLINE int64_t reduced_offset(const Layout<1>& reduced, int64_t i) {
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (o < a.outputs) {
     a.kept.offsets(o, at);
     if constexpr (kOfPairs<R>) {
-      R::start(s, load_as<C>(a.centre, a.centre_type, at[1] / a.per_centre));
+      if (a.centre) R::start(s, load_as<C>(a.centre, a.centre_type, at[1] / a.per_centre));
     } else if constexpr (requires { R::start(s, C()); }) {
       if (a.count > 0) R::start(s, load_as<C>(a.in[0], a.type[0], at[0]));
     }
