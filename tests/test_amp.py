@@ -346,6 +346,7 @@ def test_custom_function_sees_the_same_state_in_backward(lib):
     assert seen == [True, False]
 
 
+@pytest.mark.cpu_only  # its tensors are on the device of the decorators
 @pytest.mark.parametrize("lib", LIBRARIES)
 def test_custom_function_casts_its_inputs(lib):
     seen = []
@@ -457,6 +458,7 @@ def test_scaler_errors(lib):
         lib.amp.GradScaler("cpu", growth_factor=1.0)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("lib", LIBRARIES)
 def test_scaler_is_saved_and_set(lib):
     scaler = lib.amp.GradScaler("cpu")

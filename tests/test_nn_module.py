@@ -464,7 +464,8 @@ def test_parameter_is_a_leaf_tensor_that_shares_memory():
     assert isinstance(p, gs.Tensor) and p.requires_grad and p.is_leaf
     assert p.data_ptr() == t.data_ptr()
     assert type(p * 2) is gs.Tensor and type(p.data) is gs.Tensor
-    assert repr(p) == repr(torch.nn.Parameter(torch.ones(2, 3)))
+    on_the_cpu = gs.nn.Parameter(gs.ones(2, 3, device="cpu"))
+    assert repr(on_the_cpu) == repr(torch.nn.Parameter(torch.ones(2, 3)))
     assert not gs.nn.Parameter(t, requires_grad=False).requires_grad
     assert gs.nn.Parameter().shape == (0,)
 

@@ -232,12 +232,14 @@ def test_functions_equal_torch():
     weights = [data(20, 3), data(20, 5, seed=1), data(20, seed=2), data(20, seed=3)]
     h, c = data(1, 3, 5, seed=4), data(1, 3, 5, seed=5)
     calls = {
-        "lstm": lambda f, t, w: f(t(x), t(sizes), (t(h), t(c)), w, True, 1, 0.0, False, False),
+        "lstm": lambda f, t, w: f(
+            t(x), t(sizes).cpu(), (t(h), t(c)), w, True, 1, 0.0, False, False
+        ),
         "gru": lambda f, t, w: f(
             t(data(4, 3, 3)), t(h), [p[:15] for p in w], True, 1, 0.0, False, False, False
         ),
         "rnn_tanh": lambda f, t, w: f(
-            t(x), t(sizes), t(h), [p[:5] for p in w], True, 1, 0.0, False, False
+            t(x), t(sizes).cpu(), t(h), [p[:5] for p in w], True, 1, 0.0, False, False
         ),
         "rnn_relu": lambda f, t, w: f(
             t(data(3, 4, 3)), t(h), [p[:5] for p in w[:2]], False, 1, 0.0, False, False, True

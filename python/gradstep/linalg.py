@@ -66,18 +66,18 @@ class _Slogdet(NamedTuple):
 
 
 def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
-    """fn of the numpy arrays, as tensors of the first one's dtype."""
-    dtype = tensors[0].dtype
+    """fn of the numpy arrays, as tensors of the first one's dtype and device."""
+    dtype, where = tensors[0].dtype, tensors[0].device
     if not dtype.is_floating_point or dtype.itemsize < 4:
         raise RuntimeError(
             f"linalg.{name}: Expected a floating point tensor of 32 or 64 bits as input. Got {dtype}"
         )
     try:
-        out = fn(*(t.detach().numpy() for t in tensors))
+        out = fn(*(t.detach().cpu().numpy() for t in tensors))
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"linalg.{name}: {error}") from None
     wrap = [
-        _C.from_numpy(np.asarray(a, order="C")).to(dtype)
+        _C.from_numpy(np.asarray(a, order="C")).to(where, dtype)
         for a in (out if isinstance(out, tuple) else (out,))
     ]
     return tuple(wrap) if isinstance(out, tuple) else wrap[0]

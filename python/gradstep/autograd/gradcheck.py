@@ -41,9 +41,9 @@ def _numerical(
         place = flat[i] if flat is not None else data[np.unravel_index(i, tuple(data.shape))]
         original = place.item()
         place.fill_(original + eps)
-        plus = [o.detach().numpy().copy() for o in _outputs(func, inputs)]
+        plus = [o.detach().cpu().numpy().copy() for o in _outputs(func, inputs)]
         place.fill_(original - eps)
-        minus = [o.detach().numpy().copy() for o in _outputs(func, inputs)]
+        minus = [o.detach().cpu().numpy().copy() for o in _outputs(func, inputs)]
         place.fill_(original)
         rows.append([((p - m) / (2 * eps)).reshape(-1) for p, m in zip(plus, minus, strict=True)])
     n_outputs = len(rows[0]) if rows else 0
@@ -62,7 +62,7 @@ def _analytical(output: Any, x: Any) -> np.ndarray:
         if g is not None:
             if g.shape != x.shape:
                 raise GradcheckError(f"gradient has shape {tuple(g.shape)}, input {tuple(x.shape)}")
-            out[:, j] = g.detach().contiguous().numpy().reshape(-1)
+            out[:, j] = g.detach().contiguous().cpu().numpy().reshape(-1)
     return out
 
 

@@ -17,7 +17,7 @@ from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
 
-from ..parameter import Buffer, Parameter
+from ..parameter import Buffer, Parameter, UninitializedBuffer
 from ._hook_api import HookApi
 from ._hooks import BackwardHook, RemovableHandle
 from ._state_dict import StateDictApi
@@ -557,7 +557,9 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
                     param.grad = None
                     param.grad = new_grad.requires_grad_(grad.requires_grad)
         for name, buffer in self._buffers.items():
-            if buffer is not None:
+            if isinstance(buffer, UninitializedBuffer):  # stays what it is
+                buffer.data = fn(buffer)
+            elif buffer is not None:
                 self._buffers[name] = fn(buffer)
         return self
 
