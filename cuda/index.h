@@ -39,6 +39,7 @@ struct Indexed {
   struct Axis {
     int64_t size, self, flat, index;
     bool step;
+    bool own_index() const { return step || index != 0; }
   };
   int n = 0;
   Axis axes[kMaxDims];

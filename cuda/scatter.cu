@@ -14,7 +14,7 @@ namespace gradstep::cuda {
 
 // Note [Repeated places]
 // Where places repeat their elements are combined in the order of the index tensor, so that every
-// run gives the same bits. There are two ways:
+// run gives the same bits. There are three ways:
 //   - lines: self has enough axes that are not indexed, or the index is short: a thread walks the
 //   indices of its line, as the CPU does.
 //   - sorted: the places become words of (place, position), which are sorted; the elements of a
@@ -22,6 +22,8 @@ namespace gradstep::cuda {
 //   that lie inside are written at once; what goes on in the next or began in the former 32 is left
 //   as a partial result, and those form a list of the same kind, a sixteenth as long, for the next
 //   launch.
+//   - owned, writes only: each place learns the last position that names it, by an atomic maximum
+//   of integers, and elements of other positions are left out. For places that are not many more.
 // Writes keep the last element of a place, as the CPU does.
 
 namespace {
@@ -214,66 +216,134 @@ void combine_sorted(const Call& call, PieceArgs a) {
   combine_sorted<C>(call, a);
 }
 
-void put_sorted(const Call& call, const Indexed& x, int mode, const int64_t* divisor) {
-  PieceArgs a{};
-  WordArgs w{};
-  int64_t unit = x.places.size > 1 ? x.places.step : 0, span = 1;
+// ---- the items of a call: what has an index of its own, in the order of the words' positions ----
+
+struct Items {
+  int64_t unit, span = 1;  // keys are places in units, and below the span
+  Places places;           // in units
+  Layout<2> keyed;         // self in units, index
+  Layout<1> flat;
+  Layout<2> columns;    // self, flat: of each item
+  Indexed by_position;  // the call's axes, where the index counts positions
+};
+
+/// Positions count the steps of a line in order, and lines in any.
+Items items_of(const Indexed& x) {
+  Items r;
+  // Of joined indices places.size is their span.
+  r.unit = x.places.size > 1 ? x.places.step : 0;
   for (int k = 0; k < x.n; ++k) {
     const Indexed::Axis& axis = x.axes[k];
-    if (!axis.step && axis.index != 0 && axis.size > 1) unit = std::gcd(unit, axis.self);
+    if (axis.own_index() && axis.size > 1) r.unit = std::gcd(r.unit, axis.self);
   }
-  if (unit == 0) unit = 1;
-  // Of joined indices places.size is their span.
-  span += x.places.size > 1 ? (x.places.size - 1) * (x.places.step / unit) : 0;
-  w.places = x.places;
-  w.places.step /= unit;
-  // Positions count the steps of a line in order, and lines in any.
+  if (r.unit == 0) r.unit = 1;
+  r.places = x.places;
+  r.places.step /= r.unit;
+  if (x.places.size > 1) r.span += (x.places.size - 1) * r.places.step;
+  r.by_position = x;
+  r.by_position.n = 0;
   Indexed sorted = x;
   sort_axes(sorted, &Indexed::Axis::flat, &Indexed::Axis::self);
   for (const bool step : {true, false}) {
     for (int k = 0; k < x.n; ++k) {
       const Indexed::Axis& axis = step ? x.axes[k] : sorted.axes[k];
       if (axis.step != step) continue;
-      if (!step && axis.index == 0) {
-        a.columns.add(axis.size, {axis.self, axis.flat});
+      r.by_position.add(axis.size, axis.self, axis.flat, axis.own_index() ? r.keyed.numel : 0,
+                        step);
+      if (!axis.own_index()) {
+        r.columns.add(axis.size, {axis.self, axis.flat});
         continue;
       }
-      if (axis.size > 1) span += (axis.size - 1) * (axis.self / unit);
-      w.items.add(axis.size, {axis.self / unit, axis.index});
-      a.items.add(axis.size, {axis.flat});
+      if (axis.size > 1) r.span += (axis.size - 1) * (axis.self / r.unit);
+      r.keyed.add(axis.size, {axis.self / r.unit, axis.index});
+      r.flat.add(axis.size, {axis.flat});
     }
   }
-  w.items.finish();
-  a.items.finish();
-  a.columns.finish();
-  a.n = w.items.numel;
-  a.width = a.columns.numel;
-  a.bits = w.bits = std::bit_width(uint64_t(a.n - 1));
-  a.none = w.none = uint64_t(span);
-  GS_CHECK(a.bits + std::bit_width(a.none) < 64, "{}: {} indices into a tensor of {} places",
-           call.op->name, a.n, span);
-  const DeviceScratch<Word> words(a.n, call), spare(a.n, call);
-  w.out = &words.data()->v;
-  launch_grid(call, &word_kernel, blocks_for(call, a.n, kScatterThreads), kScatterThreads, w);
-  a.words = &sort_items(call, words.data(), spare.data(), 1, a.n)->v;
+  r.keyed.finish();
+  r.flat.finish();
+  r.columns.finish();
+  return r;
+}
+
+void put_sorted(const Call& call, const Indexed& x, const Items& items, int mode,
+                const int64_t* divisor) {
+  const int64_t n = items.keyed.numel;
+  const int bits = std::bit_width(uint64_t(n - 1));
+  const auto none = uint64_t(items.span);
+  GS_CHECK(bits + std::bit_width(none) < 64, "{}: {} indices into a tensor of {} places",
+           call.op->name, n, items.span);
+  const DeviceScratch<Word> words(n, call), spare(n, call);
+  const WordArgs w{&words.data()->v, bits, none, items.places, items.keyed};
+  launch_grid(call, &word_kernel, blocks_for(call, n, kScatterThreads), kScatterThreads, w);
+  PieceArgs a{};
+  a.n = n;
+  a.width = items.columns.numel;
+  a.words = &sort_items(call, words.data(), spare.data(), 1, n)->v;
+  a.bits = bits;
+  a.none = none;
   a.self = x.self;
   a.flat = x.flat;
   a.dtype = x.dtype;
   a.mode = mode;
-  a.unit = unit;
+  a.unit = items.unit;
+  a.items = items.flat;
+  a.columns = items.columns;
   a.divisor = divisor;
   by_compute(compute_type(x.dtype), [&](auto tag) { combine_sorted<decltype(tag)>(call, a); });
+}
+
+// ---- owned ----
+
+struct OwnerArgs {
+  uint32_t* owner;  // by key: 1 + the last position that names it
+  int64_t* kept;    // by item: its place without the item's own axes, -1 if it is not the owner;
+                    // null: owners are looked for
+  Places places;
+  Layout<2> keyed;
+};
+
+__global__ void __launch_bounds__(kScatterThreads)
+    owner_kernel(const __grid_constant__ OwnerArgs a) {
+  for (int64_t i = first_index(); i < a.keyed.numel; i += index_stride()) {
+    int64_t at[2];
+    a.keyed.offsets(i, at);
+    const int64_t place = a.places.at(at[1]);
+    uint32_t* const owner = a.owner + (place < 0 ? 0 : at[0] + place);
+    if (a.kept)
+      a.kept[i] = place >= 0 && *owner == uint32_t(i) + 1 ? place : -1;
+    else if (place >= 0)
+      atomicMax(owner, uint32_t(i) + 1);
+  }
+}
+
+/// Only the last element of each place is written.
+void write_owned(const Call& call, const Items& items) {
+  const int64_t n = items.keyed.numel;
+  const DeviceScratch<uint32_t> owner(items.span, call);
+  const DeviceScratch<int64_t> kept(n, call);
+  check(cudaMemsetAsync(owner.data(), 0, size_t(items.span) * sizeof(uint32_t), stream_of(call)),
+        call.op->name);
+  OwnerArgs a{owner.data(), nullptr, items.places, items.keyed};
+  const unsigned blocks = blocks_for(call, n, kScatterThreads);
+  launch_grid(call, &owner_kernel, blocks, kScatterThreads, a);
+  a.kept = kept.data();
+  launch_grid(call, &owner_kernel, blocks, kScatterThreads, a);
+  Indexed x = items.by_position;
+  x.places.index = kept.data();
+  x.places.ready = true;
+  x.places.step = items.unit;
+  move_indexed(call, x, Move::Write);
 }
 
 /// Every element of flat is combined into its place.
 void put_indexed(const Call& call, const Indexed& x, int mode, const int64_t* divisor = nullptr) {
   if (x.numel() == 0) return;
   LineArgs a{x.self, x.flat, x.dtype, mode, x.places, {}, {}, divisor};
-  int64_t items = 1;
+  int64_t n_items = 1;
   bool same = mode == kWrite;  // places that repeat get the same
   for (int k = 0; k < x.n; ++k) {
     const Indexed::Axis& axis = x.axes[k];
-    if (axis.step || axis.index != 0) items *= axis.size;
+    if (axis.own_index()) n_items *= axis.size;
     if (!axis.step) continue;
     a.steps.add(axis.size, {axis.flat, axis.index});
     same = same && (axis.flat == 0 || axis.size == 1);
@@ -282,7 +352,13 @@ void put_indexed(const Call& call, const Indexed& x, int mode, const int64_t* di
   if (same) return move_indexed(call, x, Move::Write);
   // A guess, not measured: sorting costs some launches, and per item what a step of a line costs
   // when thousands of lines run beside each other.
-  if (a.steps.numel > 32 + items / 8192) return put_sorted(call, x, mode, divisor);
+  if (a.steps.numel > 32 + n_items / 8192) {
+    const Items items = items_of(x);
+    if (mode == kWrite && items.span <= 32 * n_items && n_items < UINT32_MAX) {
+      return write_owned(call, items);
+    }
+    return put_sorted(call, x, items, mode, divisor);
+  }
   Indexed sorted = x;
   sort_axes(sorted, &Indexed::Axis::flat, &Indexed::Axis::self);
   for (int k = 0; k < x.n; ++k) {
