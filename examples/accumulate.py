@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient accumulation: N small batches give the update of one big batch.
 
-python examples/accumulate.py            # under gradstep
-python examples/accumulate.py --torch    # the same, and the same numbers, under PyTorch
+python examples/accumulate.py [--device cuda]    # under gradstep
+python examples/accumulate.py --torch            # the same, and the same numbers, under PyTorch
 """
 
-import sys
+import argparse
 
-if "--torch" in sys.argv:
+parser = argparse.ArgumentParser()
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--torch", action="store_true")
+options = parser.parse_args()
+
+if options.torch:
     import torch
 else:
     import gradstep as torch
+
+torch.set_default_device(options.device)
 
 
 def train(micro_batches, steps=20):

@@ -3,7 +3,7 @@
 
     u_t + u u_x = (0.01 / pi) u_xx,   u(0, x) = -sin(pi x),   u(t, -1) = u(t, 1) = 0
 
-python examples/burgers.py [--steps 2000]
+python examples/burgers.py [--steps 2000] [--device cuda]
 python examples/burgers.py --torch        # the same, and the same losses, under PyTorch
 """
 
@@ -13,6 +13,7 @@ import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=2000)
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
 
@@ -25,6 +26,7 @@ else:
 
 
 def main():
+    torch.set_default_device(options.device)
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Linear(2, 50), nn.Tanh(), nn.Linear(50, 50), nn.Tanh(), nn.Linear(50, 50), nn.Tanh(),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small transformer learns to write text, character by character; runs under either library, unchanged.
 
-python examples/char_transformer.py [FILE.txt] [--steps 500] [--bf16]
+python examples/char_transformer.py [FILE.txt] [--steps 500] [--bf16] [--device cuda]
 python examples/char_transformer.py --torch          # the same, and the same losses, under PyTorch
 
 Without a file it reads Python's own language reference. --bf16 computes under autocast.
@@ -19,6 +19,7 @@ parser.add_argument("--steps", type=int, default=500)
 parser.add_argument("--batch", type=int, default=12)
 parser.add_argument("--layers", type=int, default=4)
 parser.add_argument("--bf16", action="store_true")
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
 
@@ -74,7 +75,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(WIDTH, vocabulary)
 
     def forward(self, ids):
-        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1)))
+        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
         return self.head(self.ln(self.layers(x)))
 
 
@@ -87,12 +88,13 @@ def read_text():
 
 
 def main():
+    device = torch.device(options.device)
     torch.manual_seed(0)
     text = read_text()
     characters = sorted(set(text))
     code = {c: i for i, c in enumerate(characters)}
-    data = torch.tensor([code[c] for c in text])
-    model = Transformer(len(characters), options.layers)
+    data = torch.tensor([code[c] for c in text], device=device)
+    model = Transformer(len(characters), options.layers).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / options.steps))
@@ -100,7 +102,7 @@ def main():
 
     def precision():
         if options.bf16:
-            return torch.autocast("cpu", dtype=torch.bfloat16)
+            return torch.autocast(device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
     start = time.perf_counter()
@@ -120,7 +122,7 @@ def main():
             print(f"step {step:4} loss {loss.item():.4f}")
     print(f"{(time.perf_counter() - start) / options.steps * 1e3:.1f} ms a step")
 
-    ids = torch.zeros(1, 1, dtype=torch.long)
+    ids = torch.zeros(1, 1, dtype=torch.long, device=device)
     with torch.no_grad():
         for _ in range(200):
             logits = model(ids[:, -BLOCK:])[:, -1]

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A convolutional net on MNIST, written as for PyTorch; runs under either library, unchanged.
 
-python examples/mnist_cnn.py FOLDER            # with the four original IDX .gz files
-python examples/mnist_cnn.py FOLDER --torch    # the same under PyTorch
+python examples/mnist_cnn.py FOLDER [--device cpu]    # with the four original IDX .gz files
+python examples/mnist_cnn.py FOLDER --torch           # the same under PyTorch
 """
 
+import argparse
 import gzip
-import sys
 import time
 
 import numpy as np
 
-if "--torch" in sys.argv:
+parser = argparse.ArgumentParser()
+parser.add_argument("folder")
+parser.add_argument("--device", help="cuda where there is a GPU")
+parser.add_argument("--torch", action="store_true")
+options = parser.parse_args()
+
+if options.torch:
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
@@ -45,11 +51,14 @@ class Net(nn.Module):
         return self.fc2(torch.relu(self.fc1(x.flatten(1))))
 
 
-def main(folder, epochs=2):
+def main(epochs=2):
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pin = device.type == "cuda"
     torch.manual_seed(0)
-    train_loader = DataLoader(read(folder, "train"), batch_size=64, shuffle=True)
-    test_loader = DataLoader(read(folder, "t10k"), batch_size=1000)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    train_loader = DataLoader(
+        read(options.folder, "train"), batch_size=64, shuffle=True, pin_memory=pin
+    )
+    test_loader = DataLoader(read(options.folder, "t10k"), batch_size=1000, pin_memory=pin)
     model = Net().to(device=device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -60,7 +69,8 @@ def main(folder, epochs=2):
         start = time.perf_counter()
         model.train()
         for i, (inputs, labels) in enumerate(train_loader):
-            inputs, labels = inputs.to(device=device), labels.to(device=device)
+            inputs = inputs.to(device, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
             optimizer.zero_grad()
             loss = criterion(model(inputs), labels)
             loss.backward()
@@ -80,7 +90,4 @@ def main(folder, epochs=2):
 
 
 if __name__ == "__main__":
-    folders = [a for a in sys.argv[1:] if a != "--torch"]
-    if len(folders) != 1:
-        sys.exit("usage: mnist_cnn.py FOLDER [--torch]")
-    main(folders[0])
+    main()

@@ -287,6 +287,9 @@ class Run {
       if (!accumulate_into_.count(leaf.get())) return;
     }
     check_shape(node, g, leaf.sizes());
+    GS_CHECK(g.device() == leaf.device(),
+             "Function {} returned an invalid gradient at index 0 - expected device {} but got {}",
+             node.display_name(), leaf.device(), g.device());
     if (meta.grad) check_shape(node, g, meta.grad->sizes);
     if (!meta.grad) {
       meta.grad = own_gradient(std::move(g), leaf).ref();
@@ -344,7 +347,13 @@ Tensor root_gradient(const Tensor& root, const Tensor& given, size_t index) {
       "Mismatch in shape: grad_output[{}] has a shape of torch.Size({}) and output[{}] has a shape "
       "of torch.Size({}).",
       index, given.sizes(), index, root.sizes());
-  return given;
+  if (given.device() == root.device()) return given;
+  GS_CHECK(given.ndim() == 0, "invalid gradient at index {} - expected device {} but got {}", index,
+           root.device(), given.device());
+  const GradMode off(false);
+  Tensor moved = empty_like(root);
+  engine_ops().copy_inplace(moved, given);
+  return moved;
 }
 
 std::vector<Edge> root_edges(std::span<const Tensor> roots) {

@@ -129,6 +129,7 @@ int set_grad_attr(PyObject* s, PyObject* v, void*) {
              "ensure that the gradient and "
              "the tensor have the same dtype",
              scalar_name(g.dtype()), scalar_name(t.dtype()));
+    GS_CHECK(g.device() == t.device(), "assigned grad has data located on a different device");
     GS_CHECK(g.sizes() == t.sizes(),
              "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure "
              "that the gradient and the tensor are the same size",

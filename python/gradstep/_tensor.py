@@ -27,26 +27,30 @@ def _short(dtype: Any) -> str:
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
     """The type's name, or the tensor converted to a type: `x.type(torch.float64)`, `x.type('torch.LongTensor')`."""
     if dtype is None:
-        return "torch." + _TYPE_NAMES[_short(self.dtype)]
+        return ("torch.cuda." if self.is_cuda else "torch.") + _TYPE_NAMES[_short(self.dtype)]
     if isinstance(dtype, str):
-        name = dtype.rpartition(".")[2]
+        module, _, name = dtype.rpartition(".")
         for short, long in _TYPE_NAMES.items():
             if long == name:
-                return self.to(getattr(_C, short))
+                wanted = "cuda" if module.endswith(".cuda") else "cpu"
+                device = self.device if self.device.type == wanted else wanted
+                return self.to(device, getattr(_C, short), non_blocking)
         raise ValueError(f"invalid type: '{dtype}'")
     if isinstance(dtype, type) and hasattr(dtype, "_dtype"):
         dtype = dtype._dtype
     return self.to(dtype)
 
 
-def _rebuild(data: bytes, dtype: Any, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+def _rebuild(
+    data: bytes, dtype: Any, shape: tuple[int, ...], requires_grad: bool, device: str = "cpu"
+) -> Tensor:
     """A tensor from pickled bytes."""
     t = (
         _C.frombuffer(data, dtype=dtype).reshape(shape)
         if data
         else _C.empty(shape, dtype=dtype, device="cpu")
     )
-    t = t.clone()
+    t = t.clone() if device == "cpu" else t.to(device)
     return t.requires_grad_() if requires_grad else t
 
 
@@ -86,7 +90,9 @@ _C.frombuffer = frombuffer
 
 def _bytes(t: Tensor) -> bytes:
     return (
-        t.detach().contiguous().reshape(-1).view(_C.uint8).numpy().tobytes() if t.numel() else b""
+        t.detach().contiguous().cpu().reshape(-1).view(_C.uint8).numpy().tobytes()
+        if t.numel()
+        else b""
     )
 
 
@@ -97,6 +103,7 @@ def _reduce_ex(self: Tensor, protocol: int) -> Any:
         self.dtype,
         tuple(self.shape),
         self.requires_grad and self.is_leaf,
+        str(self.device),
     )
 
 
@@ -166,8 +173,10 @@ def _resize_as(self: Tensor, other: Tensor) -> Tensor:
 def _new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
     """An old constructor: `x.new(2, 3)`, `x.new([1, 2])`, of x's dtype."""
     if args and not isinstance(args[0], int):
-        return self.new_empty(args[0]) if isinstance(args[0], _C.Size) else self.new_tensor(args[0])
-    return self.new_empty(args)
+        if isinstance(args[0], _C.Size):
+            return self.new_empty(args[0], device=device)
+        return self.new_tensor(args[0], device=device)
+    return self.new_empty(args, device=device)
 
 
 def _fill_diagonal(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:

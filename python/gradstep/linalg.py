@@ -2,7 +2,7 @@
 """`torch.linalg`: norms and products by the engine's ops; factorisations by numpy, with their derivatives here.
 
 Derivatives follow Giles (2008), "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation", and Murray (2016), arXiv:1602.07527, for Cholesky. CPU only.
+differentiation", and Murray (2016), arXiv:1602.07527, for Cholesky. Factorisations of CUDA tensors run on the CPU.
 """
 
 from typing import Any, NamedTuple
@@ -67,7 +67,12 @@ class _Slogdet(NamedTuple):
 
 def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
     """fn of the numpy arrays, as tensors of the first one's dtype and device."""
-    dtype, where = tensors[0].dtype, tensors[0].device
+    dtype, device = tensors[0].dtype, tensors[0].device
+    if any(t.device != device for t in tensors):
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{device} and {tensors[-1].device}! (in linalg.{name})"
+        )
     if not dtype.is_floating_point or dtype.itemsize < 4:
         raise RuntimeError(
             f"linalg.{name}: Expected a floating point tensor of 32 or 64 bits as input. Got {dtype}"
@@ -77,7 +82,7 @@ def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"linalg.{name}: {error}") from None
     wrap = [
-        _C.from_numpy(np.asarray(a, order="C")).to(where, dtype)
+        _C.from_numpy(np.asarray(a, order="C")).to(device, dtype)
         for a in (out if isinstance(out, tuple) else (out,))
     ]
     return tuple(wrap) if isinstance(out, tuple) else wrap[0]
@@ -197,7 +202,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     _square("matrix_power", A)
     if n < 0:
         return matrix_power(inv(A), -n)
-    out = _C.eye(A.shape[-1], dtype=A.dtype).expand(*A.shape)
+    out = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(*A.shape)
     while n:
         if n & 1:
             out = out @ A
@@ -260,7 +265,7 @@ class _EighFunction(Function):
 
 
 def _off_diagonal_reciprocal(gap: Tensor, n: int) -> Tensor:
-    eye = _C.eye(n, dtype=gap.dtype)
+    eye = _C.eye(n, dtype=gap.dtype, device=gap.device)
     return (1 - eye) / (gap + eye)
 
 
@@ -355,13 +360,13 @@ def qr(A: Tensor, mode: str = "reduced") -> _Qr:
         # Of the left square part, which the rest of R follows.
         q, r = qr(A[..., :rows])
         full = _C.cat([r, q.mT @ A[..., rows:]], -1)
-        return _Qr(q if mode == "reduced" else _C.empty(0, dtype=A.dtype), full)
+        return _Qr(q if mode == "reduced" else _C.empty(0, dtype=A.dtype, device=A.device), full)
     if mode == "reduced":
         return _Qr(*_QrFunction.apply(A))
     if mode == "complete":
         return _Qr(*_call("qr", lambda x: tuple(np.linalg.qr(x, "complete")), A))
     if mode == "r":
-        return _Qr(_C.empty(0, dtype=A.dtype), _QrFunction.apply(A)[1])
+        return _Qr(_C.empty(0, dtype=A.dtype, device=A.device), _QrFunction.apply(A)[1])
     raise RuntimeError(
         f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
     )

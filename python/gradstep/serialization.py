@@ -424,13 +424,20 @@ def _place(flat: Any, location: str, map_location: Any) -> Any:
     target = _C.device(location if map_location is None else map_location)
     if target.type == "cpu":
         return flat
-    try:
-        return flat.to(target)
-    except (RuntimeError, ValueError) as error:
+    count = _C._cuda_device_count()
+    if not count:
         raise RuntimeError(
-            f"Attempting to deserialize object on device {target}, which is not available here; "
-            "use load with map_location='cpu' to map the storages to the CPU."
-        ) from error
+            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is "
+            "False. If you are running on a CPU-only machine, please use torch.load with "
+            "map_location=torch.device('cpu') to map your storages to the CPU."
+        )
+    if target.index is not None and target.index >= count:
+        raise RuntimeError(
+            f"Attempting to deserialize object on CUDA device {target.index} but "
+            f"torch.cuda.device_count() is {count}. Please use torch.load with map_location to map "
+            "your storages to an existing device."
+        )
+    return flat.to(target)
 
 
 class _Archive:

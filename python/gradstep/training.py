@@ -163,6 +163,16 @@ def build_net(kind: str, size: int, classes: int) -> Any:
 # ---- the run ----
 
 
+def _why_no_cuda() -> str:
+    import gradstep
+
+    try:
+        gradstep.cuda.init()
+    except RuntimeError as error:
+        return str(error)
+    return "no GPU was found"
+
+
 def _device(name: str) -> Any:
     import gradstep
 
@@ -174,7 +184,7 @@ def _device(name: str) -> Any:
         raise TrainError(f"unknown device {name!r}; there are cpu, cuda and cuda:N")
     if device.type == "cuda":
         if not gradstep.cuda.is_available():
-            raise TrainError(f"device {name} is not available: no CUDA here or in this build")
+            raise TrainError(f"device {name} is not available: {_why_no_cuda()}")
         count = gradstep.cuda.device_count()
         if (device.index or 0) >= count:
             raise TrainError(f"device {name} is not available: there are {count} (from cuda:0 on)")
@@ -213,7 +223,11 @@ class Run:
         self.order = gradstep.Generator()
         self.order.manual_seed(s.seed)
         self.loader = DataLoader(
-            self.data.train, batch_size=s.batch_size, shuffle=True, generator=self.order
+            self.data.train,
+            batch_size=s.batch_size,
+            shuffle=True,
+            generator=self.order,
+            pin_memory=self.device.type == "cuda",
         )
         self.history: list[dict[str, float]] = []
         if s.state is not None:
@@ -274,7 +288,8 @@ class Run:
         self.net.train()
         bar.set_description(f"epoch {self.epoch + 1}/{s.epochs}", refresh=False)
         for images, labels in self.loader:
-            images, labels = images.to(self.device), labels.to(self.device)
+            images = images.to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
             output = self.net(self.data.normalize(images))
             loss = self.loss(output, labels)
             count = labels.size(0)

@@ -121,7 +121,7 @@ class FunctionCtx:
                 f"function {name}Backward returned an incorrect number of gradients (expected {self._n_args}, got {len(result)})"
             )
         out = []
-        for position, shape, dtype in self._inputs_meta:
+        for position, shape, dtype, device in self._inputs_meta:
             g = result[position]
             if g is not None:
                 if not isinstance(g, _C.Tensor):
@@ -133,8 +133,13 @@ class FunctionCtx:
                             f"but expected shape compatible with {list(shape)}"
                         )
                     g = _sum_to(g, shape)
-                if g.dtype != dtype:
-                    g = g.to(dtype)
+                if g.device != device and g.dim() > 0:
+                    raise RuntimeError(
+                        f"Function {name}Backward returned an invalid gradient at index {position} - expected device "
+                        f"{device} but got {g.device}"
+                    )
+                if g.dtype != dtype or g.device != device:
+                    g = g.to(device, dtype)
             out.append(g)
         return tuple(out)
 
@@ -249,7 +254,7 @@ class Function:
             ctx._outputs_meta = [
                 (o.shape, o.dtype, o.device) if isinstance(o, _C.Tensor) else None for o in outputs
             ]
-            ctx._inputs_meta = [(i, t.shape, t.dtype) for i, t in tensors]
+            ctx._inputs_meta = [(i, t.shape, t.dtype, t.device) for i, t in tensors]
             saved = ctx._to_save
             _C._attach_function(
                 ctx,

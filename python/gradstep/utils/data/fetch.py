@@ -86,8 +86,8 @@ class GatherFetcher:
                 return self.plain.fetch(index)
             index = rows
         if self.order is not None:
-            index = self.order.index_select(0, index)
-        return [t.index_select(0, index) for t in self.tensors]
+            index = self.order.index_select(0, index.cpu())
+        return [t.index_select(0, index.to(t.device)) for t in self.tensors]
 
 
 def _as_index(indices: Any, length: int) -> Any:

@@ -214,6 +214,8 @@ def run(job: Job, tasks: Any, results: Any, inherited: list[Any]) -> None:
 
     from .fetch import make_fetcher
 
+    # A forked process has no CUDA: batches are made on the CPU, whatever the default device is.
+    _C.device("cpu").__enter__()
     # Ends of other workers' pipes that fork copied: held open, they would hide a closed pipe.
     for conn in inherited:
         conn.close()
