@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention in blocks on the GPU: the ops of cpp/kernels/attention.cpp, whose comment has operands
 // and params. Storage may be of halves; log_sums is of the compute type. See Note [Tiles].
-#include "cuda/block.h"
-#include "cuda/values.h"
-#include "fn/math.h"
+#include "cuda/attention.h"
 
 namespace gradstep::cuda {
 
@@ -19,7 +17,6 @@ namespace {
 // reproducible. Rows beyond the end are read as zeros and never written.
 
 constexpr int kThreads = 256;
-constexpr int kTile = 64;          // rows of queries, rows of keys
 constexpr int kDepth = 32;         // columns that tile_product() reads at once
 constexpr int kPitch = kTile + 4;  // of a transposed tile: few bank conflicts, 16-byte aligned rows
 
@@ -32,38 +29,6 @@ template <class T>
 GS_DEVICE Quad<T> quad_at(const T* p) {
   return *reinterpret_cast<const Quad<T>*>(p);
 }
-
-/// A (B, H, rows, columns) operand, columns side by side.
-struct Heads {
-  char* data;
-  DType type;
-  int64_t batch, head, row, col;
-};
-/// Rows of one head.
-struct Rows {
-  char* data;
-  DType type;
-  int64_t start, row;
-};
-GS_DEVICE Rows rows_of(const Heads& h, int64_t b, int64_t head) {
-  return {h.data, h.type, b * h.batch + head * h.head, h.row};
-}
-
-/// As load_as; halves in place, for here each element is loaded by itself.
-template <class T>
-GS_DEVICE T load(const Rows& x, int64_t row, int64_t col) {
-  const int64_t i = x.start + row * x.row + col;
-  if (x.type == dtype_of<T>) return reinterpret_cast<const T*>(x.data)[i];
-  const uint16_t bits = reinterpret_cast<const uint16_t*>(x.data)[i];
-  return T(x.type == DType::BFloat16 ? bfloat_to_float(bits) : half_to_float(bits));
-}
-
-struct Problem {
-  Heads q, k, v, mask;  // mask.data may be null
-  int64_t batch, heads, groups, queries, keys, width, v_width;
-  double scale;
-  bool causal;
-};
 
 // ---- products of tiles ----
 
@@ -174,37 +139,7 @@ GS_DEVICE void store_sums(const Rows& x, int64_t first, int64_t rows, int64_t co
   }
 }
 
-/// The score of query i and key j in powers of 2, from their product; -inf where it is hidden.
-template <class T>
-GS_DEVICE T score_of(const Problem& p, const Rows& mask, int64_t i, int64_t j, T product) {
-  if (i >= p.queries || j >= p.keys || (p.causal && j > i)) return T(-kInf);
-  T s = product * T(p.scale * kLog2e);
-  if (mask.data) {
-    const Rows m = {mask.data, mask.type, mask.start + j * p.mask.col, mask.row};
-    s += load<T>(m, i, 0) * T(kLog2e);
-  }
-  return s;
-}
-
-GS_DEVICE int64_t tiles_of(int64_t n) { return (n + kTile - 1) / kTile; }
-
-/// Which tile of which head a block owns. Under a causal mask the last queries have most keys: they
-/// start first.
-struct Place {
-  int64_t b, h, tile;
-};
-GS_DEVICE Place place_of(int64_t tiles, int64_t heads, bool backwards) {
-  const int64_t pair = blockIdx.x / tiles, tile = blockIdx.x % tiles;
-  return {pair / heads, pair % heads, backwards ? tiles - 1 - tile : tile};
-}
-
 // ---- forward ----
-
-struct ForwardArgs {
-  Problem p;
-  Heads out;
-  char* log_sums;
-};
 
 /// The combination of the values of the 16 threads that share rows.
 template <class T, class Combine>
@@ -217,13 +152,6 @@ GS_DEVICE T reduce_16(T v, Combine combine) {
   return v;
 }
 
-struct Higher {
-  template <class T>
-  GS_FN T operator()(T a, T b) const {
-    return b > a ? b : a;
-  }
-};
-
 template <class T, int kWide>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ ForwardArgs a) {
   GS_DYNAMIC_SHARED(T, stage);
@@ -233,23 +161,25 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const int64_t i0 = at.tile * kTile, g = at.h / (p.heads / p.groups), col = blockIdx.y * kWide;
   const int ty = int(threadIdx.x) / 16, tx = int(threadIdx.x) % 16;
   const Rows q = rows_of(p.q, at.b, at.h), k = rows_of(p.k, at.b, g), v = rows_of(p.v, at.b, g),
-             mask = rows_of(p.mask, at.b, at.h), out = rows_of(a.out, at.b, at.h);
+             out = rows_of(a.out, at.b, at.h);
   T highest[4], total[4], sums[4][kWide / 16] = {};
   GS_UNROLL
   for (int r = 0; r < 4; ++r) {
     highest[r] = T(-kInf);
     total[r] = T(0);  // this thread's part
   }
+  Scores<T> score(p, rows_of(p.mask, at.b, at.h));
   const int64_t end = p.causal && i0 + kTile < p.keys ? i0 + kTile : p.keys;
   for (int64_t j0 = 0; j0 < end; j0 += kTile) {
     T s[4][4];
+    score.enter(i0, j0);
     tile_product(q, i0, p.queries, k, j0, p.keys, p.width, stage, s);
     GS_UNROLL
     for (int r = 0; r < 4; ++r) {
       T top = highest[r];
       GS_UNROLL
       for (int c = 0; c < 4; ++c) {
-        s[r][c] = score_of(p, mask, i0 + 4 * ty + r, j0 + 4 * tx + c, s[r][c]);
+        s[r][c] = score(i0 + 4 * ty + r, j0 + 4 * tx + c, s[r][c]);
         top = Higher{}(top, s[r][c]);
       }
       top = reduce_16(top, Higher{});
@@ -289,13 +219,6 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
 // With P = exp(scores - log_sums), dP = dout v^T and delta = sum of dout * out over a row:
 // dS = P * (dP - delta), dv = P^T dout, dk = scale * dS^T q, dq = scale * dS k.
 
-struct BackwardArgs {
-  Problem p;
-  Heads dout, out, dq, dk, dv;
-  const char* log_sums;
-  char* delta;  // like log_sums
-};
-
 /// A warp for each row.
 template <class T>
 __global__ void __launch_bounds__(kThreads) delta_kernel(const __grid_constant__ BackwardArgs a) {
@@ -314,12 +237,12 @@ __global__ void __launch_bounds__(kThreads) delta_kernel(const __grid_constant__
 
 /// P and dS of query i and key j. Out of range the score is -inf, so both are 0.
 template <class T>
-GS_DEVICE void gradients_of(const BackwardArgs& a, const Rows& mask, int64_t rows, int64_t i,
+GS_DEVICE void gradients_of(const BackwardArgs& a, const Scores<T>& score, int64_t rows, int64_t i,
                             int64_t j, T product, T dweight, T& weight, T& dscore) {
   const bool exists = i < a.p.queries;
   const T log_sum = exists ? reinterpret_cast<const T*>(a.log_sums)[rows + i] : T(0);
   const T delta = exists ? reinterpret_cast<const T*>(a.delta)[rows + i] : T(0);
-  weight = exp2(score_of(a.p, mask, i, j, product) - log_sum);
+  weight = exp2(score(i, j, product) - log_sum);
   dscore = weight * (dweight - delta);
 }
 
@@ -334,12 +257,13 @@ __global__ void __launch_bounds__(kThreads)
                 rows = (at.b * p.heads + at.h) * p.queries;
   const int ty = int(threadIdx.x) / 16, tx = int(threadIdx.x) % 16;
   const Rows q = rows_of(p.q, at.b, at.h), k = rows_of(p.k, at.b, g), v = rows_of(p.v, at.b, g),
-             mask = rows_of(p.mask, at.b, at.h), dout = rows_of(a.dout, at.b, at.h),
-             dq = rows_of(a.dq, at.b, at.h);
+             dout = rows_of(a.dout, at.b, at.h), dq = rows_of(a.dq, at.b, at.h);
   T sums[4][kWide / 16] = {};
+  Scores<T> score(p, rows_of(p.mask, at.b, at.h));
   const int64_t end = p.causal && i0 + kTile < p.keys ? i0 + kTile : p.keys;
   for (int64_t j0 = 0; j0 < end; j0 += kTile) {
     T s[4][4], d[4][4];
+    score.enter(i0, j0);
     tile_product(q, i0, p.queries, k, j0, p.keys, p.width, stage, s);
     tile_product(dout, i0, p.queries, v, j0, p.keys, p.v_width, stage, d);
     GS_UNROLL
@@ -347,7 +271,7 @@ __global__ void __launch_bounds__(kThreads)
       GS_UNROLL
       for (int c = 0; c < 4; ++c) {
         T weight;
-        gradients_of(a, mask, rows, i0 + 4 * ty + r, j0 + 4 * tx + c, s[r][c], d[r][c], weight,
+        gradients_of(a, score, rows, i0 + 4 * ty + r, j0 + 4 * tx + c, s[r][c], d[r][c], weight,
                      d[r][c]);
       }
     }
@@ -371,18 +295,19 @@ __global__ void __launch_bounds__(kThreads)
              dk = rows_of(a.dk, at.b, at.h), dv = rows_of(a.dv, at.b, at.h);
   T dk_sums[4][kWide / 16] = {}, dv_sums[4][kWide / 16] = {};
   for (int64_t h = at.h * shared; h < (at.h + 1) * shared; ++h) {
-    const Rows q = rows_of(p.q, at.b, h), mask = rows_of(p.mask, at.b, h),
-               dout = rows_of(a.dout, at.b, h);
+    const Rows q = rows_of(p.q, at.b, h), dout = rows_of(a.dout, at.b, h);
     const int64_t rows = (at.b * p.heads + h) * p.queries;
+    Scores<T> score(p, rows_of(p.mask, at.b, h));
     for (int64_t i0 = p.causal ? j0 : 0; i0 < p.queries; i0 += kTile) {
       T s[4][4], d[4][4];  // rows are keys
+      score.enter(i0, j0);
       tile_product(k, j0, p.keys, q, i0, p.queries, p.width, stage, s);
       tile_product(v, j0, p.keys, dout, i0, p.queries, p.v_width, stage, d);
       GS_UNROLL
       for (int r = 0; r < 4; ++r) {
         GS_UNROLL
         for (int c = 0; c < 4; ++c) {
-          gradients_of(a, mask, rows, i0 + 4 * tx + c, j0 + 4 * ty + r, s[r][c], d[r][c], s[r][c],
+          gradients_of(a, score, rows, i0 + 4 * tx + c, j0 + 4 * ty + r, s[r][c], d[r][c], s[r][c],
                        d[r][c]);
         }
       }
@@ -431,6 +356,7 @@ void attention(const Call& c) {
   const ForwardArgs a{problem_of(c, 0), heads_of(&c.out(0)), c.out(1).data};
   const Problem& p = a.p;
   const DeviceGuard guard(c.out(0).device.index);
+  if (attention_of_halves(c, a)) return;
   by_width(c, p.v_width, [&](auto tag, auto wide) {
     using T = decltype(tag);
     constexpr int kWide = decltype(wide)::value;
@@ -453,6 +379,7 @@ void attention_backward(const Call& c) {
     const DeviceScratch<T> delta(rows, c);
     a.delta = reinterpret_cast<char*>(delta.data());
     launch_grid(c, &delta_kernel<T>, blocks_for(c, 32 * rows, kThreads), kThreads, a);
+    if (attention_backward_of_halves(c, a)) return;
     launch_shared(c, &query_gradient_kernel<T, kWide>,
                   grid_of(p.batch * p.heads, p.queries, p.width, kWide), kThreads,
                   Shared<T, kWide>::kBytes, a);

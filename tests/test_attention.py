@@ -231,12 +231,33 @@ def test_inputs_of_any_strides():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_halves_are_computed_in_float(dtype):
-    q, k, v = (random(1, 2, 40, 8, dtype=np.float32, seed=s) for s in range(3))
-    ours = attention(gs, *(gs.tensor(a).to(getattr(gs, dtype)) for a in (q, k, v)))
-    exact = attention(torch, *(torch.from_numpy(a) for a in (q, k, v)))
-    assert ours.dtype == getattr(gs, dtype)
-    np.testing.assert_allclose(ours.float().cpu().numpy(), exact.cpu().numpy(), atol=2e-2)
+@pytest.mark.parametrize(
+    ("shapes", "kwargs"),
+    [
+        (qkv(1, 2, 40, 40, 8), {}),
+        (qkv(1, 2, 130, 130, 64), {"is_causal": True}),
+        (qkv(2, 1, 70, 130, 80, 128), {}),
+        (qkv(1, 2, 70, 66, 33, 7), {"mask": random(70, 66) > -1}),
+        (qkv(1, 1, 20, 70, 16, 140), {"mask": random(20, 70)}),
+        ([(2, 4, 33, 16), (2, 2, 65, 16), (2, 2, 65, 16)], {"enable_gqa": True}),
+    ],
+    ids=str,
+)
+def test_halves_are_computed_in_float(dtype, shapes, kwargs):
+    kind = getattr(gs, dtype)
+    halves = [gs.tensor(random(*s, seed=k)).to(kind) for k, s in enumerate(shapes)]
+    weight = random(*shapes[0][:-1], shapes[2][-1], seed=9)
+    exact = results(torch, [t.double().cpu().numpy() for t in halves], weight, **kwargs)
+    if "mask" in kwargs:
+        mask = gs.tensor(kwargs["mask"])
+        kwargs = {"attn_mask": mask if mask.dtype == gs.bool else mask.float()}
+    leaves = [t.requires_grad_() for t in halves]
+    out = attention(gs, *leaves, **kwargs)
+    grads = gs.autograd.grad((out.double() * gs.tensor(weight)).sum(), leaves)
+    for ours, wanted in zip((out, *grads), exact, strict=True):
+        assert ours.dtype == kind
+        atol = (4e-3 if dtype == "float16" else 3e-2) * max(1, np.abs(wanted).max())
+        np.testing.assert_allclose(ours.detach().double().cpu().numpy(), wanted, rtol=0, atol=atol)
 
 
 def test_dropout_keeps_the_mean_and_has_gradients():
