@@ -339,6 +339,7 @@ def test_a_bad_argument_raises_pytorchs_error(number):
     check_error(ERRORS[number], floats(2, 3, dtype=np.float32))
 
 
+@pytest.mark.cpu_only  # a GPU finds it while it writes: test_cuda_index.py
 @pytest.mark.parametrize(
     "write",
     [
