@@ -92,8 +92,7 @@ void add_bias(const Call& call, const TensorImpl& image, const TensorImpl& bias)
 /// slice follow each other.
 template <class C>
 __global__ void __launch_bounds__(kThreads)
-    channel_sum_kernel(const __grid_constant__ BiasArgs a, C* partial, int64_t slices,
-                       int64_t length) {
+    channel_sum_kernel(const __grid_constant__ BiasArgs a, C* partial, int64_t length) {
   const int64_t slice = int64_t(blockIdx.x) / a.channels;
   const int64_t channel = int64_t(blockIdx.x) - slice * a.channels;
   const int64_t all = a.batch * a.plane, begin = slice * length;
@@ -119,7 +118,7 @@ void sum_channels(const Call& call, const TensorImpl& y, const TensorImpl& out) 
   const int64_t slices = std::max<int64_t>(1, std::min(want, most));
   const DeviceScratch<C> partial(slices * a.channels, call);
   launch_grid(call, &channel_sum_kernel<C>, unsigned(slices * a.channels), kThreads, a,
-              partial.data(), slices, (all + slices - 1) / slices);
+              partial.data(), (all + slices - 1) / slices);
   sum_slices(call, partial.data(), slices, out);
 }
 

@@ -318,6 +318,7 @@ def test_small_3x3_convolutions_are_computed_by_their_definition():
     assert error < 3e-6
 
 
+@pytest.mark.cpu_only
 def test_the_precision_of_3x3_convolutions_can_be_asked_for(winograd_for_all_sizes):
     conv = gs.backends.mkldnn.conv
     assert conv.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "none"

@@ -111,6 +111,7 @@ def test_a_net_learns_and_survives_copy_pickle_and_save(tmp_path):
         )
 
 
+@pytest.mark.cpu_only
 def test_data_loader_gives_every_sample_once():
     data = gs.utils.data.TensorDataset(gs.arange(10), gs.arange(10) * 2)
     seen = []
