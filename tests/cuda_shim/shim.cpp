@@ -217,13 +217,15 @@ Arena g_arena;
 void protect(int mode) {
   if (kGuard && g_arena.top) mprotect(g_arena.base, g_arena.top, mode);
 }
+void open_memory() {
+  if (g_depth++ == 0) protect(PROT_READ | PROT_WRITE);
+}
+void close_memory() {
+  if (--g_depth == 0) protect(PROT_NONE);
+}
 struct Access {  // device memory may be touched while one lives
-  Access() {
-    if (g_depth++ == 0) protect(PROT_READ | PROT_WRITE);
-  }
-  ~Access() {
-    if (--g_depth == 0) protect(PROT_NONE);
-  }
+  Access() { open_memory(); }
+  ~Access() { close_memory(); }
 };
 
 }  // namespace
@@ -304,6 +306,12 @@ int __syncthreads_count(int p) {
   return vote(p, [](const int* v, int n) {
     return int(std::count_if(v, v + n, [](int x) { return x != 0; }));
   });
+}
+
+/// Opens device memory to the host's code (1) and closes it again (0): for stand-ins of NVIDIA's
+/// libraries, which find it by dlsym.
+extern "C" __attribute__((visibility("default"))) void shim_access(int on) {
+  on ? shim::open_memory() : shim::close_memory();
 }
 
 // ---- the runtime ----
