@@ -41,11 +41,11 @@ __global__ void __launch_bounds__(kIndexThreads) move_kernel(const __grid_consta
     a.layout.offsets(i, at);
     const int64_t place = a.places.at(at[2]);
     U* const flat = reinterpret_cast<U*>(a.flat) + at[0];
-    U* const self = reinterpret_cast<U*>(a.self) + at[1] + place;
+    U* const self = reinterpret_cast<U*>(a.self);
     if (a.move == Move::Read)
-      *flat = place < 0 ? U{} : *self;
+      *flat = place < 0 ? U{} : self[at[1] + place];
     else if (place >= 0)
-      *self = *flat;
+      self[at[1] + place] = *flat;
   }
 }
 

@@ -35,9 +35,10 @@ enum Mode { kWrite, kAdd, kMultiply, kMax, kMin };  // as in kernels/index.cpp
 
 template <class C>
 GS_DEVICE C combine(int mode, C a, C b) {
+  using Wrap = std::conditional_t<std::is_same_v<C, int64_t>, uint64_t, C>;
   switch (mode) {
-    case kAdd: return a + b;
-    case kMultiply: return a * b;
+    case kAdd: return C(Wrap(a) + Wrap(b));
+    case kMultiply: return C(Wrap(a) * Wrap(b));
     case kMax: return a != a || a > b ? a : b;
     case kMin: return a != a || a < b ? a : b;
     default: return b;
