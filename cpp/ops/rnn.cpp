@@ -111,6 +111,17 @@ std::vector<Tensor> composed_layer(const Layer& layer, std::span<const Tensor> i
 
 // ---- one layer ----
 
+/// Runs a kernel as run() does, but the sizes of the batches stay in the CPU's memory on any
+/// device.
+void run_layer_kernel(const Op& op, const Params& params, const std::vector<const Tensor*>& outputs,
+                      const std::vector<const Tensor*>& inputs, DType dtype) {
+  std::vector<TensorImpl*> operands;
+  for (const Tensor* t : outputs) operands.push_back(t->get());
+  for (const Tensor* t : inputs) operands.push_back(t->get());
+  launch({&op, compute_type(dtype), static_cast<uint8_t>(outputs.size()),
+          static_cast<uint16_t>(inputs.size()), operands.data(), params});
+}
+
 // Kept: y, batch sizes, the inputs, then for each direction what the kernel kept.
 constexpr int kKeptInputs = 2;
 
@@ -175,7 +186,7 @@ void rnn_backward(Backward& b) {
     for (const int k : {kInput, kHidden, kProjection}) kept.push_back(input(first + k));
   }
   for (const Tensor& t : kept) inputs.push_back(&t);
-  run(kernel, b.node.params, outputs, inputs, compute_type(x.dtype()));
+  run_layer_kernel(kernel, b.node.params, outputs, inputs, x.dtype());
   for (int k = 0; k < n_inputs; ++k) {
     if (b.needs(k)) b.set(k, std::move(results[static_cast<size_t>(k)]));
   }
@@ -211,7 +222,7 @@ std::vector<Tensor> run_layer(const Layer& layer, std::vector<Tensor> inputs, co
   for (const Tensor& t : inputs) operands.push_back(&t);
   std::vector<const Tensor*> call_inputs = operands;
   call_inputs.insert(call_inputs.begin() + kStates, &layer.batch_sizes);
-  run(op, layer.params(), outputs, call_inputs, compute_type(options.dtype));
+  run_layer_kernel(op, layer.params(), outputs, call_inputs, options.dtype);
   if (recorded) {
     std::vector<Save> saves{keep_output(y), keep(layer.batch_sizes)};
     for (const Tensor& t : inputs) saves.push_back(keep(t));
