@@ -14,8 +14,9 @@ def wait():
 
 
 def text_of(error):
-    """An error's text without what a GPU adds: where it was found."""
-    return re.sub(r" \(found on the GPU by '\w+'\)$", "", str(error))
+    """An error's text without what a GPU adds: where it was found, and its types' names."""
+    text = re.sub(r" \(found on the GPU by '\w+'\)$", "", str(error))
+    return re.sub(r"\btorch\.cuda\.(?=\w+Tensor\b)", "torch.", text)
 
 
 def on_the_cpu(build):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
+from devices import text_of
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -63,7 +64,7 @@ def raised(fn):
     """Type and text of what fn raises."""
     with pytest.raises(Exception) as info:
         fn()
-    return f"{type(info.value).__name__}: {info.value}"
+    return f"{type(info.value).__name__}: {text_of(info.value)}"
 
 
 def equal_error(fragment):
@@ -1968,6 +1969,7 @@ def test_gradcheck_without_an_input_that_requires_grad(t):
 # ---- the size and the life of a graph ----
 
 
+@pytest.mark.cpu_only  # many small calls; the walk knows no device
 def test_a_deep_graph_is_walked_and_freed_without_recursion():
     x = gs.ones(1, requires_grad=True)
     y = x
@@ -1981,6 +1983,7 @@ def test_a_deep_graph_is_walked_and_freed_without_recursion():
     del y
 
 
+@pytest.mark.cpu_only  # many small calls; the walk knows no device
 def test_a_deep_graph_of_written_views_is_freed_without_recursion():
     x = gs.ones(2, requires_grad=True)
     y = x * 1.0

@@ -167,6 +167,7 @@ def test_nan_stays_nan(name):
     assert x.bool().tolist() == [True, True]
 
 
+@pytest.mark.cpu_only  # a type's name says the device
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_about_a_dtype(name):
     mine, theirs = getattr(gs, name), getattr(torch, name)
