@@ -281,6 +281,7 @@ def test_attention_can_be_differentiated_twice(kwargs):
     assert gs.autograd.gradgradcheck(lambda *x: attention(gs, *x, mask, **kwargs), leaves)
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_results_do_not_depend_on_the_number_of_threads():
     arrays = [random(*s, dtype=np.float32) for s in qkv(1, 2, 600, 600, 16)]
     weight = random(1, 2, 600, 16, dtype=np.float32)

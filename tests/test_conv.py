@@ -298,6 +298,7 @@ def test_3x3_convolutions_are_those_of_float64(case, winograd_for_all_sizes):
         assert np.abs(ours - exact).max() < bound * np.sqrt(np.square(exact).mean())
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_3x3_convolutions_do_not_depend_on_the_number_of_threads(winograd_for_all_sizes):
     x, w = gs.randn(3, 32, 33, 16, requires_grad=True), gs.randn(48, 32, 3, 3, requires_grad=True)
     few = gs.randn(2, 96, 8, 8, requires_grad=True), gs.randn(80, 96, 3, 3, requires_grad=True)
@@ -359,6 +360,7 @@ FEW_CHANNELS = [
 ]
 
 
+@pytest.mark.cpu_only  # the CPU's kernels and their sizes
 @pytest.mark.parametrize("case", FEW_CHANNELS, ids=str)
 def test_convolutions_of_few_channels_are_those_of_float64(case):
     batch, c_in, c_out, image, kernel, padding = case
@@ -383,6 +385,7 @@ def test_convolutions_of_few_channels_are_those_of_float64(case):
         assert np.abs(ours - exact).max() < 1e-5 * np.sqrt(np.square(exact).mean())
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_convolutions_of_few_channels_do_not_depend_on_the_number_of_threads():
     cases = [
         (gs.randn(n, i, s, s, requires_grad=True), gs.randn(o, i, 5, 5, requires_grad=True))

@@ -99,6 +99,7 @@ def test_ten_steps_give_torchs_losses(make, data, sgd):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_losses_do_not_depend_on_the_number_of_threads():
     runs = []
     for n in (1, 2):

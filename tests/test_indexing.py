@@ -262,6 +262,7 @@ def test_index_put_adds_repeated_places():
     check(lambda lib, x, v: (x * 1).index_put_([lib.tensor([1, 2])], v), floats(3), floats(seed=1))
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_large_reads_and_writes_do_not_depend_on_the_number_of_threads():
     x, at = floats(3000, 64, dtype=np.float32), ints(0, 3000, 20000)
     results = []

@@ -131,6 +131,7 @@ def test_instance_norm_has_torchs_values_derivatives_and_statistics():
     check(instance_norm, numbers(4, 3, 5, 6, dtype=np.float64), w, b, rtol=1e-4)
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_row_ops_do_not_depend_on_the_number_of_threads():
     x, w = gs.tensor(numbers(513, 700)), gs.tensor(numbers(700, seed=1))
     results = []

@@ -163,6 +163,7 @@ def test_half_parameters_are_updated_in_float(name, dtype):
             assert value.dtype == (gs.float32 if key == "step" else p.dtype)
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_many_threads_give_the_same_bits():
     results = []
     for threads in (1, 2):

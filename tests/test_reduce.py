@@ -329,6 +329,7 @@ def test_variance_of_numbers_far_from_zero():
     np.testing.assert_allclose(numpy_of(gs.tensor(x).var(1, correction=0)), exact, rtol=1e-4)
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_results_do_not_depend_on_the_number_of_threads():
     x = gs.tensor(numbers(700, 900))
     results = []

@@ -205,6 +205,7 @@ def test_empty_batch():
         compare(lambda nn: getattr(nn, mode)(3, 5, bidirectional=True), (4, 0, 3))
 
 
+@pytest.mark.cpu_only  # the CPU's threads
 def test_results_do_not_depend_on_threads():
     results = []
     for threads in (1, 2):
