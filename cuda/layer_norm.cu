@@ -8,6 +8,9 @@ namespace gradstep::cuda {
 
 namespace {
 
+// Two rows and their sums of columns take more registers than threads of a full block have.
+constexpr int kBackwardMost = 512;
+
 struct NormArgs {
   RowShape shape;
   double eps;
@@ -138,7 +141,8 @@ GS_DEVICE void write_columns(const RowShape& s, const RowPart<C>& part, const Fe
 // dx = scale * (g - mean(g) - xn * mean(g * xn)), g = dy * weight, xn = (x - mean) * scale;
 // dweight = sum(dy * xn), dbias = sum(dy): a block adds up its rows in registers.
 template <class C, bool kCentered, bool kHeld>
-__global__ void __launch_bounds__(kRowMost) norm_rows_backward(const __grid_constant__ NormArgs a) {
+__global__ void __launch_bounds__(kBackwardMost)
+    norm_rows_backward(const __grid_constant__ NormArgs a) {
   constexpr int W = RowPart<C>::W, kVectors = kRowHeld / W;
   Few<C, W> dw[kVectors] = {}, db[kVectors] = {};
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
@@ -281,7 +285,8 @@ void layer_norm_backward(const Call& call) {
   if (n == 0) return;
   const DeviceGuard guard(x.device.index);
   NormArgs a;
-  a.shape = row_shape(call, call.in(4).numel, n, {&x, &call.in(0), &call.out(0), call.maybe_in(2)});
+  a.shape = row_shape(call, call.in(4).numel, n, {&x, &call.in(0), &call.out(0), call.maybe_in(2)},
+                      kBackwardMost);
   a.dy = &call.in(0);
   a.x = &x;
   a.weight = call.maybe_in(2);

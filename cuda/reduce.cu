@@ -83,7 +83,7 @@ void shape_reduction(const Call& call, ReduceArgs& a, int few) {
   }
   const int64_t blocks = (a.outputs + a.side - 1) / a.side;
   const int64_t turns = chunks / (a.across * a.down);  // of a thread
-  const int64_t full = int64_t(processors) * 8;
+  const int64_t full = int64_t(processors) * kReduceBlocks;
   a.pieces = 1;
   if (blocks * 2 < full && turns >= 16) {
     a.pieces = int(std::min((full + blocks - 1) / blocks, turns / 8));

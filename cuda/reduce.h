@@ -15,6 +15,7 @@
 namespace gradstep::cuda {
 
 constexpr int kReduceThreads = 256;
+constexpr int kReduceBlocks = 4;  // that a multiprocessor runs at once: 64 registers a thread
 
 /// What a reduction reads and writes; by value in kernel arguments.
 struct ReduceArgs {
@@ -117,7 +118,7 @@ GS_DEVICE void merge_block(typename R::State& s, int across, int side, int down)
 }
 
 template <class R>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, kReduceBlocks)
     reduce_kernel(const __grid_constant__ ReduceArgs a) {
   using C = typename R::C;
   using State = typename R::State;

@@ -30,15 +30,15 @@ struct RowShape {
 };
 
 /// Rows of n elements of the compute type, one after another in all the operands; null ones do not
-/// matter.
+/// matter. Rows that need more than `most` threads are not held.
 inline RowShape row_shape(const Call& call, int64_t rows, int64_t n,
-                          std::initializer_list<const TensorImpl*> operands) {
+                          std::initializer_list<const TensorImpl*> operands, int most = kRowMost) {
   RowShape s{rows, n, 1, false};
   const int64_t want = (n + kRowHeld - 1) / kRowHeld;
   if (want <= 32) {
     while (s.threads < want) s.threads *= 2;
   } else {
-    s.threads = want > kRowMost ? kLongRow : int((want + 31) / 32 * 32);
+    s.threads = want > most ? kLongRow : int((want + 31) / 32 * 32);
   }
   s.few = n % (call.compute == Compute::F32 ? kFew<float> : kFew<double>) == 0;
   for (const TensorImpl* t : operands) s.few = s.few && (!t || aligned_few(t->data, t->dtype));
