@@ -723,6 +723,53 @@ def test_factorisations_come_back_to_the_gpu():
         assert a.grad.is_cuda
 
 
+# ---- autocast ----
+
+
+@cuda_only
+def test_autocast_of_the_gpu_is_its_own():
+    x, c = torch.randn(3, 3), torch.ones(3, 3, device="cpu")
+    w = torch.randn(3, 3, requires_grad=True)
+    F = nn.functional
+    with torch.autocast("cuda"):
+        assert torch.is_autocast_enabled() and not torch.is_autocast_enabled("cpu")
+        for lower in (x @ x, torch.mm(x, x), F.linear(x, w)):
+            assert lower.dtype == torch.float16
+        for wide in (
+            x.half().exp(),
+            F.softmax(x.half(), -1),
+            x.half().sum(),
+            F.mse_loss(x.half(), x),
+        ):
+            assert wide.dtype == torch.float32
+        assert (c @ c).dtype == (x * x).dtype == torch.float32
+        with pytest.raises(RuntimeError, match="unsafe to autocast"):
+            F.binary_cross_entropy(x.sigmoid(), x.sigmoid())
+        with torch.autocast("cpu"):
+            assert (c @ c).dtype == torch.bfloat16 and (x @ x).dtype == torch.float16
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        out = F.linear(x, w)
+    out.float().sum().backward()
+    assert out.dtype == torch.bfloat16 and w.grad.dtype == torch.float32
+    assert torch.amp.GradScaler().is_enabled() and not torch.is_autocast_enabled()
+
+
+@cuda_only
+def test_a_scaler_skips_a_step_with_an_infinity():
+    w = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([w], lr=1.0)
+    scaler = torch.amp.GradScaler("cuda", init_scale=4.0, growth_interval=1)
+    scaler.scale((w * 2).sum()).backward()
+    assert w.grad.tolist() == [8.0] * 3
+    scaler.step(optimizer)
+    scaler.update()
+    assert w.tolist() == [-1.0] * 3 and scaler.get_scale() == 8.0
+    w.grad[1] = float("inf")
+    scaler.step(optimizer)
+    scaler.update()
+    assert w.tolist() == [-1.0] * 3 and scaler.get_scale() == 4.0
+
+
 # ---- switches ----
 
 

@@ -72,6 +72,93 @@ constexpr std::string_view kPromote[] = {"cat", "concat", "concatenate", "index_
 // By PyTorch only the products inside run in the lower precision; the states keep their type.
 constexpr std::string_view kFirst[] = {"gru", "gru_cell", "lstm_cell"};
 
+// ---- the lists of AutocastCUDA; what it says of parts of our functions stands for the whole ----
+
+constexpr std::string_view kLowerCuda[] = {
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "chain_matmul",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "gru",
+    "gru_cell",
+    "linear",
+    "lstm",
+    "lstm_cell",
+    "matmul",
+    "mm",
+    "mv",
+    "prelu",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
+    "scaled_dot_product_attention",
+};
+
+constexpr std::string_view kFloatCuda[] = {
+    "acos",
+    "asin",
+    "binary_cross_entropy_with_logits",
+    "cdist",
+    "cosh",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "cumprod",
+    "cumsum",
+    "dist",
+    "erfinv",
+    "exp",
+    "expm1",
+    "group_norm",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "linalg_vector_norm",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "log_softmax",
+    "logsumexp",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "nll_loss",
+    "norm",
+    "pdist",
+    "poisson_nll_loss",
+    "pow",
+    "prod",
+    "reciprocal",
+    "renorm",
+    "rsqrt",
+    "sinh",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "softmax",
+    "softplus",
+    "sum",
+    "tan",
+    "triplet_margin_loss",
+};
+
+constexpr std::string_view kPromoteCuda[] = {
+    "addcdiv",      "addcmul",   "atan2",       "bilinear",  "cross", "dot",
+    "grid_sampler", "index_put", "scatter_add", "tensordot", "vdot"};
+
 // ---- the casts of leaves ----
 
 /// The cast of a leaf, with what it was made from: it is made anew where that has changed.
@@ -89,23 +176,39 @@ std::unordered_map<TensorImpl*, Kept>& kept() {
 
 bool is_kept(const Tensor& x, DType to) {
   const AutocastState& state = autocast_state();
-  return state.cache && state.nesting > 0 && to == state.dtype && x->requires_grad && !x->grad_fn &&
-         !x->base && x.dtype() == DType::Float32;
+  return state.cache && state.nesting > 0 && to == autocast_dtype(x) && x->requires_grad &&
+         !x->grad_fn && !x->base && x.dtype() == DType::Float32;
 }
 
 }  // namespace
 
-Cast cast_of(std::string_view function) {
-  static const auto* table = [] {
-    auto* t = new std::unordered_map<std::string_view, Cast>;
+Cast cast_of(std::string_view function, DeviceType device) {
+  using Table = std::unordered_map<std::string_view, Cast>;
+  static const auto* cpu = [] {
+    auto* t = new Table;
     for (const auto name : kLower) t->emplace(name, Cast::Lower);
     for (const auto name : kFloat) t->emplace(name, Cast::Float);
     for (const auto name : kPromote) t->emplace(name, Cast::Promote);
     for (const auto name : kFirst) t->emplace(name, Cast::First);
     return t;
   }();
-  const auto found = table->find(function);
-  return found == table->end() ? Cast::None : found->second;
+  static const auto* cuda = [] {
+    auto* t = new Table;
+    for (const auto name : kLowerCuda) t->emplace(name, Cast::Lower);
+    for (const auto name : kFloatCuda) t->emplace(name, Cast::Float);
+    for (const auto name : kPromoteCuda) t->emplace(name, Cast::Promote);
+    t->emplace("binary_cross_entropy", Cast::Unsafe);
+    return t;
+  }();
+  const Table& table = device == DeviceType::CPU ? *cpu : *cuda;
+  const auto found = table.find(function);
+  return found == table.end() ? Cast::None : found->second;
+}
+
+void set_autocast(DeviceType device, bool on) {
+  AutocastState& state = autocast_state();
+  state.on[static_cast<int>(device)] = on;
+  modes().autocast = state.on[0] || state.on[1];
 }
 
 AutocastState& autocast_state() {
@@ -129,8 +232,15 @@ Tensor autocast(const Tensor& x, DType to_type) {
   return cast;
 }
 
-DType autocast_type(Cast cast, std::span<const Tensor> arguments) {
-  const DType lower = autocast_state().dtype;
+DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> arguments) {
+  const DType lower = autocast_state().dtype[static_cast<int>(device)];
+  GS_CHECK(
+      cast != Cast::Unsafe,
+      "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+      "Many models use a sigmoid layer right before the binary cross entropy layer.\nIn this "
+      "case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits"
+      "\nor torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are"
+      "\nsafe to autocast.");
   if (cast == Cast::Float) return DType::Float32;
   if (cast == Cast::Lower) return lower;
   for (const Tensor& t : arguments) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixed precision: which functions run in a lower precision, and the casts of their arguments.
-//   modes().autocast = true;                // bfloat16, or what autocast_state().dtype says
-//   const Cast cast = cast_of("linear");    // Cast::Lower
-//   Tensor w = autocast(weight, autocast_state().dtype);  // differentiable; kept for leaves
+//   set_autocast(DeviceType::CPU, true);    // bfloat16, or what autocast_state() says
+//   const Cast cast = cast_of("linear", DeviceType::CPU);    // Cast::Lower
+//   Tensor w = autocast(weight, DType::BFloat16);            // differentiable; kept for leaves
 //
 // The casts are made once, where a call comes in from outside (python/function.cpp): what the
 // function is composed of then sees the types that it was given. Backward casts nothing: it runs in
@@ -22,24 +22,36 @@ enum class Cast : uint8_t {
   Float,    // all to float32
   Promote,  // all to float32 if one of them is, else to the lower precision
   First,    // all to the type of the first
+  Unsafe,   // is refused
 };
 
-/// PyTorch's lists of the CPU, by the function's Python name.
-Cast cast_of(std::string_view function);
+/// PyTorch's lists of each device, by the function's Python name.
+Cast cast_of(std::string_view function, DeviceType device);
 
 struct AutocastState {
-  DType dtype = DType::BFloat16;
+  bool on[kDevices] = {};
+  DType dtype[kDevices] = {DType::BFloat16, DType::Float16};
   bool cache = true;  // a leaf's cast is kept until the outermost region ends
   int nesting = 0;
 };
 /// This thread's.
 AutocastState& autocast_state();
+/// Turns it on or off; modes().autocast tells whether it is on for any device.
+void set_autocast(DeviceType device, bool on);
+/// Whether it is on where x is.
+inline bool autocasts(const Tensor& x) {
+  return modes().autocast && autocast_state().on[static_cast<int>(x.device().type)];
+}
+/// The lower precision where x is.
+inline DType autocast_dtype(const Tensor& x) {
+  return autocast_state().dtype[static_cast<int>(x.device().type)];
+}
 
 /// x in type `to` if it is of another floating type than float64, else x itself. Undefined stays
 /// so.
 Tensor autocast(const Tensor& x, DType to);
-/// The type that a function with this rule gives its arguments.
-DType autocast_type(Cast cast, std::span<const Tensor> arguments);
+/// The type that a function with this rule gives its arguments on a device.
+DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> arguments);
 
 void clear_autocast_cache();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state of autocast for Python, under PyTorch's names. python/gradstep/amp has the classes.
-// Only the CPU can autocast here; of CUDA it is known that it is off.
+// Each device has a switch and a lower precision of its own.
 #include "ops/autocast.h"
 #include "python/function.h"
 #include "python/types.h"
@@ -9,59 +9,59 @@ namespace gradstep::python {
 
 namespace {
 
-/// True for the CPU. Whoever asks without a device means CUDA, as in PyTorch.
-bool is_cpu(const Args& a, int i) {
+/// Whoever asks without a device means CUDA, as in PyTorch.
+DeviceType device_type(const Args& a, int i) {
   const std::string type = a.has(i) ? a.str(i) : "cuda";
   GS_CHECK(type == "cpu" || type == "cuda",
            "User specified an unsupported autocast device_type '{}'", type);
-  return type == "cpu";
+  return type == "cpu" ? DeviceType::CPU : DeviceType::CUDA;
 }
 
-void set_enabled(bool cpu, bool on) {
-  GS_CHECK(cpu || !on, "autocast: this build of gradstep has no CUDA part");
-  if (cpu) modes().autocast = on;
-}
+bool is_enabled(DeviceType device) { return autocast_state().on[static_cast<int>(device)]; }
+DType& dtype_of(DeviceType device) { return autocast_state().dtype[static_cast<int>(device)]; }
 
-void set_dtype(DType dtype) {
+void set_dtype(DeviceType device, DType dtype) {
   GS_CHECK(is_floating(dtype), "autocast: expected a floating dtype, got {}", dtype);
-  autocast_state().dtype = dtype;
+  dtype_of(device) = dtype;
 }
 
 constexpr char kEnabledDoc[] = "True if autocast is on for the device type ('cuda' by default).";
 
 const FunctionRow kRows[] = {
     {"is_autocast_enabled", "(str? device_type=None)", Fn, kEnabledDoc,
-     [](Args& a) { return wrap(is_cpu(a, 0) && modes().autocast); }},
+     [](Args& a) { return wrap(is_enabled(device_type(a, 0))); }},
     {"set_autocast_enabled", "(str device_type, bool enabled)", Fn, "",
      [](Args& a) {
-       set_enabled(is_cpu(a, 0), a.flag(1));
+       set_autocast(device_type(a, 0), a.flag(1));
        return none();
      }},
     {"set_autocast_enabled", "(bool enabled)", Fn, "Of CUDA.",
      [](Args& a) {
-       set_enabled(false, a.flag(0));
+       set_autocast(DeviceType::CUDA, a.flag(0));
        return none();
      }},
     {"get_autocast_dtype", "(str device_type)", Fn, "The lower precision of the device type.",
-     [](Args& a) { return wrap(is_cpu(a, 0) ? autocast_state().dtype : DType::Float16); }},
+     [](Args& a) { return wrap(dtype_of(device_type(a, 0))); }},
     {"set_autocast_dtype", "(str device_type, dtype dtype)", Fn, "",
      [](Args& a) {
-       if (is_cpu(a, 0)) set_dtype(*a.opt_dtype(1));
+       set_dtype(device_type(a, 0), *a.opt_dtype(1));
        return none();
      }},
-    {"is_autocast_cpu_enabled", "()", Fn, "", [](Args&) { return wrap(modes().autocast); }},
+    {"is_autocast_cpu_enabled", "()", Fn, "",
+     [](Args&) { return wrap(is_enabled(DeviceType::CPU)); }},
     {"set_autocast_cpu_enabled", "(bool enabled)", Fn, "",
      [](Args& a) {
-       set_enabled(true, a.flag(0));
+       set_autocast(DeviceType::CPU, a.flag(0));
        return none();
      }},
-    {"get_autocast_cpu_dtype", "()", Fn, "", [](Args&) { return wrap(autocast_state().dtype); }},
+    {"get_autocast_cpu_dtype", "()", Fn, "", [](Args&) { return wrap(dtype_of(DeviceType::CPU)); }},
     {"set_autocast_cpu_dtype", "(dtype dtype)", Fn, "",
      [](Args& a) {
-       set_dtype(*a.opt_dtype(0));
+       set_dtype(DeviceType::CPU, *a.opt_dtype(0));
        return none();
      }},
-    {"get_autocast_gpu_dtype", "()", Fn, "", [](Args&) { return wrap(DType::Float16); }},
+    {"get_autocast_gpu_dtype", "()", Fn, "",
+     [](Args&) { return wrap(dtype_of(DeviceType::CUDA)); }},
     {"is_autocast_cache_enabled", "()", Fn, "True if casts of leaves are kept within a region.",
      [](Args&) { return wrap(autocast_state().cache); }},
     {"set_autocast_cache_enabled", "(bool enabled)", Fn, "",

@@ -53,7 +53,7 @@ struct Parsed {
   const FunctionRow* row;
   std::vector<Param> params;
   int n_positional = 0;
-  Cast cast = Cast::None;
+  Cast cast[kDevices] = {};  // by device
 };
 
 const std::unordered_map<std::string_view, Kind>& kinds() {
@@ -131,7 +131,8 @@ PyObject* parse_default(std::string_view text) {
 }
 
 Parsed parse(const FunctionRow& row) {
-  Parsed out{&row, {}, 0, cast_of(row.name)};
+  Parsed out{
+      &row, {}, 0, {cast_of(row.name, DeviceType::CPU), cast_of(row.name, DeviceType::CUDA)}};
   std::string_view s(row.signature);
   s = s.substr(1, s.rfind(')') - 1);
   bool keyword_only = false;
@@ -256,7 +257,7 @@ namespace {
 /// The casts of autocast: tensors and lists of tensors in `a` are replaced. Nothing is cast for
 /// out=.
 void cast_arguments(const Parsed& sig, Args& a) {
-  if (sig.cast == Cast::None) return;
+  if (sig.cast[0] == Cast::None && sig.cast[1] == Cast::None) return;
   const auto n = static_cast<int>(sig.params.size());
   std::vector<Tensor> tensors;
   for (int i = 0; i < n; ++i) {
@@ -268,13 +269,23 @@ void cast_arguments(const Parsed& sig, Args& a) {
       for (Tensor& t : a.tensors(i)) tensors.push_back(std::move(t));
     }
   }
-  const DType to = autocast_type(sig.cast, tensors);
+  // One tensor on a GPU makes it the GPU's call; what is elsewhere stays as it is.
+  DeviceType device = DeviceType::CPU;
+  for (const Tensor& t : tensors) {
+    if (t.device().type == DeviceType::CUDA) device = DeviceType::CUDA;
+  }
+  const Cast cast = sig.cast[static_cast<int>(device)];
+  if (cast == Cast::None || !autocast_state().on[static_cast<int>(device)]) return;
+  const DType to = autocast_type(cast, device, tensors);
+  const auto cast_one = [&](const Tensor& t) {
+    return t.device().type == device ? autocast(t, to) : t;
+  };
   for (int i = 0; i < n; ++i) {
     if (a.is_tensor(i)) {
-      a.own(i, wrap(autocast(a.tensor(i), to)));
+      a.own(i, wrap(cast_one(a.tensor(i))));
     } else if (sig.params[static_cast<size_t>(i)].kind == Kind::TensorList) {
       std::vector<Tensor> list = a.tensors(i);
-      for (Tensor& t : list) t = autocast(t, to);
+      for (Tensor& t : list) t = cast_one(t);
       a.own(i, wrap(list));
     }
   }

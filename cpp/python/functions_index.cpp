@@ -194,8 +194,9 @@ std::vector<int64_t> int_list(const Args& a, int i) {
 PyObject* pad_row(Args& a) {
   const std::string mode = a.str(2);
   Tensor x = a.tensor(0);
-  // Whether autocast casts hangs on the mode.
-  if (modes().autocast && (mode == "reflect" || mode == "replicate"))
+  // Whether autocast casts hangs on the mode; only the CPU's does.
+  if (autocasts(x) && x.device().type == DeviceType::CPU &&
+      (mode == "reflect" || mode == "replicate"))
     x = autocast(x, DType::Float32);
   return wrap(pad(x, int_list(a, 1), mode, a.opt_scalar(3)));
 }

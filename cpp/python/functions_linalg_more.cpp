@@ -40,7 +40,7 @@ Tensor tensordot_row(const Tensor& a, const Tensor& b, PyObject* dims) {
 }
 
 // Whether autocast casts hangs on the operands: only where there is a product to be made.
-Tensor lower(const Tensor& x) { return modes().autocast ? autocast(x, autocast_state().dtype) : x; }
+Tensor lower(const Tensor& x) { return autocasts(x) ? autocast(x, autocast_dtype(x)) : x; }
 
 PyObject* einsum_row(Args& a) {
   std::vector<Tensor> operands = a.tensors(1);

@@ -212,10 +212,9 @@ PyObject* nb_matmul(PyObject* a, PyObject* b) {
   if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
   return guard([&] {
     const Tensor x = unwrap(a), y = unwrap(b);
-    if (!modes().autocast) [[likely]]
+    if (!autocasts(x)) [[likely]]
       return wrap(matmul(x, y));
-    static const Cast cast = cast_of("matmul");
-    const DType to = autocast_type(cast, {});
+    const DType to = autocast_dtype(x);
     return wrap(matmul(autocast(x, to), autocast(y, to)));
   });
 }

@@ -16,8 +16,10 @@ def _casting(function: F, lower: bool) -> F:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _C.is_autocast_enabled("cpu"):
-            to = _C.get_autocast_dtype("cpu") if lower else _C.float32
+        device = next((a.device.type for a in args if isinstance(a, _C.Tensor)), "cpu")
+        # PyTorch has factorisations in the CPU's list only.
+        if _C.is_autocast_enabled(device) and (lower or device == "cpu"):
+            to = _C.get_autocast_dtype(device) if lower else _C.float32
             args = tuple(cast(a, to) for a in args)
             kwargs = {k: cast(v, to) for k, v in kwargs.items()}
         return function(*args, **kwargs)

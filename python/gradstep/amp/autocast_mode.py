@@ -30,8 +30,8 @@ class autocast:
             loss = criterion(model(x), y)
         loss.backward()
 
-    device_type: "cpu"; "cuda" warns and does nothing in a build without CUDA.
-    dtype: bfloat16 (what None means) or float16.
+    device_type: "cpu" or "cuda", which warns and does nothing where there is no CUDA.
+    dtype: bfloat16 or float16; None means bfloat16 on the CPU and float16 on CUDA.
     cache_enabled: a parameter is cast once for the whole region. Default True.
     """
 
@@ -53,7 +53,7 @@ class autocast:
         self._cache_enabled = (
             _C.is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
         )
-        if enabled and device_type == "cuda":
+        if enabled and device_type == "cuda" and not _C._cuda_device_count():
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
             enabled = False
         elif enabled and self.fast_dtype not in _DTYPES:
