@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Running sums and the like along one axis: cumsum, cumprod, logcumsumexp, cumprod_backward,
-// cummax, cummin; operands and params as in cpp/kernels/scan.cpp. A line that lies in memory as one
-// is run through by a block, tile after tile; lines side by side have a thread each. Floats are
-// accumulated in double.
+// cummax, cummin; operands and params as in cpp/kernels/scan.cpp. Many lines side by side have a
+// thread each; others are run through by blocks, tile after tile, in pieces where they are few.
+// Floats are accumulated in double.
 #include "cuda/scan.h"
 
 #include "cuda/values.h"
@@ -87,32 +87,75 @@ __global__ void lines_kernel(const __grid_constant__ LineArgs a) {
   }
 }
 
-/// A block for each line: a tile's prefixes, and what the tiles before it sum up to.
-template <class Run>
-__global__ void __launch_bounds__(kLineThreads)
-    long_lines_kernel(const __grid_constant__ LineArgs a) {
+/// Long lines: a block takes tile after tile of a piece of a line. Few lines are cut into pieces,
+/// whose combinations are found first.
+struct PieceArgs {
+  LineArgs of;
+  int64_t piece, pieces;  // elements of a piece, pieces of a line
+  void* totals;           // of all pieces; null: there is one for each line
+};
+
+/// A piece's prefixes, from what the pieces before it combine to; or, first, its combination.
+template <class Run, bool kTotals>
+__global__ void __launch_bounds__(kLineThreads) pieces_kernel(const __grid_constant__ PieceArgs p) {
   using State = typename Run::State;
-  for (int64_t line = blockIdx.x; line < a.count(); line += gridDim.x) {
-    State carry = Run::identity();
-    for (int64_t tile = 0; tile < a.n; tile += kLineThreads) {
-      const int64_t i = tile + threadIdx.x, at = a.at(line, i < a.n ? i : a.n - 1);
-      const State mine = i < a.n ? Run::load(a, at, i) : Run::identity();
+  const LineArgs& a = p.of;
+  State* const totals = static_cast<State*>(p.totals);
+  for (int64_t task = blockIdx.x; task < a.count() * p.pieces; task += gridDim.x) {
+    const int64_t line = task / p.pieces, begin = task % p.pieces * p.piece;
+    const int64_t end = begin + p.piece < a.n ? begin + p.piece : a.n;
+    State carry = kTotals || !totals ? Run::identity() : totals[task];
+    for (int64_t tile = begin; tile < end; tile += kLineThreads) {
+      const int64_t i = tile + threadIdx.x, at = a.at(line, i < end ? i : end - 1);
+      const State mine = i < end ? Run::load(a, at, i) : Run::identity();
       State total;
       const State before = block_scan(mine, Run{}, Run::identity(), &total);
-      if (i < a.n) Run::store(a, line, i, at, Run{}(Run{}(carry, before), mine));
+      if (!kTotals && i < end) Run::store(a, line, i, at, Run{}(Run{}(carry, before), mine));
+      carry = Run{}(carry, total);
+    }
+    if (kTotals && threadIdx.x == 0) totals[task] = carry;
+  }
+}
+
+/// A block for each line: totals[piece] = the combination of the pieces before it.
+template <class Run>
+__global__ void __launch_bounds__(kLineThreads) totals_kernel(const __grid_constant__ PieceArgs p) {
+  using State = typename Run::State;
+  for (int64_t line = blockIdx.x; line < p.of.count(); line += gridDim.x) {
+    State* const totals = static_cast<State*>(p.totals) + line * p.pieces;
+    State carry = Run::identity();
+    for (int64_t tile = 0; tile < p.pieces; tile += kLineThreads) {
+      const int64_t k = tile + threadIdx.x;
+      State total;
+      const State before =
+          block_scan(k < p.pieces ? totals[k] : Run::identity(), Run{}, Run::identity(), &total);
+      if (k < p.pieces) totals[k] = Run{}(carry, before);
       carry = Run{}(carry, total);
     }
   }
 }
 
+// By sizes only, so that sums don't depend on the device.
+constexpr int64_t kFewLines = 2048;  // enough threads or blocks for a device
+constexpr int64_t kLeastPiece = 16 * kLineThreads;
+
 template <class Run>
 void run_lines(const Call& call, const LineArgs& a) {
-  if (a.inner == 1 && a.n > 32) {
-    launch_grid(call, &long_lines_kernel<Run>,
-                blocks_for(call, a.count() * kLineThreads, kLineThreads), kLineThreads, a);
-  } else {
-    launch_grid(call, &lines_kernel<Run>, blocks_for(call, a.count(), 128), 128, a);
+  if (a.n <= 32 || (a.inner > 1 && a.count() >= kFewLines)) {
+    return launch_grid(call, &lines_kernel<Run>, blocks_for(call, a.count(), 128), 128, a);
   }
+  int64_t piece = (a.n * a.count() + kFewLines - 1) / kFewLines;
+  if (piece < kLeastPiece) piece = kLeastPiece;
+  if (piece > a.n) piece = a.n;
+  PieceArgs p{a, piece, (a.n + piece - 1) / piece, nullptr};
+  const DeviceScratch<typename Run::State> totals(p.pieces > 1 ? a.count() * p.pieces : 0, call);
+  const auto blocks = [&](int64_t n) { return blocks_for(call, n * kLineThreads, kLineThreads); };
+  if (p.pieces > 1) {
+    p.totals = totals.data();
+    launch_grid(call, &pieces_kernel<Run, true>, blocks(a.count() * p.pieces), kLineThreads, p);
+    launch_grid(call, &totals_kernel<Run>, blocks(a.count()), kLineThreads, p);
+  }
+  launch_grid(call, &pieces_kernel<Run, false>, blocks(a.count() * p.pieces), kLineThreads, p);
 }
 
 template <template <class> class R>

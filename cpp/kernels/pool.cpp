@@ -422,7 +422,10 @@ void max_pool_grad(const Call& call) {
       for (int64_t p = begin; p < end; ++p) {
         T* plane = to + p * g.in_plane;
         for (int64_t o = p * g.out_plane; o < (p + 1) * g.out_plane; ++o) {
-          T& slot = plane[indices[o]];
+          // A window that lies beside the image has no place in it.
+          const auto at = static_cast<uint64_t>(indices[o]);
+          if (at >= static_cast<uint64_t>(g.in_plane)) continue;
+          T& slot = plane[at];
           slot = convert<T>(convert<C>(slot) + convert<C>(from[o]));
         }
       }
