@@ -2,6 +2,7 @@
 // The negative log-likelihood of classes on a GPU; see cpp/kernels/loss.cpp.
 // params: ignore_index, C. Input is [N, C, inner], target int64 [N, inner], both contiguous.
 #include "cuda/rows.h"
+#include "cuda/strides.h"
 
 namespace gradstep::cuda {
 
@@ -100,6 +101,43 @@ void nll_rows_backward(const Call& call) {
   });
 }
 
+// ---- probabilities ----
+
+struct CheckArgs {
+  int64_t n;
+  const char* x;
+  DType type;
+  Layout<1> layout;
+  Reporter reporter;
+  int64_t message;
+};
+
+__global__ void report_outside(const __grid_constant__ CheckArgs a) {
+  for (int64_t i = first_index(); i < a.n; i += index_stride()) {
+    int64_t at[1];
+    a.layout.offsets(i, at);
+    const double v = load_as<double>(a.x, a.type, at[0]);
+    if (!(v >= 0 && v <= 1)) report_trouble(a.reporter, Trouble::Message, a.message, 0, 0, 0);
+  }
+}
+
+/// check_probabilities(; x): reports elements outside of [0, 1].
+void check_probabilities(const Call& call) {
+  const TensorImpl& x = call.in(0);
+  if (x.numel == 0) return;
+  const DeviceGuard guard(x.device.index);
+  const TensorImpl* operands[] = {&x};
+  const CheckArgs a{
+      x.numel,
+      x.data,
+      x.dtype,
+      Layout<1>(x.sizes, operands),
+      reporter(call),
+      message_number("all elements of input should be between 0 and 1", ErrorKind::Runtime)};
+  launch_grid(call, &report_outside, blocks_for(call, a.n, kThreads), kThreads, a);
+}
+
+GS_CUDA_KERNEL("check_probabilities", check_probabilities);
 GS_CUDA_KERNEL("nll_rows", nll_rows);
 GS_CUDA_KERNEL("nll_rows_backward", nll_rows_backward);
 

@@ -839,7 +839,9 @@ def test_node_hook_handles(t):
 @equal
 def test_module_hooks(t):
     t.manual_seed(0)
-    net = t.nn.Sequential(t.nn.Linear(3, 4), t.nn.Tanh(), t.nn.Linear(4, 2))
+    with t.device("cpu"):  # the same random weights
+        net = t.nn.Sequential(t.nn.Linear(3, 4), t.nn.Tanh(), t.nn.Linear(4, 2))
+    net.to(t.get_default_device())
     calls = []
     net[0].register_forward_pre_hook(lambda m, args: calls.append("pre") or (args[0] * 2,))
     net[0].register_forward_hook(lambda m, args, out: calls.append("forward") or out + 1)

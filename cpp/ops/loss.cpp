@@ -355,6 +355,9 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor&
       const Tensor inside = logical_and(ge(detach(x), 0), le(detach(x), 1));
       GS_CHECK(host_value<bool>(all(inside)), "all elements of input should be between 0 and 1");
     }
+  } else if (x.device().type == DeviceType::CUDA) {
+    static const Op& check = Op::get("check_probabilities");  // reports; nobody waits here
+    run(check, params(), {}, {&x});
   }
   if (weight.defined()) values = values * weight;
   return reduced(values, reduction);
