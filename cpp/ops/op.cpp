@@ -105,7 +105,8 @@ void run(const Op& op, const Params& params, std::span<const Tensor* const> outp
   for (const Tensor* t : inputs) add(t);
   // A kernel that gets memory of another device would take the process with it.
   if (!together) [[unlikely]] {
-    for (const Tensor* t : inputs) common_device({outputs.empty() ? inputs[0] : outputs[0], t}, op.name);
+    for (const Tensor* t : inputs)
+      common_device({outputs.empty() ? inputs[0] : outputs[0], t}, op.name);
     for (const Tensor* t : outputs) common_device({outputs[0], t}, op.name);
   }
   launch({&op, compute, static_cast<uint8_t>(outputs.size()), static_cast<uint16_t>(inputs.size()),
@@ -228,8 +229,7 @@ struct OneDevice {
   std::array<Tensor, kMaxMapOperands> moved;
   std::span<const Operand> all;
 
-  OneDevice(std::span<const Operand> given, const Plan& plan)
-      : all(operands.data(), given.size()) {
+  OneDevice(std::span<const Operand> given, const Plan& plan) : all(operands.data(), given.size()) {
     for (size_t k = 0; k < given.size(); ++k) {
       const Tensor* t = given[k].tensor;
       if (!t || t->device() == plan.device) {

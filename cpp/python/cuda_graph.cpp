@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The functions behind torch.cuda.CUDAGraph; graphs are opaque numbers here, python/gradstep/cuda/graphs.py
-// owns them.
+// The functions behind torch.cuda.CUDAGraph; graphs are opaque numbers here,
+// python/gradstep/cuda/graphs.py owns them.
 #include "core/cuda_api.h"
 #include "python/function.h"
 #include "python/tensor_type.h"

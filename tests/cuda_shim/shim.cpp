@@ -205,6 +205,8 @@ size_t memory_limit() {
   return m ? std::strtoull(m, nullptr, 10) : size_t(8) << 30;
 }
 
+constexpr size_t kLargeBlock = 65536;
+
 struct Arena {
   char* base = nullptr;
   size_t top = 0;
@@ -421,7 +423,13 @@ cudaError_t cudaFree(void* p) {
       std::abort();
     }
   }
-  std::memset(p, 0x5A, bytes);
+  if (room >= kLargeBlock) {
+    // Its pages go: each launch changes the protection of all pages that are there.
+    const size_t first = (at + 4095) / 4096 * 4096, last = (at + room) / 4096 * 4096;
+    madvise(a.base + first, last - first, MADV_DONTNEED);
+  } else {
+    std::memset(p, 0x5A, bytes);
+  }
   a.used -= room;
   a.sizes.erase(found);
   a.free_by_size[room].push_back(at);
