@@ -357,7 +357,7 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor&
     }
   } else if (x.device().type == DeviceType::CUDA) {
     static const Op& check = Op::get("check_probabilities");  // reports; nobody waits here
-    run(check, params(), {}, {&x});
+    run(check, params(), {}, {&x}, compute_type(x.dtype()));
   }
   if (weight.defined()) values = values * weight;
   return reduced(values, reduction);
