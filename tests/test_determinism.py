@@ -14,6 +14,11 @@ from gradstep import nn
 F = nn.functional
 
 
+def rows(n: int) -> int:
+    """So many on the CPU; fewer on a GPU, which may be emulated."""
+    return n if torch.get_default_device().type == "cpu" else (n + 7) // 8
+
+
 def floats(*shape: int) -> torch.Tensor:
     return torch.tensor(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
 
@@ -27,7 +32,7 @@ def mlp() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
         nn.Linear(784, 300), nn.BatchNorm1d(300), nn.GELU(), nn.Dropout(0.2),
         nn.Linear(300, 130), nn.LayerNorm(130), nn.Tanh(), nn.Linear(130, 10),
     )  # fmt: skip
-    x, y = floats(200, 784), labels(10, 200)
+    x, y = floats(rows(200), 784), labels(10, rows(200))
     return net, lambda m: F.cross_entropy(m(x), y)
 
 
@@ -37,7 +42,7 @@ def cnn() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
         nn.Conv2d(16, 32, 3, padding=1, groups=2), nn.GroupNorm(4, 32), nn.SiLU(),
         nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10),
     )  # fmt: skip
-    x, y = floats(24, 3, 24, 24), labels(10, 24)
+    x, y = floats(rows(24), 3, 24, 24), labels(10, rows(24))
     return net, lambda m: F.cross_entropy(m(x), y)
 
 
@@ -60,7 +65,7 @@ def sequences() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
             x = x + y.transpose(1, 2).reshape(x.shape)
             return self.head(self.gru(self.lstm(x)[0])[0])
 
-    ids = labels(50, 16, 70)
+    ids = labels(50, rows(16), rows(70))
     return Model(), lambda m: F.cross_entropy(m(ids).view(-1, 50), ids.roll(-1, 1).reshape(-1))
 
 
@@ -84,9 +89,12 @@ def trained(
 
 
 @pytest.mark.parametrize("build", [mlp, cnn, sequences], ids=lambda f: f.__name__)
-def test_training_gives_the_same_bits_from_run_to_run_and_for_any_number_of_threads(build) -> None:
+def test_training_gives_the_same_bits_from_run_to_run_and_for_any_number_of_threads(
+    build, device
+) -> None:
     first = trained(build, 2)
     assert trained(build, 2) == first
-    assert trained(build, 1) == first
-    assert trained(build, 3) == first
+    if device == "cpu":
+        assert trained(build, 1) == first
+        assert trained(build, 3) == first
     assert len(set(first[:3])) == 3  # it does train
