@@ -138,6 +138,7 @@ def test_double_parameters_agree_to_many_digits(name):
     assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.cpu_only  # the last bit is that of fused multiply-adds
 def test_sgd_is_pytorchs_to_the_last_bit():
     cpu = torch.backends.cpu.get_cpu_capability()
     if "AVX" not in cpu or gs._C._build_info()["instruction_set"] == "v2":
