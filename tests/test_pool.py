@@ -241,3 +241,11 @@ def test_wrong_use_is_torchs_error(name):
 @pytest.mark.parametrize(("name", "dtype"), [("max_pool2d", "bool"), ("avg_pool2d", "int32")])
 def test_a_dtype_without_a_kernel_is_torchs_error(name, dtype):
     same_error(lambda lib: call(lib, name, lib.ones(X, dtype=getattr(lib, dtype)), 2))
+
+
+def test_a_window_beside_the_image_has_no_gradient():
+    x = gs.ones(2, 3, 1, 1, requires_grad=True)
+    y = gs.nn.functional.max_pool2d(x, 2, stride=1, padding=1, dilation=2)
+    assert y.shape == (2, 3, 1, 1) and (y == -float("inf")).all()
+    y.sum().backward()
+    assert x.grad.tolist() == [[[[0.0]]] * 3] * 2
