@@ -15,11 +15,11 @@
 
 namespace gradstep::cuda {
 
-/// The value of the lane whose number differs in `bits`.
-template <class T>
-GS_DEVICE T shuffle_xor(T v, int bits) {
+/// A value that `exchange`, a shuffle of numbers, brings from another lane, number by number.
+template <class T, class Exchange>
+GS_DEVICE T exchange_words(T v, Exchange exchange) {
   if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
-    if constexpr (std::is_arithmetic_v<T>) return __shfl_xor_sync(~0u, v, bits);
+    if constexpr (std::is_arithmetic_v<T>) return exchange(v);
   }
   constexpr int kWords = (sizeof(T) + 3) / 4;
   struct Words {
@@ -27,9 +27,15 @@ GS_DEVICE T shuffle_xor(T v, int bits) {
   } words = {};
   memcpy(&words, &v, sizeof(T));
   GS_UNROLL
-  for (int k = 0; k < kWords; ++k) words.w[k] = __shfl_xor_sync(~0u, words.w[k], bits);
+  for (int k = 0; k < kWords; ++k) words.w[k] = exchange(words.w[k]);
   memcpy(&v, &words, sizeof(T));
   return v;
+}
+
+/// The value of the lane whose number differs in `bits`.
+template <class T>
+GS_DEVICE T shuffle_xor(T v, int bits) {
+  return exchange_words(v, [=](auto x) { return __shfl_xor_sync(~0u, x, bits); });
 }
 
 /// All lanes get the combination of the warp's values.

@@ -11,18 +11,7 @@ namespace gradstep::cuda {
 /// The value of the lane `by` below, the lane's own where there is none.
 template <class T>
 GS_DEVICE T shuffle_up(T v, int by) {
-  if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
-    if constexpr (std::is_arithmetic_v<T>) return __shfl_up_sync(~0u, v, by);
-  }
-  constexpr int kWords = (sizeof(T) + 3) / 4;
-  struct Words {
-    uint32_t w[kWords];
-  } words = {};
-  memcpy(&words, &v, sizeof(T));
-  GS_UNROLL
-  for (int k = 0; k < kWords; ++k) words.w[k] = __shfl_up_sync(~0u, words.w[k], by);
-  memcpy(&v, &words, sizeof(T));
-  return v;
+  return exchange_words(v, [=](auto x) { return __shfl_up_sync(~0u, x, by); });
 }
 
 /// The combination of this lane's value and those of all lanes below.
