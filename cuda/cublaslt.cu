@@ -83,8 +83,9 @@ struct Key {
   int64_t m, n, k, batch;
   Stored a, b;
   int64_t c_row, c_batch;
-  uint32_t c_alignment;
-  int32_t type, compute, biased, adds, device;
+  uint32_t c_alignment, vector_alignment, aux_alignment;
+  uint32_t epilogue;
+  int32_t type, compute, adds, device;
   bool operator==(const Key& o) const { return std::memcmp(this, &o, sizeof(Key)) == 0; }
 };
 struct HashKey {
@@ -95,6 +96,26 @@ struct HashKey {
     for (const uint64_t w : words) h = (h ^ w) * 0x100000001b3u, h ^= h >> 29;
     return size_t(h);
   }
+};
+
+/// The operands are exchanged: see Note [Rows and columns].
+uint32_t epilogue_of(const Product& p) {
+  switch (p.fused) {
+    case Fused::None: return p.bias ? kEpilogueBias : kEpilogueNone;
+    case Fused::Relu: return p.bias ? kEpilogueReluBias : kEpilogueRelu;
+    case Fused::Gelu: return p.bias ? kEpilogueGeluBias : kEpilogueGelu;
+    case Fused::GeluKeep: return p.bias ? kEpilogueGeluAuxBias : kEpilogueGeluAux;
+    case Fused::GeluGrad: return kEpilogueGeluGrad;
+    case Fused::SumA: return kEpilogueSumB;
+    case Fused::SumB: return kEpilogueSumA;
+  }
+  return kEpilogueNone;
+}
+
+/// The arrays of an epilogue. The search for an algorithm looks at their addresses.
+struct Extras {
+  const void* vector;  // a bias, or the sums
+  const void* aux;
 };
 
 /// Descriptors and the algorithm for a kind of product.
@@ -117,7 +138,7 @@ struct Plan {
 };
 
 struct Library {
-  std::mutex mutex;  // a plan's bias pointer is set before each use
+  std::mutex mutex;  // a plan's pointers are set before each use
   Handle handles[kMostDevices] = {};
   std::unordered_map<Key, std::unique_ptr<Plan>, HashKey> plans;
 };
@@ -143,7 +164,17 @@ Layout make_layout(const Functions& f, DataType type, int64_t rows, int64_t cols
   return layout;
 }
 
-std::unique_ptr<Plan> make_plan(const Functions& f, Handle handle, const Key& key) {
+void set_extras(const Plan& plan, const Extras& e) {
+  const auto set = [&](DescAttribute which, const void* p) {
+    if (!p) return;
+    check_status(plan.f.desc_set(plan.desc, which, &p, sizeof p), "cublasLtMatmulDescSetAttribute");
+  };
+  set(kBiasPointer, e.vector);
+  set(kAuxPointer, e.aux);
+}
+
+std::unique_ptr<Plan> make_plan(const Functions& f, Handle handle, const Key& key,
+                                const Extras& extras) {
   auto plan = std::make_unique<Plan>(f);
   const auto type = DataType(key.type);
   const bool is_double = type == kR64F;
@@ -155,7 +186,9 @@ std::unique_ptr<Plan> make_plan(const Functions& f, Handle handle, const Key& ke
   };
   set(kTransA, int32_t(key.b.transposed ? kOpT : kOpN));
   set(kTransB, int32_t(key.a.transposed ? kOpT : kOpN));
-  set(kEpilogue, uint32_t(key.biased ? kEpilogueBias : kEpilogueNone));
+  set(kEpilogue, key.epilogue);
+  if (extras.aux) set(kAuxLd, key.c_row);
+  set_extras(*plan, extras);
   const auto make = [&](const Stored& s, int64_t rows, int64_t cols) {
     return s.transposed ? make_layout(f, type, cols, rows, s.ld, key.batch, s.batch)
                         : make_layout(f, type, rows, cols, s.ld, key.batch, s.batch);
@@ -230,15 +263,18 @@ bool multiply_by_library(const Call& call, const Product& p) {
   key.compute = type == kR64F                         ? kCompute64F
                 : type == kR32F && flags().allow_tf32 ? kComputeTf32
                                                       : kCompute32F;
-  key.biased = p.bias != nullptr;
+  key.epilogue = epilogue_of(p);
   key.adds = p.beta != 0;
   key.device = device;
+  if (p.aux && (key.c_row % 8 != 0 || alignment_of(p.aux) < 16)) return false;
 
   // The library wants the bias in one piece, and reads it in words of 16 bytes.
   const int64_t size = int64_t(element_size(p.type));
   const bool gathers = p.bias && ((p.bias_step != 1 && p.n > 1) || alignment_of(p.bias) < 16);
   const DeviceScratch<char> gathered(gathers ? p.n * size : 0, device);
-  const void* const bias = gathers ? gathered.data() : p.bias;
+  const Extras extras{p.sums ? p.sums : gathers ? gathered.data() : p.bias, p.aux};
+  key.vector_alignment = extras.vector ? alignment_of(extras.vector) : 0;
+  key.aux_alignment = extras.aux ? alignment_of(extras.aux) : 0;
 
   Library& l = lib();
   const std::lock_guard lock(l.mutex);
@@ -253,7 +289,7 @@ bool multiply_by_library(const Call& call, const Product& p) {
   auto at = l.plans.find(key);
   if (at == l.plans.end()) {
     if (l.plans.size() >= kMostPlans) l.plans.clear();
-    at = l.plans.emplace(key, make_plan(*f, l.handles[device], key)).first;
+    at = l.plans.emplace(key, make_plan(*f, l.handles[device], key, extras)).first;
   }
   const Plan& plan = *at->second;
   if (!plan.found) return false;
@@ -262,10 +298,7 @@ bool multiply_by_library(const Call& call, const Product& p) {
                 GatherArgs{static_cast<const char*>(p.bias), gathered.data(), p.n, p.bias_step,
                            int32_t(size)});
   }
-  if (p.bias) {
-    check_status(f->desc_set(plan.desc, kBiasPointer, &bias, sizeof bias),
-                 "cublasLtMatmulDescSetAttribute");
-  }
+  set_extras(plan, extras);
   const DeviceScratch<char> workspace(int64_t(plan.best.workspace), device);
   const float alpha32 = float(p.alpha), beta32 = float(p.beta);
   const bool is_double = type == kR64F;

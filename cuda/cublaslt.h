@@ -38,9 +38,25 @@ enum DescAttribute : int {
   kTransA = 3,       // int32
   kTransB = 4,       // int32
   kEpilogue = 7,     // uint32
-  kBiasPointer = 8,  // const void*
+  kBiasPointer = 8,  // void*: a bias, or where the sums of a factor go
+  kAuxPointer = 11,  // void*: what gelu is applied to, in the type of the result
+  kAuxLd = 12,       // int64, a multiple of 8
 };
-enum Epilogue : uint32_t { kEpilogueNone = 1, kEpilogueBias = 4 };
+/// Activations: the bias is added before. BGRADA and BGRADB are sums of a factor over the summed
+/// axis.
+enum Epilogue : uint32_t {
+  kEpilogueNone = 1,
+  kEpilogueBias = 4,
+  kEpilogueRelu = 2,
+  kEpilogueReluBias = 6,
+  kEpilogueGelu = 32,
+  kEpilogueGeluBias = 36,
+  kEpilogueGeluAux = 160,
+  kEpilogueGeluAuxBias = 164,
+  kEpilogueGeluGrad = 192,  // DGELU
+  kEpilogueSumA = 256,      // BGRADA: as many elements as the result has rows
+  kEpilogueSumB = 512,      // BGRADB: columns
+};
 enum PreferenceAttribute : int {
   kMaxWorkspace = 1,   // uint64
   kReductionMask = 3,  // uint32

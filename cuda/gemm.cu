@@ -139,29 +139,41 @@ Factor factor(const TensorImpl& t) {
 }
 
 void matmul(const Call& call) {
-  const TensorImpl& out = call.out(0);
-  const int n = out.ndim();
-  Product p{.type = out.dtype,
-            .batch = n == 3 ? out.sizes[0] : 1,
-            .m = out.sizes[n - 2],
-            .n = out.sizes[n - 1],
-            .k = call.in(0).sizes[n - 1],
-            .a = factor(call.in(0)),
-            .b = factor(call.in(1)),
-            .c = out.data,
-            .c_row = out.sizes[n - 1],
-            .c_batch = out.sizes[n - 2] * out.sizes[n - 1],
-            .alpha = call.f(0),
-            .beta = call.f(1)};
-  if (call.n_in == 3) {
-    p.bias = call.in(2).data;
-    p.bias_step = call.in(2).ndim() ? call.in(2).strides[0] : 0;
-  }
+  Product p = product_of(call);
+  if (call.n_in == 3) set_bias(p, call.in(2));
   multiply(call, p);
 }
 GS_CUDA_KERNEL("matmul", matmul);
 
 }  // namespace
+
+Product product_of(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const int n = out.ndim();
+  return {.type = out.dtype,
+          .batch = n == 3 ? out.sizes[0] : 1,
+          .m = out.sizes[n - 2],
+          .n = out.sizes[n - 1],
+          .k = call.in(0).sizes[n - 1],
+          .a = factor(call.in(0)),
+          .b = factor(call.in(1)),
+          .c = out.data,
+          .c_row = out.sizes[n - 1],
+          .c_batch = out.sizes[n - 2] * out.sizes[n - 1],
+          .alpha = call.f(0),
+          .beta = call.f(1)};
+}
+
+void set_bias(Product& p, const TensorImpl& bias) {
+  p.bias = bias.data;
+  p.bias_step = bias.ndim() ? bias.strides[0] : 0;
+}
+
+bool multiply_fused(const Call& call, const Product& p) {
+  if (p.m == 0 || p.n == 0 || p.batch != 1) return false;
+  const DeviceGuard guard(call.operands[0]->device.index);
+  return multiply_by_library(call, p);
+}
 
 void multiply(const Call& call, const Product& p) {
   if (p.m == 0 || p.n == 0 || p.batch == 0) return;

@@ -459,6 +459,16 @@ PRODUCTS = [
             ("addmv", ((2,), (2, 3), (3,))),
         )
     ],
+    calls(  # gelu: test_products.py
+        "_addmm_activation",
+        lambda m: (
+            call(m(4), m(2, 3), m(3, 4)),
+            call(m(2, 4), m(2, 3), m(3, 4), beta=2, alpha=3),
+            call(m(4), m(0, 3), m(3, 4), alpha=2),
+        ),
+        grad=False,  # PyTorch has none
+        gradgrad=False,
+    ),
     calls(
         "addr",
         lambda m: (call(m(2, 3), m(2), m(3)), call(m(2, 3), m(2), m(3), beta=2, alpha=3)),

@@ -140,8 +140,7 @@ def test_output_is_not_read_without_beta() -> None:
 
 
 PROGRAM = """
-import ctypes, sys
-sys.path.insert(0, {tests!r})
+import ctypes
 import gradstep as gs
 import test_cuda_gemm as t
 
@@ -175,21 +174,28 @@ print("done")
 """
 
 
-@pytest.mark.skipif(
-    not FAKE.exists(), reason="the stand-in for cuBLASLt is built with the emulated GPU"
-)
-def test_cublaslt_is_used_as_documented() -> None:
-    tests = str(Path(__file__).parent)
+def run_with_cublaslt(program: str) -> None:
+    """In a process of its own, in which the stand-in is found."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(FAKE.parent)}
     package = str(Path(gs.__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [package, os.environ.get("PYTHONPATH")])
+        filter(None, [package, str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
     )
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(tests=tests)],
+        [sys.executable, "-c", program],
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert run.returncode == 0 and run.stdout.endswith("done\n"), run.stdout + run.stderr
+
+
+needs_cublaslt = pytest.mark.skipif(
+    not FAKE.exists(), reason="the stand-in for cuBLASLt is built with the emulated GPU"
+)
+
+
+@needs_cublaslt
+def test_cublaslt_is_used_as_documented() -> None:
+    run_with_cublaslt(PROGRAM)

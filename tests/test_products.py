@@ -123,3 +123,28 @@ def test_layers_of_two_inputs_have_torchs_values_and_derivatives():
     check(lambda lib, x: F(lib).normalize(x, 1.0, -1), *arrays((4, 3)))
     check(lambda lib, a, b: F(lib).cosine_similarity(a, b), *arrays((4, 3), (4, 3)))
     check(lambda lib, a, b: F(lib).pairwise_distance(a, b), *arrays((4, 3), (4, 3)))
+
+
+# ---- products with an activation ----
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+def test_addmm_activation_and_its_derivatives(gelu):
+    """PyTorch's gelu is the exact one on a CPU and the tanh form on a GPU; it has no derivatives of this."""
+    form = "none" if gs.get_default_device().type == "cpu" else "tanh"
+
+    def activated(lib, bias, a, b):
+        if lib is gs:
+            return gs._addmm_activation(bias, a, b, beta=2, alpha=0.5, use_gelu=gelu)
+        y = lib.addmm(bias, a, b, beta=2, alpha=0.5)
+        f = lib.nn.functional
+        return f.gelu(y, approximate=form) if gelu else f.relu(y)
+
+    check(activated, *arrays((4,), (2, 3), (3, 4)))
+    check(activated, *arrays((2, 4), (2, 3), (3, 4)))
+
+
+def test_addmm_activation_refuses_what_torch_refuses():
+    x = arrays((4,), (2, 3), (3, 4))
+    for args in [(x[0], x[1], x[1]), (x[0][:2], x[1], x[2]), (x[0], x[0], x[2])]:
+        same_error(lambda lib, args=args: lib._addmm_activation(*map(lib.tensor, args)))

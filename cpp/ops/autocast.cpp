@@ -14,6 +14,7 @@ namespace {
 // ---- the lists: what PyTorch 2.13 registers for AutocastCPU ----
 
 constexpr std::string_view kLower[] = {
+    "_addmm_activation",
     "addbmm",
     "addmm",
     "baddbmm",

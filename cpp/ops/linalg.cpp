@@ -5,16 +5,14 @@
 
 #include "ops/create.h"
 #include "ops/pointwise.h"
+#include "ops/products.h"
 #include "ops/reduce.h"
 #include "ops/view.h"
 
 namespace gradstep {
 
-namespace {
-
 // ---- the kernel's call ----
 
-/// A matrix that BLAS can read: rows or columns contiguous. Anything else is copied.
 Tensor readable(const Tensor& x) {
   const int n = x.ndim();
   const int64_t rows = x.sizes()[n - 2], cols = x.sizes()[n - 1];
@@ -24,11 +22,19 @@ Tensor readable(const Tensor& x) {
   return by_rows || by_cols ? x : contiguous(x);
 }
 
+namespace {
+
 /// out = beta * out + alpha * a @ b for matrices or equal batches of them.
-void product_into(const Tensor& out, const Tensor& a, const Tensor& b, double alpha, double beta) {
-  static const Op& op = Op::get("matmul");
+void product_into(const Tensor& out, const Tensor& a, const Tensor& b, double alpha, double beta,
+                  Sums which = Sums::None, const Tensor& sums = Tensor()) {
   const Tensor left = readable(a);
   const Tensor right = readable(b);
+  if (which != Sums::None) {
+    static const Op& with_sums = Op::get("matmul_sums");
+    const int64_t factor = which == Sums::OfLeft ? 0 : 1;
+    return run(with_sums, params(alpha, beta, factor), {&out, &sums}, {&left, &right});
+  }
+  static const Op& op = Op::get("matmul");
   run(op, params(alpha, beta), {&out}, {&left, &right});
 }
 
@@ -51,19 +57,39 @@ void check_product(const char* op, const Tensor& a, const Tensor& b) {
 /// True for the types that the product adds up in without rounding twice.
 bool adds_exactly(DType t) { return t == DType::Float32 || t == DType::Float64; }
 
-/// The gradient of input k is alpha * left @ right: added to the gradient that is there already, or
-/// made.
-void give_product(Backward& b, int k, const Tensor& left, const Tensor& right, double alpha = 1) {
+}  // namespace
+
+Tensor give_product(Backward& b, int k, const Tensor& left, const Tensor& right, double alpha,
+                    Sums wanted) {
+  // On a GPU a library may add a factor up while it reads it.
+  const Sums which = left.device().type == DeviceType::CUDA && !grad_enabled() &&
+                             is_floating(left.dtype()) && left.ndim() == 2
+                         ? wanted
+                         : Sums::None;
+  Tensor sums;
+  if (which != Sums::None) {
+    sums = empty({which == Sums::OfLeft ? left.sizes()[0] : right.sizes()[1]}, options_of(left));
+  }
   if (left.ndim() == 2 && right.ndim() == 2 && adds_exactly(left.dtype())) {
     const Tensor sum = b.sum_to_add_to(k, {left.sizes()[0], right.sizes()[1]}, {&left, &right});
     if (sum.defined()) {
-      product_into(sum, left, right, alpha, 1);
-      return bump_version(sum);
+      product_into(sum, left, right, alpha, 1, which, sums);
+      bump_version(sum);
+      return sums;
     }
+  }
+  if (which != Sums::None) {
+    const Tensor g = empty({left.sizes()[0], right.sizes()[1]}, options_of(left));
+    product_into(g, left, right, alpha, 0, which, sums);
+    b.set(k, g);
+    return sums;
   }
   const Tensor g = matmul(left, right);
   b.set(k, alpha == 1 ? g : mul(g, alpha));
+  return sums;
 }
+
+namespace {
 
 // da = dy @ b^T, db = a^T @ dy, for matrices and for batches.
 void mm_backward(Backward& b) {
@@ -71,36 +97,25 @@ void mm_backward(Backward& b) {
   if (b.needs(1)) give_product(b, 1, mT(b.saved(0)), b.grad());
 }
 
-// dx = dy @ w, dw = dy^T @ x, db = dy summed over the rows.
-void linear_backward(Backward& b) {
-  const Tensor& dy = b.grad();
-  const Tensor w = b.saved(1);
-  if (b.needs(0)) give_product(b, 0, dy, w);
-  const bool vector = dy.ndim() == 1;
-  const Tensor rows = vector           ? unsqueeze(dy, 0)
-                      : dy.ndim() == 2 ? dy
-                                       : reshape(dy, {-1, dy.sizes().back()});
-  if (b.needs(1)) {
-    const Tensor x = b.saved(0);
-    const Tensor flat = x.ndim() == 2 ? x : reshape(x, {-1, x.sizes().back()});
-    give_product(b, 1, t(rows), flat);
-  }
-  if (b.node.n_edges > 2 && b.needs(2)) b.set(2, vector ? dy : sum(rows, {0}));
-}
-
 // d(beta * input) summed to its shape; the product as in mm, times alpha.
 void addmm_backward(Backward& b) {
   const double beta = b.f(0);
   const double alpha = b.f(1);
   const Tensor& dy = b.grad();
+  if (b.needs(1)) give_product(b, 1, dy, mT(b.saved(1)), alpha);
+  // The gradient of a bias is the sum of what the product reads.
+  const bool bias =
+      b.needs(0) && alpha == 1 && dy.ndim() == 2 && b.i(2) == 1 && b.i(3) == dy.sizes()[1];
+  Tensor sums;
+  if (b.needs(2)) {
+    sums = give_product(b, 2, mT(b.saved(0)), dy, alpha, bias ? Sums::OfRight : Sums::None);
+  }
   if (b.needs(0)) {
     Dims sizes;
     for (int k = 0; k < b.i(2); ++k) sizes.push_back(b.i(3 + k));
-    const Tensor g = sum_to_size(dy, sizes);
+    const Tensor g = sums.defined() ? sums : sum_to_size(dy, sizes);
     b.set(0, beta == 1 ? g : mul(g, beta));
   }
-  if (b.needs(1)) give_product(b, 1, dy, mT(b.saved(1)), alpha);
-  if (b.needs(2)) give_product(b, 2, mT(b.saved(0)), dy, alpha);
 }
 
 Tensor recorded_product(const Tensor& a, const Tensor& b, const Op& op) {
@@ -228,6 +243,14 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 namespace {
+void record_sum(const Op& op, const Tensor& out, const Tensor& input, const Tensor& a,
+                const Tensor& b, double beta, double alpha) {
+  const Params p = params(beta, alpha, static_cast<int64_t>(input.ndim()), input.sizes());
+  const Tensor none;
+  record(op, p, {&out}, {&input, &a, &b},
+         {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
+}
+
 Tensor add_product(const Op& op, const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta,
                    Scalar alpha, const Dims& sizes) {
   common_device({&input, &a, &b}, op.name);
@@ -246,18 +269,24 @@ Tensor add_product(const Op& op, const Tensor& input, const Tensor& a, const Ten
   }
   product_into(out, a, b, alpha.to_double(), beta.to_double());
   if (needs_grad(input, a, b)) {
-    Params p = params(beta.to_double(), alpha.to_double(), static_cast<int64_t>(input.ndim()),
-                      input.sizes());
-    const Tensor none;
-    record(op, p, {&out}, {&input, &a, &b},
-           {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
+    record_sum(op, out, input, a, b, beta.to_double(), alpha.to_double());
   }
   return out;
 }
+
+const Op& addmm_op() {
+  static const Op& op = define("addmm", &addmm_backward);
+  return op;
+}
 }  // namespace
 
+void record_addmm(const Tensor& out, const Tensor& input, const Tensor& a, const Tensor& b,
+                  double beta, double alpha) {
+  record_sum(addmm_op(), out, input, a, b, beta, alpha);
+}
+
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  static const Op& op = define("addmm", &addmm_backward);
+  const Op& op = addmm_op();
   GS_CHECK(a.ndim() == 2, "mat1 must be a matrix, got {}-D tensor", a.ndim());
   GS_CHECK(b.ndim() == 2, "mat2 must be a matrix, got {}-D tensor", b.ndim());
   GS_CHECK(a.sizes()[1] == b.sizes()[0],
@@ -277,66 +306,6 @@ Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar bet
       a.sizes()[0], a.sizes()[2], b.sizes()[0], b.sizes()[1]);
   check_product("baddbmm", a, b);
   return add_product(op, input, a, b, beta, alpha, {a.sizes()[0], a.sizes()[1], b.sizes()[2]});
-}
-
-Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
-  static const Op& op = define("linear", &linear_backward);
-  GS_CHECK(weight.ndim() <= 2 && weight.ndim() > 0, "linear: weight must be 1-D or 2-D, got {}-D",
-           weight.ndim());
-  if (weight.ndim() == 1) {
-    const Tensor y = matmul(input, weight);
-    return bias.defined() ? add(y, bias) : y;
-  }
-  GS_CHECK(input.ndim() > 0,
-           "both arguments to linear need to be at least 1D, but they are 0D and {}D",
-           weight.ndim());
-  const int64_t k = weight.sizes()[1];
-  const int64_t n = weight.sizes()[0];
-  const int64_t m = input.sizes().back() == 0
-                        ? count_elements(Dims(input.sizes().begin(), input.ndim() - 1))
-                        : input.numel() / input.sizes().back();
-  GS_CHECK(input.sizes().back() == k, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
-           m, input.sizes().back(), k, n);
-  GS_CHECK(input.dtype() == weight.dtype(),
-           "mat1 and mat2 must have the same dtype, but got {} and {}", scalar_name(input.dtype()),
-           scalar_name(weight.dtype()));
-  if (bias.defined()) {
-    GS_CHECK(bias.dtype() == weight.dtype(),
-             "self and mat2 must have the same dtype, but got {} and {}", scalar_name(bias.dtype()),
-             scalar_name(weight.dtype()));
-    GS_CHECK(bias.ndim() <= 1 && (bias.numel() == n || bias.numel() == 1),
-             "The expanded size of the tensor ({}) must match the existing size ({}) at "
-             "non-singleton dimension 1.  "
-             "Target sizes: [{}, {}].  Tensor sizes: {}",
-             n, bias.ndim() ? bias.sizes()[0] : 1, m, n, bias.sizes());
-    if (bias.numel() != n) return add(linear(input, weight, {}), bias);
-  }
-  common_device({&input, &weight, &bias}, "linear");
-  Dims sizes = input.sizes();
-  sizes[input.ndim() - 1] = n;
-  const Tensor out = empty(sizes, options_of(input));
-  const Tensor dense = input.ndim() == 2 ? input : contiguous(input);
-  const Tensor x =
-      readable(input.ndim() == 2 ? input : alias(dense, {m, k}, {k, 1}, dense.offset()));
-  const Tensor w =
-      readable(alias(weight, {k, n}, {weight.strides()[1], weight.strides()[0]}, weight.offset()));
-  const Tensor y = input.ndim() == 2 ? out : alias(out, {m, n}, {n, 1}, 0);
-  static const Op& product_op = Op::get("matmul");
-  if (bias.defined()) {
-    run(product_op, params(1.0, 0.0), {&y}, {&x, &w, &bias});
-  } else {
-    run(product_op, params(1.0, 0.0), {&y}, {&x, &w});
-  }
-  if (needs_grad(input, weight, bias)) {
-    const Tensor none;
-    const Save saves[] = {keep(weight.wants_grad() ? input : none),
-                          keep(input.wants_grad() ? weight : none)};
-    const Tensor* outputs[] = {&out};
-    const Tensor* inputs[] = {&input, &weight, &bias};
-    record(op, params(), outputs, std::span<const Tensor* const>(inputs, bias.defined() ? 3u : 2u),
-           saves);
-  }
-  return out;
 }
 
 }  // namespace gradstep

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "fn/grad.h"
-#include "ops/op.h"
+#include "ops/linalg.h"
 
 namespace gradstep {
 
@@ -69,7 +69,9 @@ void define_op() {
   op.multilinear = static_cast<uint8_t>(F::multilinear);
   static_assert(F::arity + 2 <= kMaxMapOperands);
   if constexpr (F::differentiable) {
-    make_map_op(op);
+    constexpr bool follows_linear =
+        std::is_same_v<F, Relu> || std::is_same_v<F, Gelu> || std::is_same_v<F, GeluTanh>;
+    make_map_op(op, follows_linear ? &activation_backward : &map_backward);
     define_gradients<F>(op);
   }
 }

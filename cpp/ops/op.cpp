@@ -323,7 +323,9 @@ Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand
                         Compute compute) {
   const auto n = static_cast<size_t>(op.arity);
   const unsigned keep = operands_to_keep(op, operands);
-  Ref<Node> node(Node::create(op, op.tensor_operands, static_cast<int>(n), 1));
+  // A derivative of its own has a place for a note.
+  const int more = op.backward != &map_backward && out.device().type == DeviceType::CUDA ? 1 : 0;
+  Ref<Node> node(Node::create(op, op.tensor_operands, static_cast<int>(n) + more, 1));
   node->compute = compute;
   for (size_t k = 0; k < n; ++k) {
     const Tensor* t = operands[k].tensor;
@@ -540,6 +542,8 @@ bool lowers_to_special_power(const Op& op, int k, const Operand* x) {
          special_power(x[0], x[1].number.to_double() - 1);
 }
 
+}  // namespace
+
 void map_backward(Backward& b) {
   const Op& op = *b.node.op;
   const Tensor& dy = b.grad();
@@ -589,9 +593,7 @@ void map_backward(Backward& b) {
   }
 }
 
-}  // namespace
-
-void make_map_op(Op& op) { op.backward = &map_backward; }
+void make_map_op(Op& op, BackwardFn backward) { op.backward = backward; }
 
 // ---- assign ----
 

@@ -58,8 +58,9 @@ Tensor map_inplace(const Op& op, std::span<const Operand> operands);
 inline Tensor map_inplace(const Op& op, std::initializer_list<Operand> operands) {
   return map_inplace(op, std::span<const Operand>(operands.begin(), operands.size()));
 }
-/// Gives a map op its derivative (see Note [Derivatives of map ops]).
-void make_map_op(Op& op);
+/// Gives a map op its derivative (see Note [Derivatives of map ops]), or one that calls it.
+void map_backward(Backward& b);
+void make_map_op(Op& op, BackwardFn backward = &map_backward);
 /// Writes into `out`, elementwise over broadcast operands, without any history (kernels' raw
 /// material).
 void map_into(const Op& op, const Tensor& out, std::span<const Operand> operands);

@@ -385,6 +385,12 @@ const FunctionRow kRows[] = {
     {"addmm", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
      "beta * input + alpha * (mat1 @ mat2).",
      [](Args& a) { return wrap_out(a, 5, addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
+    {"_addmm_activation",
+     "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, bool use_gelu=False, Tensor? out=None)", Fn | Method,
+     "relu, or gelu, of beta * input + alpha * (mat1 @ mat2). On a GPU one call, and gelu is the tanh form.",
+     [](Args& a) {
+       return wrap_out(a, 6, addmm_activation(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4), a.flag(5)));
+     }},
     {"addmm_", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1)", Method, "",
      [](Args& a) {
        assign_by(a.tensor(0), [&](const Tensor& x) { return addmm(x, a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4)); });

@@ -5,6 +5,7 @@
 // in the instance's dict, where Python code may edit it. See Note [Module attributes].
 #include <Python.h>
 
+#include "ops/autocast.h"
 #include "ops/linalg.h"
 #include "python/function.h"
 #include "python/tensor_type.h"
@@ -15,9 +16,10 @@ namespace {
 
 PyTypeObject* module_type;
 PyObject *getattr_name, *getattribute_name, *missing_name, *forward_name, *hooked_name,
-    *call_with_hooks_name, *weight_name, *bias_name, *values_name;
-PyObject* linear_function;  // gradstep._C.linear
-PyObject* table_names[3];   // in PyTorch's order of search
+    *call_with_hooks_name, *weight_name, *bias_name, *values_name, *approximate_name,
+    *linear_forward_name, *gelu_forward_name;
+PyObject *linear_function, *gelu_function;  // gradstep._C.linear, gelu
+PyObject* table_names[3];                   // in PyTorch's order of search
 
 // Note [Module attributes]
 // An attribute is looked for as always, then, by `__getattr__`, in the tables `_parameters`,
@@ -184,6 +186,47 @@ PyObject* linear_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, Py
   });
 }
 
+/// GELU.forward: F.gelu(input, approximate=self.approximate).
+PyObject* gelu_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
+  return guard([&] {
+    PyObject* const input = only_input("GELU", args, n, names);
+    const Owned approximate(PyObject_GetAttr(self, approximate_name));
+    return check(PyObject_CallFunctionObjArgs(gelu_function, input, approximate.p, nullptr));
+  });
+}
+
+/// True if calling the module does no more than ModuleBase's forward method of that name.
+bool just_runs(PyObject* module, PyObject* method_name) {
+  PyTypeObject* const type = Py_TYPE(module);
+  if (type->tp_call != &call) return false;
+  PyObject* const dict = dict_of(module);
+  const bool same = _PyType_Lookup(type, forward_name) == _PyType_Lookup(module_type, method_name);
+  return same && dict && !PyDict_GetItemWithError(dict, forward_name) &&
+         has_hooks(module, dict) == 0;
+}
+
+/// gelu(linear(value)) in one call, where the two modules on a GPU do no more than that; null where
+/// they do. Nobody can see what is in between, and the graph is that of two calls.
+PyObject* linear_and_gelu(PyObject* linear, PyObject* gelu, PyObject* value) {
+  if (!just_runs(gelu, gelu_forward_name)) return nullptr;
+  const Owned approximate(PyObject_GetAttr(gelu, approximate_name));
+  const bool tanh = PyUnicode_Check(approximate.p) &&
+                    PyUnicode_CompareWithASCIIString(approximate.p, "tanh") == 0;
+  if (!tanh) return nullptr;
+  const Owned weight(PyObject_GetAttr(linear, weight_name)),
+      bias(PyObject_GetAttr(linear, bias_name));
+  if (!is_tensor(weight.p) || !(is_tensor(bias.p) || bias.p == Py_None)) return nullptr;
+  Tensor x = unwrap(value), w = unwrap(weight.p);
+  Tensor b = bias.p == Py_None ? Tensor() : unwrap(bias.p);
+  if (autocasts(x)) {
+    const DType to = autocast_dtype(x);
+    for (Tensor* t : {&x, &w, &b}) {
+      if (t->defined() && t->device().type == x.device().type) *t = autocast(*t, to);
+    }
+  }
+  return wrap(linear_gelu_tanh(x, w, b));
+}
+
 /// Sequential.forward: one child after the other.
 PyObject* sequential_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
   return guard([&] {
@@ -192,9 +235,22 @@ PyObject* sequential_forward(PyObject* self, PyObject* const* args, Py_ssize_t n
       const Owned children(PyObject_GetAttr(self, table_names[1]));
       const Owned values(PyObject_CallMethodNoArgs(children.p, values_name));
       const Owned iterator(PyObject_GetIter(values.p));
-      while (PyObject* const child = PyIter_Next(iterator.p)) {
-        const Owned held(child);
-        Py_SETREF(value, check(PyObject_CallOneArg(child, value)));
+      struct Ahead {
+        PyObject* p;
+        ~Ahead() { Py_XDECREF(p); }
+      } ahead{PyIter_Next(iterator.p)};
+      while (ahead.p) {
+        const Owned child(std::exchange(ahead.p, nullptr));
+        PyObject* joined = nullptr;
+        if (is_tensor(value) && unwrap(value).device().type == DeviceType::CUDA &&
+            just_runs(child.p, linear_forward_name)) {
+          ahead.p = PyIter_Next(iterator.p);
+          if (ahead.p) joined = linear_and_gelu(child.p, ahead.p, value);
+          if (PyErr_Occurred()) throw PythonError();
+        }
+        Py_SETREF(value, joined ? joined : check(PyObject_CallOneArg(child.p, value)));
+        if (joined) Py_CLEAR(ahead.p);
+        if (!ahead.p) ahead.p = PyIter_Next(iterator.p);
       }
       if (PyErr_Occurred()) throw PythonError();
     } catch (...) {
@@ -208,6 +264,8 @@ PyObject* sequential_forward(PyObject* self, PyObject* const* args, Py_ssize_t n
 PyMethodDef module_methods[] = {
     {"_linear_forward", as_function(&linear_forward), METH_FASTCALL | METH_KEYWORDS,
      "_linear_forward($self, input)\n--\n\ninput W^T + b."},
+    {"_gelu_forward", as_function(&gelu_forward), METH_FASTCALL | METH_KEYWORDS,
+     "_gelu_forward($self, input)\n--\n\ngelu of the input."},
     {"_sequential_forward", as_function(&sequential_forward), METH_FASTCALL | METH_KEYWORDS,
      "_sequential_forward($self, input)\n--\n\nCalls the modules one after the other."},
     {"__getattr__", &getattr, METH_O,
@@ -240,9 +298,13 @@ void add_nn_module(PyObject* module) {
                                                       {&table_names[2], "_buffers"},
                                                       {&weight_name, "weight"},
                                                       {&bias_name, "bias"},
-                                                      {&values_name, "values"}};
+                                                      {&values_name, "values"},
+                                                      {&approximate_name, "approximate"},
+                                                      {&linear_forward_name, "_linear_forward"},
+                                                      {&gelu_forward_name, "_gelu_forward"}};
   for (const auto& [at, text] : names) *at = check(PyUnicode_InternFromString(text));
   linear_function = check(PyObject_GetAttrString(module, "linear"));
+  gelu_function = check(PyObject_GetAttrString(module, "gelu"));
   PyObject* const type = check(PyType_FromSpec(&module_spec));
   module_type = reinterpret_cast<PyTypeObject*>(type);
   if (PyModule_AddObjectRef(module, "ModuleBase", type) < 0 ||

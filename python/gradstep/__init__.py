@@ -8,7 +8,17 @@ from typing import Any
 
 from . import _C
 from ._C import *  # noqa: F403
-from ._C import Generator, Size, Tensor, default_generator, device, dtype, layout, memory_format  # noqa: F401
+from ._C import (  # noqa: F401
+    Generator,
+    Size,
+    Tensor,
+    _addmm_activation,
+    default_generator,
+    device,
+    dtype,
+    layout,
+    memory_format,
+)
 
 __version__ = "0.1.0"
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stand-in for cuBLASLt in the tests of cuda/cublaslt.cu: it computes what the descriptors say by
 // plain loops on the emulated GPU's memory, as NVIDIA's documentation describes it (matrices stored
-// by columns, leading dimensions, transposes, strided batches, bias along columns, beta), and
+// by columns, leading dimensions, transposes, strided batches, beta, epilogues: bias along columns,
+// relu, gelu with its argument and its gradient, sums of a factor over the summed axis), and
 // refuses what the real one would refuse. It proves the use of the API, not the values of its enums
 // (tests/cuda_api does) nor anything about speed.
 #include <dlfcn.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,7 +28,9 @@ struct DescData {
   int compute, scale;
   int32_t transposes[2] = {kOpN, kOpN};
   uint32_t epilogue = kEpilogueNone;
-  const void* bias = nullptr;
+  void* vector = nullptr;
+  void* aux = nullptr;
+  int64_t aux_ld = 0;
 };
 struct LayoutData {
   DataType type;
@@ -41,6 +45,7 @@ struct PreferenceData {
 };
 
 int g_products = 0, g_searches = 0, g_alive = 0;
+int g_by_epilogue[1024] = {};
 
 /// Opens and closes the emulated device's memory.
 class Access {
@@ -105,7 +110,40 @@ bool fits(const DescData& d, const LayoutData& a, const LayoutData& b, const Lay
   good = good &&
          (is_double ? d.compute == kCompute64F
                     : d.compute == kCompute32F || (d.compute == kComputeTf32 && to.type == kR32F));
-  return good && (d.epilogue == kEpilogueNone || d.epilogue == kEpilogueBias);
+  // What reads or writes more than the result is for single matrices here.
+  const bool has_aux = (d.epilogue & 128) != 0;
+  if (has_aux) {
+    good = good && d.aux && d.aux_ld % 8 == 0 && d.aux_ld >= to.rows && to.batch == 1 &&
+           reinterpret_cast<uintptr_t>(d.aux) % 16 == 0;
+  }
+  switch (d.epilogue) {
+    case kEpilogueNone:
+    case kEpilogueRelu: return good;
+    case kEpilogueBias:
+    case kEpilogueReluBias: return good && d.vector;
+    case kEpilogueSumA:
+    case kEpilogueSumB: return good && d.vector && to.batch == 1;
+    case kEpilogueGelu:
+    case kEpilogueGeluAux:
+    case kEpilogueGeluGrad: return good && !is_double;
+    case kEpilogueGeluBias:
+    case kEpilogueGeluAuxBias: return good && !is_double && d.vector;
+  }
+  return false;
+}
+
+uint64_t alignment_of(const void* p) {
+  const auto v = reinterpret_cast<uintptr_t>(p) | 256;
+  return v & (~v + 1);
+}
+bool uses_vector(uint32_t epilogue) { return (epilogue & (4 | 256 | 512)) != 0; }
+
+double gelu(double x) {
+  return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+double gelu_gradient(double x) {
+  const double t = std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
 }
 
 bool is_aligned(const void* p, uint64_t bytes) {
@@ -119,6 +157,7 @@ bool is_aligned(const void* p, uint64_t bytes) {
 FAKE int fake_products() { return g_products; }
 FAKE int fake_searches() { return g_searches; }
 FAKE int fake_alive() { return g_alive; }
+FAKE int fake_products_with(int epilogue) { return g_by_epilogue[epilogue]; }
 
 FAKE size_t cublasLtGetVersion() { return 130100; }
 FAKE Status cublasLtCreate(Handle* h) {
@@ -142,7 +181,9 @@ FAKE Status cublasLtMatmulDescSetAttribute(Desc desc, DescAttribute which, const
     case kTransA: return take(d->transposes[0], p, n);
     case kTransB: return take(d->transposes[1], p, n);
     case kEpilogue: return take(d->epilogue, p, n);
-    case kBiasPointer: return take(d->bias, p, n);
+    case kBiasPointer: return take(d->vector, p, n);
+    case kAuxPointer: return take(d->aux, p, n);
+    case kAuxLd: return take(d->aux_ld, p, n);
   }
   return kInvalid;
 }
@@ -206,6 +247,9 @@ FAKE Status cublasLtMatmulAlgoGetHeuristic(Handle, Desc desc, Layout la, Layout 
   result->algo.data[0] = kMagic;
   for (int k = 0; k < 4; ++k) result->algo.data[1 + k] = f.alignments[k];
   result->algo.data[5] = d.epilogue;
+  // The search looks at the addresses of an epilogue's arrays.
+  result->algo.data[6] = uses_vector(d.epilogue) ? alignment_of(d.vector) : 1;
+  result->algo.data[7] = d.epilogue & 128 ? alignment_of(d.aux) : 1;
   result->workspace = kWorkspace;
   result->waves = 1;
   *found = 1;
@@ -228,9 +272,13 @@ FAKE Status cublasLtMatmul(Handle handle, Desc desc, const void* alpha, const vo
   for (int k = 0; k < 4; ++k) {
     if (!is_aligned(operands[k], algo->data[1 + k])) return kInvalid;
   }
-  const bool biased = d.epilogue == kEpilogueBias;
-  if (biased && !is_aligned(d.bias, 16)) return kInvalid;
+  if (!is_aligned(d.vector, algo->data[6]) || !is_aligned(d.aux, algo->data[7])) return kInvalid;
+  if (uses_vector(d.epilogue) && !is_aligned(d.vector, 16)) return kInvalid;
+  const bool biased = (d.epilogue & 4) != 0, sums = d.epilogue >= 256;
+  const bool grad = d.epilogue == kEpilogueGeluGrad, is_gelu = (d.epilogue & 32) != 0,
+             relu = (d.epilogue & 2) != 0, keeps = is_gelu && (d.epilogue & 128) != 0;
   ++g_products;
+  ++g_by_epilogue[d.epilogue];
   const Access access;
   std::memset(workspace, 0x33, workspace_bytes);
   const double x = d.scale == kR64F ? *static_cast<const double*>(alpha)
@@ -252,10 +300,23 @@ FAKE Status cublasLtMatmul(Handle handle, Desc desc, const void* alpha, const vo
                  rounded(load(pb, B.type, tb ? j + l * B.ld : l + j * B.ld), d.compute);
         }
         double v = x * sum + (y != 0 ? y * load(pc, C.type, i + j * C.ld) : 0);
-        if (biased) v += load(d.bias, D.type, i);
+        if (biased) v += load(d.vector, D.type, i);
+        if (keeps) store(d.aux, D.type, i + j * d.aux_ld, v);
+        if (grad) v *= gelu_gradient(load(d.aux, D.type, i + j * d.aux_ld));
+        if (is_gelu) v = gelu(v);
+        if (relu) v = v < 0 ? 0 : v;
         store(pd, D.type, i + j * D.ld, v);
       }
     }
+  }
+  const int64_t summed = !sums ? 0 : d.epilogue == kEpilogueSumA ? D.rows : D.cols;
+  for (int64_t i = 0; i < summed; ++i) {
+    double sum = 0;
+    for (int64_t l = 0; l < depth; ++l) {
+      sum += d.epilogue == kEpilogueSumA ? load(a, A.type, ta ? l + i * A.ld : i + l * A.ld)
+                                         : load(b, B.type, tb ? i + l * B.ld : l + i * B.ld);
+    }
+    store(d.vector, D.type, i, sum);
   }
   return 0;
 }

@@ -242,8 +242,7 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, input: Tensor) -> Tensor:
-        return _C.gelu(input, approximate=self.approximate)
+    forward = _C.ModuleBase._gelu_forward  # F.gelu(input, approximate=self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
