@@ -88,6 +88,19 @@ class Node:
 class OutOfMemoryError(RuntimeError):
     """Raised when a device has no memory left."""
 
+class CaptureError(RuntimeError):
+    """A captured function did what a replay could not repeat."""
+
+class _Captured:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def _add(self, entry: Any) -> None: ...
+    def _entries(self) -> list[Any]: ...
+    def _keep(self, n: builtins.int) -> None: ...
+
+_Guard: Any
+_CaptureEntry: Any
+_CaptureSession: Any
+
 class ModuleBase:
     """What nn.Module does natively: calls and attributes."""
 

@@ -23,7 +23,8 @@ enum class ErrorKind : uint8_t {
   NotImplemented,
   OutOfMemory,
   Overflow,
-  Linalg
+  Linalg,
+  Capture  // what a captured step can't do
 };
 
 class GS_API Error : public std::exception {

@@ -15,6 +15,8 @@ thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
 
 Modes& modes() { return t_modes; }
 
+Watcher* g_watcher = nullptr;
+
 namespace {
 
 char* allocate_on(size_t bytes, Device device) {
@@ -33,6 +35,7 @@ void deallocate_on(char* p, size_t bytes, Device device) {
 }  // namespace
 
 void read_element(const TensorImpl& t, int64_t index, void* out) {
+  refuse_capture("the value of a tensor is read");
   const size_t size = element_size(t.dtype);
   const char* from = t.data + index * static_cast<int64_t>(size);
   if (t.device.type == DeviceType::CPU) {
@@ -55,6 +58,8 @@ Storage* Storage::create(size_t bytes, Device device) {
       throw;
     }
   }
+  if (g_watcher) [[unlikely]]
+    g_watcher->created(*s);
   return s;
 }
 
@@ -67,10 +72,14 @@ Storage* Storage::wrap(void* data, size_t bytes, Device device, void (*free_exte
   s->owned = false;
   s->free_external = free_external;
   s->external = external;
+  if (g_watcher) [[unlikely]]
+    g_watcher->created(*s);
   return s;
 }
 
 void Storage::destroy(Storage* s) {
+  if (s->place != 0) [[unlikely]]
+    g_watcher->destroyed(*s);
   if (s->owned) {
     if (s->data) deallocate_on(s->data, s->bytes, s->device);
   } else if (s->free_external) {

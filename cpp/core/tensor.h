@@ -15,8 +15,30 @@ namespace gradstep {
 
 class Node;           // graph/node.h
 struct AutogradMeta;  // graph/node.h: gradient, hooks and what else a leaf needs
+struct Call;          // graph/call.h
+struct Storage;
 struct TensorImpl;
 void release_autograd(TensorImpl* t);  // drops grad_fn and meta
+
+/// What happens to the gradient of a leaf. Read: somebody asked whether there is one, or for it.
+enum class GradEvent : uint8_t { Read, Added, Replaced, Gone };
+
+/// Who looks on while a step is recorded: see graph/recorder.h.
+struct Watcher {
+  virtual ~Watcher() = default;
+  virtual void created(Storage& s) = 0;
+  virtual void destroyed(Storage& s) = 0;  // only those with a place
+  virtual void launching(const Call& call) = 0;
+  virtual void gradient(TensorImpl& leaf, GradEvent event) = 0;  // before it happens
+  /// Before anything that depends on values in memory is done outside of a kernel. Raises.
+  virtual void refuse(const char* what) = 0;
+};
+extern GS_API Watcher* g_watcher;  // null almost always
+/// What a captured step can't do: reading a tensor on the host, looking at memory from Python.
+inline void refuse_capture(const char* what) {
+  if (g_watcher) [[unlikely]]
+    g_watcher->refuse(what);
+}
 
 /// A block of memory with a version that every in-place write raises.
 struct GS_API Storage : RefCounted {
@@ -25,6 +47,7 @@ struct GS_API Storage : RefCounted {
   uint32_t version = 0;
   Device device;
   bool owned = true;                       // from our allocator; else `free_external` ends it
+  uint32_t place = 0;                      // what g_watcher calls it; 0: unknown to it
   void (*free_external)(void*) = nullptr;  // called with `external`
   void* external = nullptr;
 

@@ -38,6 +38,7 @@ struct GS_API Op {
   const void* narrow_loops[kNarrowIntegers] = {};
   /// Sends the gradient of the outputs to the inputs; null if the op has no derivative.
   BackwardFn backward = nullptr;
+  bool draws = false;  // random numbers of the generator whose address is in slot 0
 
   // ---- map ops only ----
   TypeRule rule = TypeRule::None;
@@ -105,6 +106,8 @@ inline void launch(const Call& call) {
   const Kernel kernel = call.op->kernel[static_cast<int>(device)];
   if (!kernel) [[unlikely]]
     fail_no_kernel(call, device);
+  if (g_watcher) [[unlikely]]
+    g_watcher->launching(call);
   kernel(call);
 }
 

@@ -85,7 +85,10 @@ class Run {
     if (restricted_ || !to.leaf || !to.leaf->meta) return Tensor();
     const AutogradMeta& meta = *to.leaf->meta;
     const bool seen = !meta.hooks.pre.empty() || !meta.hooks.post.empty();
-    return seen || !meta.grad || meta.grad->inference ? Tensor() : Tensor(meta.grad);
+    if (seen || !meta.grad || meta.grad->inference) return Tensor();
+    if (g_watcher) [[unlikely]]
+      g_watcher->gradient(*to.leaf, GradEvent::Added);
+    return Tensor(meta.grad);
   }
 
   /// Only custom functions, hooks and a leaf whose data was replaced can bring a gradient of
@@ -291,6 +294,8 @@ class Run {
              "Function {} returned an invalid gradient at index 0 - expected device {} but got {}",
              node.display_name(), leaf.device(), g.device());
     if (meta.grad) check_shape(node, g, meta.grad->sizes);
+    if (g_watcher) [[unlikely]]
+      g_watcher->gradient(*leaf.get(), GradEvent::Added);
     if (!meta.grad) {
       meta.grad = own_gradient(std::move(g), leaf).ref();
     } else if (create_graph_) {

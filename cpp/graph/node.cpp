@@ -179,7 +179,11 @@ AutogradMeta& autograd_meta(TensorImpl* t) {
   return *t->meta;
 }
 
-void set_grad(const Tensor& t, Tensor grad) { autograd_meta(t.get()).grad = std::move(grad.ref()); }
+void set_grad(const Tensor& t, Tensor grad) {
+  if (g_watcher) [[unlikely]]
+    g_watcher->gradient(*t.get(), GradEvent::Replaced);
+  autograd_meta(t.get()).grad = std::move(grad.ref());
+}
 
 namespace {
 /// Adds the arriving gradient to `.grad` of a non-leaf; its tensor unhooks it when it goes.
@@ -227,6 +231,8 @@ void move_retain_hook(const TensorImpl* t, Node* to) {
 
 void release_autograd(TensorImpl* t) {
   if (t->meta) {
+    if (g_watcher) [[unlikely]]
+      g_watcher->gradient(*t, GradEvent::Gone);
     if (t->meta->retains_grad) take_retain_hook(t);
     delete std::exchange(t->meta, nullptr);
   }

@@ -136,7 +136,12 @@ struct AutogradMeta {
 AutogradMeta& autograd_meta(TensorImpl* t);
 
 /// The gradient of a leaf or of a tensor that retains it; undefined before the first backward.
-inline Tensor grad_of(const Tensor& t) { return t->meta ? Tensor(t->meta->grad) : Tensor(); }
+inline TensorImpl* read_grad(TensorImpl& t) {
+  if (g_watcher) [[unlikely]]
+    g_watcher->gradient(t, GradEvent::Read);
+  return t.meta ? t.meta->grad.get() : nullptr;
+}
+inline Tensor grad_of(const Tensor& t) { return Tensor(read_grad(*t.get())); }
 void set_grad(const Tensor& t, Tensor grad);
 
 /// Where the gradient of t goes. Makes the accumulator of a leaf and refreshes a stale view's

@@ -241,6 +241,7 @@ void check_batch_sizes(const Tensor& sizes, int64_t rows) {
   GS_CHECK(sizes.ndim() == 1 && sizes.dtype() == DType::Int64 && sizes.device() == Device{},
            "batch_sizes should be a 1-D int64 tensor on the CPU, got {} of shape {}", sizes.dtype(),
            sizes.sizes());
+  refuse_capture("the lengths of packed sequences are read");
   const int64_t* n = sizes.data<int64_t>();
   int64_t total = 0;
   for (int64_t t = 0; t < sizes.numel(); ++t) {

@@ -394,14 +394,17 @@ Tensor multi_norm(std::span<TensorImpl* const> tensors, double order) {
 void zero_grad(std::span<TensorImpl* const> params, bool set_to_none) {
   if (set_to_none) {
     for (TensorImpl* p : params) {
-      if (p->meta) p->meta->grad.reset();
+      if (!p->meta) continue;
+      if (g_watcher) [[unlikely]]
+        g_watcher->gradient(*p, GradEvent::Replaced);
+      p->meta->grad.reset();
     }
     return;
   }
   std::vector<TensorImpl*> grads;
   grads.reserve(params.size());
   for (TensorImpl* p : params) {
-    TensorImpl* const g = p->meta ? p->meta->grad.get() : nullptr;
+    TensorImpl* const g = read_grad(*p);
     if (!g) continue;
     if (g->grad_fn) release_autograd(g);  // detach_()
     g->requires_grad = false;
@@ -456,7 +459,7 @@ void Optimizer::update_group(ParamGroup& group) {
   UpdateList list(variant, group.hyper, nullptr, group.params.size());
   std::optional<UpdateList> first;
   for (const Tensor& p : group.params) {
-    TensorImpl* const g = p->meta ? p->meta->grad.get() : nullptr;
+    TensorImpl* const g = read_grad(*p.get());
     if (!g) continue;
     TensorImpl* states[kMaxStates];
     bool fresh = false;

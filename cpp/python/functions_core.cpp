@@ -449,7 +449,10 @@ const FunctionRow kRows[] = {
     {"element_size", "(Tensor input)", Method, "",
      [](Args& a) { return wrap(static_cast<int64_t>(element_size(a.tensor(0).dtype()))); }},
     {"data_ptr", "(Tensor input)", Method, "",
-     [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).numel() ? a.tensor(0)->data : nullptr); }},
+     [](Args& a) {
+       refuse_capture("the address of a tensor is read");
+       return PyLong_FromVoidPtr(a.tensor(0).numel() ? a.tensor(0)->data : nullptr);
+     }},
     {"is_floating_point", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(is_floating(a.tensor(0).dtype())); }},
     {"is_complex", "(Tensor input)", Fn | Method, "", [](Args&) { return wrap(false); }},
     {"is_signed", "(Tensor input)", Fn | Method, "",

@@ -39,6 +39,7 @@ Scalar read_item(const char* p, DType dtype) {
 }
 
 PyObject* to_list(const Tensor& t, int dim, const char* p) {
+  refuse_capture("the values of a tensor are read");
   if (dim == t.ndim()) return wrap(read_item(p, t.dtype()));
   const int64_t n = t.sizes()[dim];
   const int64_t step = t.strides()[dim] * static_cast<int64_t>(element_size(t.dtype()));
@@ -239,6 +240,7 @@ Tensor tensor_from_numpy(PyObject* array) {
     strides.push_back(a.shape(k) <= 1 ? 1 : a.strides(k) / item_size);
     last += std::max<int64_t>(0, a.shape(k) - 1) * strides[static_cast<int>(k)];
   }
+  refuse_capture("a numpy array comes in, whose values a replay would not look at");
   const size_t bytes = a.size() == 0 ? 0 : static_cast<size_t>((last + 1) * item_size);
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
@@ -297,6 +299,7 @@ py::dtype numpy_dtype(DType t) {
 }
 
 PyObject* to_numpy(const Tensor& t, bool force) {
+  refuse_capture("the memory of a tensor is given to numpy");
   if (force) return to_numpy(to(detach(t), t.dtype(), Device{}), false);
   GS_CHECK(!t.wants_grad(),
            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
@@ -393,6 +396,7 @@ PyObject* to_dlpack(const Tensor& t, PyObject* stream) {
                     "Can't export tensors that require gradient, use tensor.detach()");
     throw PythonError();
   }
+  refuse_capture("the memory of a tensor is given away by DLPack");
   if (t.device().type == DeviceType::CUDA) order_streams(t.device(), stream);
   struct Export {
     DLManagedTensor managed;

@@ -116,7 +116,7 @@ int set_grad_attr(PyObject* s, PyObject* v, void*) {
   return guard_int([&] {
     const Tensor t = unwrap(s);
     if (!v || v == Py_None) {
-      if (t->meta) t->meta->grad.reset();
+      if (t->meta) set_grad(t, Tensor());
       return;
     }
     GS_CHECK_TYPE(is_tensor(v),
@@ -150,6 +150,8 @@ int set_data(PyObject* s, PyObject* v, void*) {
   return guard_int([&] {
     GS_CHECK_TYPE(v && is_tensor(v), "Variable data has to be a tensor, but got {}",
                   v ? Py_TYPE(v)->tp_name : "nothing");
+    refuse_capture(
+        "x.data = .. gives a tensor other memory; write into it instead: x.data.copy_(..)");
     const Tensor from = unwrap(v);
     TensorImpl* t = unwrap(s).get();
     GS_CHECK(

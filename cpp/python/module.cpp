@@ -33,6 +33,7 @@ void add_rnn_functions();
 void add_amp_functions();
 void add_cuda_functions();
 void add_cuda_graph_functions();
+void add_capture(PyObject* module);
 
 namespace {
 
@@ -112,6 +113,7 @@ PYBIND11_MODULE(_C, m) {
   add_cuda_graph_functions();
   add_optim(m.ptr());
   add_nn_module(m.ptr());
+  add_capture(m.ptr());
   add_settings(m);
 }
 

@@ -17,6 +17,7 @@
 #include "graph/node.h"
 #include "ops/op.h"
 #include "optim/optimizer.h"
+#include "python/capture.h"
 #include "python/function.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
@@ -170,16 +171,33 @@ bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObje
   return fresh;
 }
 
-void step_group(const Names& names, PyObject* group, PyObject* state) {
+/// The numbers of a group as they are now; a rate on a GPU is read there by the kernel.
+void read_numbers(const Names& names, PyObject* group, double* h) {
+  PyObject* const lr = hyper_object(group, names, 0);
+  h[0] = is_remote(lr) ? 0 : number_of(lr);
+  for (size_t i = 1; i < names.algorithm->hyper.size(); ++i)
+    h[i] = number_of(hyper_object(group, names, i));
+}
+
+/// For a captured step: see LiveScope.
+bool read_live_numbers(PyObject* name, PyObject* group, const Op* op, double* h, size_t* n) {
+  const Names& names = names_of(name);
+  read_numbers(names, group, h);
+  *n = names.algorithm->hyper.size();
+  return names.algorithm->variant(h).op == std::string_view(op->name);
+}
+
+void step_group(PyObject* name, PyObject* group, PyObject* state) {
+  const Names& names = names_of(name);
   static PyObject* const params_key = PyUnicode_InternFromString("params");
   const Algorithm& algorithm = *names.algorithm;
   const size_t n_hyper = algorithm.hyper.size();
   double h[kMaxHyper];
   PyObject* const lr_object = hyper_object(group, names, 0);
   TensorImpl* const lr = is_tensor(lr_object) ? impl_of(lr_object) : nullptr;
-  h[0] = is_remote(lr_object) ? 0 : number_of(lr_object);
-  for (size_t i = 1; i < n_hyper; ++i) h[i] = number_of(hyper_object(group, names, i));
+  read_numbers(names, group, h);
   const Variant& variant = algorithm.variant(h);
+  const LiveScope live(name, group, &Op::get(variant.op), &read_live_numbers);
   PyObject* keys[kMaxStates];
   for (size_t k = 0; k < variant.states.size(); ++k) keys[k] = state_key(variant.states[k].name);
 
@@ -194,7 +212,7 @@ void step_group(const Names& names, PyObject* group, PyObject* state) {
                   "optimizer can only optimize Tensors, but one of the params is {}",
                   Py_TYPE(param)->tp_name);
     TensorImpl* const p = impl_of(param);
-    TensorImpl* const g = p->meta ? p->meta->grad.get() : nullptr;
+    TensorImpl* const g = read_grad(*p);
     if (!g) continue;
     TensorImpl* states[kMaxStates];
     if (!variant.states.empty() && read_state(state, param, variant, keys, h, lr_object, states) &&
@@ -213,7 +231,7 @@ PyObject* optim_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
     expect(n == 3 && PyDict_Check(args[1]) && PyDict_Check(args[2]),
            "_optim_step(algorithm, group, state): expected a name and two dicts");
-    step_group(names_of(args[0]), args[1], args[2]);
+    step_group(args[0], args[1], args[2]);
     return none();
   });
 }
@@ -289,9 +307,10 @@ PyObject* lerp_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
 PyObject* gradients_of(PyObject*, PyObject* params) {
   return guard([&] {
     const Owned out(PyList_New(0));
-    for (const TensorImpl* p : tensor_list(params)) {
-      if (!p->meta || !p->meta->grad) continue;
-      const Owned grad(wrap(Tensor(p->meta->grad)));
+    for (TensorImpl* p : tensor_list(params)) {
+      TensorImpl* const g = read_grad(*p);
+      if (!g) continue;
+      const Owned grad(wrap(Tensor(g)));
       if (PyList_Append(out.p, grad.p) < 0) throw PythonError();
     }
     return Py_NewRef(out.p);

@@ -24,6 +24,7 @@ PyTypeObject* tensor_type = nullptr;
 
 PyObject* out_of_memory_error = nullptr;
 PyObject* linalg_error = nullptr;
+extern PyObject* capture_error;
 
 PyObject* translate_exception() {
   try {
@@ -40,6 +41,7 @@ PyObject* translate_exception() {
       case ErrorKind::NotImplemented: type = PyExc_NotImplementedError; break;
       case ErrorKind::Overflow: type = PyExc_OverflowError; break;
       case ErrorKind::OutOfMemory: type = out_of_memory_error; break;
+      case ErrorKind::Capture: type = capture_error; break;
       case ErrorKind::Linalg: type = linalg_error ? linalg_error : PyExc_RuntimeError; break;
     }
     PyErr_SetString(type, e.what());

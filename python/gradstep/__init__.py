@@ -23,10 +23,10 @@ from ._C import (  # noqa: F401
 __version__ = "0.1.0"
 
 from . import _tensor, autograd, nn, optim  # noqa: E402
+from ._capture import CapturedFunction, CaptureError, capture, compile  # noqa: E402,F401
 from ._numerics import finfo, iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
     are_deterministic_algorithms_enabled,
-    compile,
     get_float32_matmul_precision,
     get_num_interop_threads,
     is_deterministic_algorithms_warn_only_enabled,

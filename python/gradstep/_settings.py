@@ -69,11 +69,3 @@ def typename(obj: Any) -> str:
         return obj.type()
     cls = obj if isinstance(obj, type) else type(obj)
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def compile(model: Any = None, **kwargs: Any) -> Any:
-    """Not there yet: whole-step capture is planned. Raises instead of silently running eagerly."""
-    raise NotImplementedError("gradstep.compile is not implemented yet; run the function eagerly")
-
-
-compile.__stub__ = True  # type: ignore[attr-defined]

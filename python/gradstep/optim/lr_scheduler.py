@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from gradstep import _C
+
 __all__ = [
     "LambdaLR",
     "MultiplicativeLR",
@@ -181,6 +183,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Sets the next lrs; call it after `optimizer.step()`."""
+        _C._refuse_capture("scheduler.step() changes Python numbers; call it outside")
         if self._step_count == 1:
             self._warn_about_order()
         self._step_count += 1

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running a program again: where its memory lies, the calls, what the run leaves behind.
+#include "graph/program.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/memory.h"
+#include "graph/node.h"
+
+namespace gradstep {
+
+// ---- memory ----
+
+namespace {
+size_t rounded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+}  // namespace
+
+/// Places whose lives do not overlap share memory: the largest first, each at the lowest offset
+/// that is free during its life.
+void Program::plan_arena() {
+  std::vector<int32_t> order;
+  for (size_t k = 0; k < places.size(); ++k) {
+    if (places[k].home == Home::Inside && places[k].first >= 0 && places[k].bytes != 0)
+      order.push_back(static_cast<int32_t>(k));
+  }
+  const auto at = [&](int32_t k) -> Place& { return places[static_cast<size_t>(k)]; };
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return at(a).bytes != at(b).bytes ? at(a).bytes > at(b).bytes : a < b;
+  });
+  arena_bytes = 0;
+  while (!order.empty()) {
+    const Device device = at(order[0]).device;
+    std::vector<int32_t> others, placed;
+    std::vector<std::pair<size_t, size_t>> taken;
+    size_t total = 0;
+    for (const int32_t k : order) {
+      Place& p = at(k);
+      if (!(p.device == device)) {
+        others.push_back(k);
+        continue;
+      }
+      taken.clear();
+      for (const int32_t j : placed) {
+        const Place& q = at(j);
+        if (q.first <= p.last && p.first <= q.last)
+          taken.emplace_back(q.offset, q.offset + rounded(q.bytes));
+      }
+      std::sort(taken.begin(), taken.end());
+      size_t offset = 0;
+      for (const auto& [from, to] : taken) {
+        if (from >= offset + rounded(p.bytes)) break;
+        offset = std::max(offset, to);
+      }
+      p.offset = offset;
+      total = std::max(total, offset + rounded(p.bytes));
+      placed.push_back(k);
+    }
+    const Ref<Storage> arena(Storage::create(total, device));
+    for (const int32_t k : placed) move(at(k), arena.get(), arena->data + at(k).offset);
+    arena_bytes += total;
+    order.swap(others);
+  }
+}
+
+void Program::move(Place& place, Storage* storage, char* base) {
+  if (place.storage.get() != storage) place.storage = Ref(storage);
+  if (place.base == base) return;
+  place.base = base;
+  for (const int32_t k : place.operands) {
+    OperandView& o = operands[static_cast<size_t>(k)];
+    o.tensor->data = base + o.from_base;
+  }
+}
+
+void Program::seal() {
+  for (Place& p : places) p.first = p.last = -1;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    for (const int32_t o : steps[i].operands) {
+      if (o < 0) continue;
+      Place& p = places[static_cast<size_t>(operands[static_cast<size_t>(o)].place)];
+      if (p.first < 0) p.first = static_cast<int32_t>(i);
+      p.last = static_cast<int32_t>(i);
+    }
+  }
+  for (Leaf& leaf : leaves) {
+    if (leaf.start >= 0 && places[static_cast<size_t>(leaf.start)].first < 0) leaf.start = -1;
+  }
+  for (size_t k = 0; k < places.size(); ++k) {
+    if (places[k].home == Home::Escapes) escaping_.push_back(static_cast<int32_t>(k));
+  }
+  plan_arena();
+  size_t n = 0;
+  for (const Step& s : steps) n += s.operands.size();
+  pool_.resize(n);
+  calls_.reserve(steps.size());
+  size_t at = 0;
+  for (const Step& s : steps) {
+    TensorImpl** const first = pool_.data() + at;
+    for (const int32_t o : s.operands)
+      pool_[at++] = o < 0 ? nullptr : operands[static_cast<size_t>(o)].tensor.get();
+    calls_.push_back({s.op, s.compute, s.n_out, s.n_in, first, s.params});
+  }
+}
+
+void Program::set_numbers(int32_t live, std::span<const double> numbers) {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].live != live) continue;
+    Params& p = calls_[i].params;
+    for (size_t k = 0; k < numbers.size() && k < p.count; ++k) p.s[k].f = numbers[k];
+  }
+}
+
+// ---- a run ----
+
+TensorImpl* Program::leaf_tensor(const Leaf& leaf, std::span<const Tensor> inputs) const {
+  return leaf.input < 0 ? leaf.tensor.get() : inputs[static_cast<size_t>(leaf.input)].get();
+}
+
+bool Program::gradients_fit(std::span<const Tensor> inputs) const {
+  for (const Leaf& leaf : leaves) {
+    if (leaf.free_start && !leaf.pinned) continue;
+    const TensorImpl* const t = leaf_tensor(leaf, inputs);
+    const TensorImpl* const g = t->meta ? t->meta->grad.get() : nullptr;
+    if ((g != nullptr) != leaf.had) return false;
+    if (!g) continue;
+    const TensorImpl& e = *leaf.expected;
+    if (g->dtype != e.dtype || !(g->device == e.device) || !(g->sizes == e.sizes) ||
+        !(g->strides == e.strides) || (leaf.pinned && g->data != leaf.pinned)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Program::place_inputs(std::span<const Tensor> inputs) {
+  for (Place& p : places) {
+    if (p.home != Home::Input) continue;
+    const TensorImpl* const t = inputs[static_cast<size_t>(p.slot)].get();
+    move(p, t->storage.get(), t->data);
+  }
+}
+
+void Program::place_gradients(std::span<const Tensor> inputs) {
+  for (const Leaf& leaf : leaves) {
+    if (leaf.start < 0) continue;
+    TensorImpl* const g = leaf_tensor(leaf, inputs)->meta->grad.get();
+    move(places[static_cast<size_t>(leaf.start)], g->storage.get(), g->data);
+  }
+}
+
+/// The memory of the last replay's gradients is used again if nobody else has it: no result lies in
+/// it, and each gradient is only held by its leaf and the program.
+bool Program::can_reuse(const Place& place, size_t index, std::span<const Tensor> inputs) const {
+  uint32_t holders = 1;  // the place
+  for (const Result& r : results) {
+    if (r.place == static_cast<int32_t>(index)) return false;
+  }
+  for (const Leaf& leaf : leaves) {
+    if (leaf.result != static_cast<int32_t>(index)) continue;
+    const TensorImpl* const t = leaf_tensor(leaf, inputs);
+    if (leaf.start >= 0 || !leaf.made || !t->meta || t->meta->grad != leaf.made ||
+        leaf.made->ref_count != 2 || leaf.made->storage != place.storage) {
+      return false;
+    }
+    ++holders;
+  }
+  return place.storage && place.storage->ref_count == holders;
+}
+
+void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
+  for (Leaf& leaf : leaves) {
+    if (leaf.end == Leaf::End::Same || leaf.made_at < 0) continue;
+    TensorImpl* const t = leaf_tensor(leaf, inputs);
+    if (failed_at >= 0 && failed_at < leaf.dropped_at) continue;
+    if (leaf.end == Leaf::End::None || (failed_at >= 0 && failed_at < leaf.made_at)) {
+      if (t->meta) t->meta->grad.reset();
+      continue;
+    }
+    const Place& place = places[static_cast<size_t>(leaf.result)];
+    Ref<TensorImpl>& grad = autograd_meta(t).grad;
+    if (leaf.made && grad == leaf.made && leaf.made->storage == place.storage) {
+      ++leaf.made->version();
+      continue;
+    }
+    Ref<TensorImpl> made(TensorImpl::create());
+    made->sizes = leaf.like->sizes;
+    made->strides = leaf.like->strides;
+    made->dtype = leaf.like->dtype;
+    made->device = leaf.like->device;
+    made->storage = place.storage;
+    made->data = place.base + leaf.from_base;
+    made->update_geometry();
+    grad = made;
+    leaf.made = std::move(made);
+  }
+}
+
+std::vector<Tensor> Program::replay(std::span<const Tensor> inputs) {
+  GS_CHECK_KIND(Capture, !running_, "a captured function can't call itself");
+  struct Running {
+    bool& on;
+    explicit Running(bool& b) : on(b) { on = true; }
+    ~Running() { on = false; }
+  } const running(running_);
+  place_inputs(inputs);
+  place_gradients(inputs);
+  for (const int32_t k : escaping_) {
+    Place& p = places[static_cast<size_t>(k)];
+    if (can_reuse(p, static_cast<size_t>(k), inputs)) continue;
+    const Ref<Storage> fresh(Storage::create(p.bytes, p.device));
+    move(p, fresh.get(), fresh->data);
+  }
+  size_t at = 0;
+  const auto raise_versions = [&] {
+    for (Place& p : places) {
+      if (p.versions != 0) p.storage->version += p.versions;
+    }
+  };
+  try {
+    for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
+  } catch (...) {
+    raise_versions();
+    finish_leaves(inputs, static_cast<int32_t>(at));
+    throw;
+  }
+  raise_versions();
+  finish_leaves(inputs, -1);
+  std::vector<Tensor> out;
+  out.reserve(results.size());
+  for (const Result& r : results) {
+    if (r.input >= 0) {
+      out.push_back(inputs[static_cast<size_t>(r.input)]);
+      continue;
+    }
+    if (r.place < 0) {
+      out.emplace_back(r.like);
+      continue;
+    }
+    const Place& place = places[static_cast<size_t>(r.place)];
+    Tensor t(TensorImpl::create());
+    t->sizes = r.like->sizes;
+    t->strides = r.like->strides;
+    t->dtype = r.like->dtype;
+    t->device = r.like->device;
+    t->storage = place.storage;
+    t->data = place.base + r.from_base;
+    t->update_geometry();
+    t->requires_grad = r.like->requires_grad;
+    if (r.like->grad_fn) {
+      t->grad_fn = r.like->grad_fn;
+      ++t->grad_fn->ref_count;
+      t->output_nr = r.like->output_nr;
+    }
+    t->view_version = t->version();
+    out.push_back(std::move(t));
+  }
+  // Nobody but the results holds their memory: it is theirs.
+  for (const int32_t k : escaping_) {
+    Place& p = places[static_cast<size_t>(k)];
+    const bool result =
+        std::any_of(results.begin(), results.end(), [&](const Result& r) { return r.place == k; });
+    if (result) p.storage.reset();
+  }
+  for (Place& p : places) {
+    if (p.home == Home::Input || p.home == Home::Gradient) p.storage.reset();
+  }
+  return out;
+}
+
+}  // namespace gradstep

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writing a program down. See Note [Recording].
+#include <algorithm>
+#include <cstring>
+
+#include "core/cuda_api.h"
+#include "graph/node.h"
+#include "graph/program.h"
+
+namespace gradstep {
+
+// Note [Recording]
+// The function runs as always; the recorder looks on. It learns of each call from launch(), of
+// memory that comes and goes from Storage, and of gradients from the engine. It holds no memory
+// that was made during the run: holding it would change what the engine may overwrite, and so the
+// bits. What was there before is pinned at first sight.
+//
+// A program is right if all that enters a call is known to the next run: memory from outside (read
+// where it lies), inputs, numbers in params (frozen: the layer above makes sure that they are the
+// same, or refreshes those of a live group), and generators. What the host wrote into fresh memory
+// (a tensor made from a Python list) is kept as a constant. What the host would read is refused.
+//
+// To be able to refuse, a run is undone: memory from outside is copied before the first write.
+
+namespace {
+
+const void* this_thread() {
+  static thread_local char here __attribute__((tls_model("initial-exec")));
+  return &here;
+}
+
+void copy_memory(const Storage& to, const Storage& from) {
+  if (from.bytes == 0) return;
+  if (from.device.type == DeviceType::CPU && to.device.type == DeviceType::CPU) {
+    std::memcpy(to.data, from.data, from.bytes);
+  } else {
+    cuda_api().copy_bytes(to.data, to.device, from.data, from.device, from.bytes, false);
+  }
+}
+
+/// A tensor of the same geometry that only a program uses: without storage or history.
+Ref<TensorImpl> geometry_of(const TensorImpl& t) {
+  Ref<TensorImpl> out(TensorImpl::create());
+  out->data = t.data;
+  out->numel = t.numel;
+  out->sizes = t.sizes;
+  out->strides = t.strides;
+  out->dtype = t.dtype;
+  out->device = t.device;
+  out->contiguous = t.contiguous;
+  out->inference = t.inference;
+  return out;
+}
+
+Ref<TensorImpl> bytes_of(const Storage& s) {
+  Ref<TensorImpl> out(TensorImpl::create());
+  out->data = s.data;
+  out->dtype = DType::UInt8;
+  out->device = s.device;
+  out->sizes = {static_cast<int64_t>(s.bytes)};
+  out->strides = {1};
+  out->update_geometry();
+  return out;
+}
+
+bool same_geometry(const TensorImpl& a, const TensorImpl& b) {
+  return a.data == b.data && a.dtype == b.dtype && a.sizes == b.sizes && a.strides == b.strides;
+}
+
+}  // namespace
+
+Recorder::Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leaves)
+    : program_(std::make_unique<Program>()), thread_(this_thread()) {
+  GS_ASSERT(!g_watcher);
+  for (const Tensor& t : inputs) {
+    inputs_.push_back(t.ref());
+    if (t->storage->place == 0) {
+      program_->places[static_cast<size_t>(new_place(*t->storage, Home::Input, t->data))].slot =
+          static_cast<int32_t>(inputs_.size() - 1);
+    }
+  }
+  for (const Tensor& t : leaves) {
+    if (t->requires_grad && !t->grad_fn) leaf_of(*t.get());
+  }
+  for (const Tensor& t : inputs) {
+    if (t->requires_grad && !t->grad_fn) leaf_of(*t.get());
+  }
+  g_watcher = this;
+}
+
+Recorder::~Recorder() { stop(); }
+
+void Recorder::stop() {
+  if (g_watcher == this) g_watcher = nullptr;
+  for (Seen& s : seen_) {
+    if (s.storage) s.storage->place = 0;
+  }
+  seen_.clear();
+}
+
+// ---- places ----
+
+int32_t Recorder::new_place(Storage& s, Home home, char* base) {
+  const auto index = static_cast<int32_t>(program_->places.size());
+  Place& p = program_->places.emplace_back();
+  p.home = home;
+  p.bytes = s.bytes;
+  p.device = s.device;
+  p.base = base;
+  if (home != Home::Inside) p.storage = Ref(&s);
+  seen_.push_back({&s, home != Home::Inside, s.version});
+  s.place = static_cast<uint32_t>(index) + 1;
+  return index;
+}
+
+int32_t Recorder::place_of(Storage& s, char* base) {
+  return s.place != 0 ? static_cast<int32_t>(s.place - 1) : new_place(s, Home::Outside, base);
+}
+
+void Recorder::created(Storage& s) {
+  if (paused_ || this_thread() != thread_) return;
+  new_place(s, Home::Inside, s.data);
+  live_bytes_ += s.bytes;
+  program_->eager_bytes = std::max(program_->eager_bytes, live_bytes_);
+}
+
+void Recorder::destroyed(Storage& s) {
+  seen_[s.place - 1].storage = nullptr;
+  live_bytes_ -= s.bytes;
+}
+
+int32_t Recorder::operand_of(const TensorImpl& t) {
+  const int32_t at = place_of(*t.storage, t.storage->data);
+  Place& place = program_->places[static_cast<size_t>(at)];
+  for (const int32_t k : place.operands) {
+    if (same_geometry(*program_->operands[static_cast<size_t>(k)].tensor, t)) return k;
+  }
+  const auto index = static_cast<int32_t>(program_->operands.size());
+  program_->operands.push_back({geometry_of(t), at, t.data - place.base});
+  place.operands.push_back(index);
+  return index;
+}
+
+// ---- calls ----
+
+void Recorder::keep_for_undo(int32_t at) {
+  Place& place = program_->places[static_cast<size_t>(at)];
+  if (place.home == Home::Inside || place.written || place.bytes == 0) return;
+  paused_ = true;
+  const Ref<Storage> copy(Storage::create(place.bytes, place.device));
+  copy_memory(*copy, *place.storage);
+  paused_ = false;
+  undo_.push_back({place.storage, copy});
+}
+
+void Recorder::keep_generator(const Op& op, const Params& params, Device device) {
+  if (!op.draws) return;
+  auto* given = reinterpret_cast<Generator*>(static_cast<intptr_t>(params.s[0].i));
+  Generator& g = generator_on(*given, device);
+  for (Generator* each : {given, &g}) {
+    if (std::any_of(draws_.begin(), draws_.end(),
+                    [&](const Draws& d) { return d.generator.get() == each; })) {
+      continue;
+    }
+    Draws& d = draws_.emplace_back();
+    d.generator = Ref(each);
+    d.state.resize(each->state_bytes());
+    each->get_state(d.state.data());
+    d.next_double = each->next_double_normal;
+    d.next_float = each->next_float_normal;
+    program_->generators.push_back(d.generator);
+  }
+}
+
+/// The memory has values that no call made: they came from the host.
+void Recorder::keep_host_data(int32_t at) {
+  Seen& seen = seen_[static_cast<size_t>(at)];
+  seen.initialised = true;
+  if (seen.storage->bytes == 0) return;
+  paused_ = true;
+  const Ref<Storage> kept(Storage::create(seen.storage->bytes, seen.storage->device));
+  copy_memory(*kept, *seen.storage);
+  paused_ = false;
+  const Ref<TensorImpl> from = bytes_of(*kept), to = bytes_of(*seen.storage);
+  const int32_t source = new_place(*kept, Home::Outside, kept->data);
+  static const Op& copy = Op::get("copy");
+  Step step{&copy,
+            copy.kernel[static_cast<int>(kept->device.type)],
+            Compute::I64,
+            1,
+            1,
+            -1,
+            line ? line() : 0,
+            {},
+            {}};
+  for (const auto& [tensor, place] : {std::pair(to, at), std::pair(from, source)}) {
+    const auto index = static_cast<int32_t>(program_->operands.size());
+    program_->operands.push_back({tensor, place, 0});
+    program_->places[static_cast<size_t>(place)].operands.push_back(index);
+    step.operands.push_back(index);
+  }
+  program_->steps.push_back(std::move(step));
+}
+
+void Recorder::launching(const Call& call) {
+  if (this_thread() != thread_) return;
+  const int n = call.n_out + call.n_in;
+  const DeviceType device = call.operands[0]->device.type;
+  Step step{call.op,
+            call.op->kernel[static_cast<int>(device)],
+            call.compute,
+            call.n_out,
+            call.n_in,
+            live,
+            line ? line() : 0,
+            {},
+            {}};
+  step.params.count = call.params.count;
+  std::copy(call.params.s, call.params.s + call.params.count, step.params.s);
+  step.operands.reserve(static_cast<size_t>(n));
+  for (int k = 0; k < n; ++k) {
+    const TensorImpl* t = call.operands[k];
+    if (!t) {
+      step.operands.push_back(-1);
+      continue;
+    }
+    const int32_t operand = operand_of(*t);
+    const int32_t at = program_->operands[static_cast<size_t>(operand)].place;
+    step.operands.push_back(operand);
+    // A call without outputs works on its inputs: see Note [Operands of a multi call].
+    const bool reads = k >= call.n_out, writes = k < call.n_out || call.n_out == 0;
+    Seen& seen = seen_[static_cast<size_t>(at)];
+    if (reads && !seen.initialised) keep_host_data(at);
+    if (writes) {
+      keep_for_undo(at);
+      program_->places[static_cast<size_t>(at)].written = true;
+      seen_[static_cast<size_t>(at)].initialised = true;
+    }
+  }
+  keep_generator(*call.op, call.params, call.operands[0]->device);
+  program_->steps.push_back(std::move(step));
+}
+
+// ---- gradients ----
+
+int32_t Recorder::leaf_of(TensorImpl& t) {
+  for (size_t k = 0; k < leaf_tensors_.size(); ++k) {
+    if (leaf_tensors_[k] == &t) return static_cast<int32_t>(k);
+  }
+  const auto index = static_cast<int32_t>(leaf_tensors_.size());
+  Leaf& leaf = program_->leaves.emplace_back();
+  leaf_tensors_.push_back(&t);
+  leaf_seen_.push_back(false);
+  for (size_t k = 0; k < inputs_.size(); ++k) {
+    if (inputs_[k].get() == &t) leaf.input = static_cast<int32_t>(k);
+  }
+  TensorImpl* const grad = t.meta ? t.meta->grad.get() : nullptr;
+  start_gradients_.push_back(Ref(grad));
+  leaf.had = grad != nullptr;
+  if (!grad) return index;
+  leaf.expected = geometry_of(*grad);
+  if (grad->storage->place == 0) {
+    leaf.start = new_place(*grad->storage, Home::Gradient, grad->data);
+    program_->places[static_cast<size_t>(leaf.start)].slot = index;
+  } else {
+    Place& place = program_->places[grad->storage->place - 1];
+    if (place.home == Home::Gradient) {  // two gradients in one memory: it has to stay
+      Leaf& other = program_->leaves[static_cast<size_t>(place.slot)];
+      other.pinned = other.expected->data;
+      other.start = -1;
+    }
+    if (place.home != Home::Inside) {
+      place.home = Home::Outside;
+      leaf.pinned = grad->data;
+    }
+  }
+  return index;
+}
+
+void Recorder::gradient(TensorImpl& t, GradEvent event) {
+  if (this_thread() != thread_ || paused_ || !t.storage) return;
+  if (event == GradEvent::Gone) {
+    const auto at = std::find(leaf_tensors_.begin(), leaf_tensors_.end(), &t);
+    if (at != leaf_tensors_.end()) *at = nullptr;
+    return;
+  }
+  // Where a tensor is no leaf its gradient is a temporary as any other.
+  if (!t.requires_grad || t.grad_fn) return;
+  const int32_t index = leaf_of(t);
+  Leaf& leaf = program_->leaves[static_cast<size_t>(index)];
+  if (!leaf_seen_[static_cast<size_t>(index)]) leaf.free_start = event == GradEvent::Replaced;
+  leaf_seen_[static_cast<size_t>(index)] = true;
+  if (event == GradEvent::Read) return;
+  const auto now = static_cast<int32_t>(program_->steps.size());
+  if (leaf.dropped_at < 0) leaf.dropped_at = now;
+  leaf.made_at = now;
+}
+
+// ---- the end ----
+
+void Recorder::refuse(const char* what) {
+  if (this_thread() != thread_ || paused_) return;
+  const std::string where = line && describe ? describe(line()) : std::string();
+  if (refused_.empty()) refused_ = where.empty() ? what : format("{}: {}", where, what);
+  throw Error(ErrorKind::Capture, refused_);
+}
+
+void Recorder::roll_back() {
+  stop();
+  for (const Undo& u : undo_) copy_memory(*u.storage, *u.copy);
+  for (size_t k = 0; k < leaf_tensors_.size(); ++k) {
+    TensorImpl* const t = leaf_tensors_[k];
+    if (t && (t->meta || start_gradients_[k])) {
+      autograd_meta(t).grad = start_gradients_[k];
+    }
+  }
+  for (const Draws& d : draws_) {
+    d.generator->set_state(d.state.data(), d.state.size());
+    d.generator->next_double_normal = d.next_double;
+    d.generator->next_float_normal = d.next_float;
+  }
+}
+
+int32_t Recorder::held_place(std::span<const Tensor> outputs) const {
+  for (size_t k = 0; k < seen_.size(); ++k) {
+    const Storage* const s = seen_[k].storage;
+    const Home home = program_->places[k].home;
+    if (home != Home::Inside || !s || s->bytes == 0) continue;
+    const bool known =
+        std::any_of(outputs.begin(), outputs.end(),
+                    [&](const Tensor& t) { return t->storage.get() == s; }) ||
+        std::any_of(leaf_tensors_.begin(), leaf_tensors_.end(), [&](const TensorImpl* t) {
+          return t && t->meta && t->meta->grad && t->meta->grad->storage.get() == s;
+        });
+    if (!known) return static_cast<int32_t>(k);
+  }
+  return -1;
+}
+
+/// Memory that was made in the run and lives on must be a result or a gradient.
+void Recorder::check_held(std::span<const Tensor> outputs) const {
+  const int32_t held = held_place(outputs);
+  if (held < 0) return;
+  uint32_t who = UINT32_MAX;
+  for (const Step& s : program_->steps) {
+    const bool uses = std::any_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
+      return o >= 0 && program_->operands[static_cast<size_t>(o)].place == held;
+    });
+    if (!uses) continue;
+    who = s.line;
+    break;
+  }
+  fail(ErrorKind::Capture,
+       "{}: a tensor made here is still held after the function ended, by something that is "
+       "neither its result nor a gradient. Return it, or drop it (detach() what you keep the graph "
+       "of)",
+       describe ? describe(who) : std::string("?"));
+}
+
+void Recorder::classify_results(std::span<const Tensor> outputs) {
+  for (const Tensor& t : outputs) {
+    Result& r = program_->results.emplace_back();
+    for (size_t k = 0; k < inputs_.size(); ++k) {
+      if (inputs_[k] == t.ref()) r.input = static_cast<int32_t>(k);
+    }
+    if (r.input >= 0) continue;
+    if (t->storage->place == 0) {  // no call has seen it
+      r.like = t.ref();
+      continue;
+    }
+    const auto at = static_cast<int32_t>(t->storage->place - 1);
+    Place& place = program_->places[static_cast<size_t>(at)];
+    if (place.home == Home::Outside) {
+      r.like = t.ref();
+      continue;
+    }
+    if (place.home == Home::Inside) {
+      if (!seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
+      place.home = Home::Escapes;
+    }
+    r.place = at;
+    r.from_base = t->data - place.base;
+    r.like = geometry_of(*t.get());
+    r.like->requires_grad = t->requires_grad;
+    if (t->grad_fn) {
+      r.like->grad_fn = t->grad_fn;
+      ++t->grad_fn->ref_count;
+      r.like->output_nr = t->output_nr;
+    }
+  }
+}
+
+void Recorder::classify_leaves() {
+  Program& p = *program_;
+  std::vector<Leaf> kept;
+  std::vector<int32_t> renamed(p.leaves.size(), -1);
+  for (size_t k = 0; k < p.leaves.size(); ++k) {
+    Leaf& leaf = p.leaves[k];
+    TensorImpl* const t = leaf_tensors_[k];
+    if (!t) continue;  // made and dropped in the run
+    const bool used =
+        leaf.start >= 0 && !p.places[static_cast<size_t>(leaf.start)].operands.empty();
+    if (!leaf_seen_[k] && !used) continue;
+    if (used) leaf.free_start = false;
+    renamed[k] = static_cast<int32_t>(kept.size());
+    if (leaf.input < 0) leaf.tensor = Ref(t);
+    TensorImpl* const grad = t->meta ? t->meta->grad.get() : nullptr;
+    if (!grad) {
+      leaf.end = Leaf::End::None;
+    } else if (grad == start_gradients_[k].get()) {
+      leaf.end = Leaf::End::Same;
+    } else {
+      leaf.end = Leaf::End::New;
+      GS_CHECK_KIND(Capture, grad->storage->place != 0,
+                    "a gradient was set to memory from outside");
+      leaf.result = static_cast<int32_t>(grad->storage->place - 1);
+      Place& place = p.places[static_cast<size_t>(leaf.result)];
+      GS_CHECK_KIND(Capture, place.home == Home::Inside || place.home == Home::Escapes,
+                    "a gradient was set to memory from outside of the captured function");
+      if (!seen_[static_cast<size_t>(leaf.result)].initialised) keep_host_data(leaf.result);
+      p.places[static_cast<size_t>(leaf.result)].home = Home::Escapes;
+      leaf.like = geometry_of(*grad);
+      leaf.from_base = grad->data - p.places[static_cast<size_t>(leaf.result)].base;
+    }
+    kept.push_back(std::move(leaf));
+  }
+  for (Place& place : p.places) {
+    if (place.home == Home::Gradient) place.slot = renamed[static_cast<size_t>(place.slot)];
+  }
+  p.leaves = std::move(kept);
+}
+
+std::unique_ptr<Program> Recorder::finish(std::span<const Tensor> outputs) {
+  GS_CHECK_KIND(Capture, refused_.empty(), "{}", refused_);
+  Program& p = *program_;
+  paused_ = true;
+  check_held(outputs);
+  classify_results(outputs);
+  classify_leaves();
+  p.n_recorded = p.steps.size();
+  for (size_t k = 0; k < p.places.size(); ++k) {
+    Place& place = p.places[k];
+    if (place.home == Home::Outside || place.home == Home::Input || place.home == Home::Gradient)
+      place.versions = place.storage->version - seen_[k].version;
+  }
+  stop();
+  for (Place& place : p.places) {
+    if (place.home == Home::Input || place.home == Home::Gradient) place.storage.reset();
+  }
+  std::unique_ptr<Program> done = std::move(program_);
+  done->seal();
+  return done;
+}
+
+}  // namespace gradstep

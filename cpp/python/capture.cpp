@@ -1,0 +1,806 @@
+// SPDX-License-Identifier: Apache-2.0
+// Captured functions in Python: the call, what is compared before a replay, and the results.
+//   session = _C._CaptureSession(inputs, leaves)      # from here on what runs is recorded
+//   entry = session.finish(args, kwargs, result, outputs, guard)     # or session.roll_back()
+//   class Captured(_C._Captured): ..      # captured(*args): an entry that fits, or
+//   self._slow(args, kwargs) captured._add(entry)
+// python/gradstep/_capture.py decides what to record and says why something is refused.
+// See Note [What is compared before a replay].
+#include "python/capture.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <structmember.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/cuda_api.h"
+#include "graph/anomaly.h"
+#include "graph/program.h"
+#include "ops/autocast.h"
+#include "python/function.h"
+#include "python/tensor_type.h"
+#include "python/types.h"
+
+namespace py = pybind11;
+
+namespace gradstep::python {
+
+namespace {
+
+// ---- lines ----
+
+std::string own_directory;  // of the package: its frames are not the user's
+struct Line {
+  PyObject* code;  // owned
+  int number;
+};
+std::vector<Line> lines;
+std::map<std::pair<PyObject*, int>, uint32_t> line_index;
+
+bool is_own(PyCodeObject* code) {
+  static std::map<PyObject*, bool> known;  // by file name; never freed, a few hundred
+  const auto it = known.find(code->co_filename);
+  if (it != known.end()) return it->second;
+  const char* name = PyUnicode_AsUTF8(code->co_filename);
+  const bool own = name && (std::strncmp(name, own_directory.c_str(), own_directory.size()) == 0 ||
+                            name[0] == '<');
+  Py_INCREF(code->co_filename);
+  return known[code->co_filename] = own;
+}
+
+/// The innermost line of the user's that is running, as an index into `lines`.
+uint32_t current_line() {
+  PyFrameObject* frame = PyThreadState_GetFrame(PyThreadState_Get());
+  while (frame) {
+    PyCodeObject* const code = PyFrame_GetCode(frame);
+    if (!is_own(code)) break;
+    Py_DECREF(code);
+    PyFrameObject* const back = PyFrame_GetBack(frame);
+    Py_DECREF(frame);
+    frame = back;
+  }
+  if (!frame) return UINT32_MAX;
+  PyObject* const code = reinterpret_cast<PyObject*>(PyFrame_GetCode(frame));
+  const int number = PyFrame_GetLineNumber(frame);
+  Py_DECREF(frame);
+  const auto [it, added] = line_index.try_emplace({code, number}, lines.size());
+  if (added) {
+    lines.push_back({code, number});
+  } else {
+    Py_DECREF(code);
+  }
+  return it->second;
+}
+
+std::string describe_line(uint32_t index) {
+  if (index >= lines.size()) return "?";
+  const auto* code = reinterpret_cast<PyCodeObject*>(lines[index].code);
+  const char* file = PyUnicode_AsUTF8(code->co_filename);
+  const char* name = PyUnicode_AsUTF8(code->co_name);
+  return format("{}:{} in {}", file ? file : "?", lines[index].number, name ? name : "?");
+}
+
+// ---- guards ----
+
+// Note [What is compared before a replay]
+// A replay is the eager run only if Python would do the same. So a guard keeps, for each place in
+// which Python looks something up (the dicts of modules and optimizers, lists, cells of closures,
+// globals that the function names), the objects that were found there; a replay wants to find the
+// same ones. Numbers may be equal instead of identical. For tensors the memory and requires_grad
+// are compared, too. The numbers of parameter groups are not compared: they are read again.
+
+bool is_plain(PyObject* o) {
+  return PyLong_CheckExact(o) || PyFloat_CheckExact(o) || PyUnicode_CheckExact(o) ||
+         PyBool_Check(o) || PyBytes_CheckExact(o) || o == Py_None;
+}
+
+/// Equal where identity does not matter: numbers, strings, tuples of them.
+bool same_value(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  if (!a || !b || Py_TYPE(a) != Py_TYPE(b)) return false;
+  if (PyTuple_CheckExact(a)) {
+    if (PyTuple_GET_SIZE(a) != PyTuple_GET_SIZE(b)) return false;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(a); ++i) {
+      if (!same_value(PyTuple_GET_ITEM(a, i), PyTuple_GET_ITEM(b, i))) return false;
+    }
+    return true;
+  }
+  if (PyFloat_CheckExact(a)) {  // -0.0 is another number than 0.0, and NaN is itself
+    const double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (PyMethod_Check(a)) {
+    return PyMethod_GET_SELF(a) == PyMethod_GET_SELF(b) &&
+           PyMethod_GET_FUNCTION(a) == PyMethod_GET_FUNCTION(b);
+  }
+  if (!is_plain(a)) return false;
+  const int equal = PyObject_RichCompareBool(a, b, Py_EQ);
+  if (equal < 0) PyErr_Clear();
+  return equal == 1;
+}
+
+class Guard {
+ public:
+  Guard() = default;
+  Guard(const Guard&) = delete;
+
+  /// All entries of a dict but those of `skip`.
+  void add_dict(std::string path, const py::dict& d, const py::object& skip) {
+    Item& item = add(Kind::Dict, std::move(path), d);
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(d.ptr(), &at, &key, &value)) {
+      const int skipped = skip.is_none() ? 0 : PySequence_Contains(skip.ptr(), key);
+      if (skipped < 0) throw py::error_already_set();
+      item.keys.push_back(py::reinterpret_borrow<py::object>(key));
+      item.values.push_back(skipped ? py::object() : py::reinterpret_borrow<py::object>(value));
+    }
+  }
+  /// One entry of a dict, which may be missing.
+  void add_entry(std::string path, const py::dict& d, const py::object& key) {
+    Item& item = add(Kind::Entry, std::move(path), d);
+    item.keys.push_back(key);
+    item.values.push_back(
+        py::reinterpret_borrow<py::object>(PyDict_GetItemWithError(d.ptr(), key.ptr())));
+  }
+  void add_list(std::string path, const py::list& l) {
+    Item& item = add(Kind::List, std::move(path), l);
+    for (const py::handle& v : l) item.values.push_back(py::reinterpret_borrow<py::object>(v));
+  }
+  void add_cell(std::string path, const py::object& cell) {
+    Item& item = add(Kind::Cell, std::move(path), cell);
+    item.values.push_back(py::reinterpret_borrow<py::object>(PyCell_GET(cell.ptr())));
+  }
+  void add_tensor(std::string path, const py::object& object) {
+    Item& item = add(Kind::TensorState, std::move(path), object);
+    const TensorImpl& t = *unwrap(object.ptr()).get();
+    item.data = t.data;
+    item.requires_grad = t.requires_grad;
+    item.is_leaf = t.grad_fn == nullptr;
+    item.sizes = t.sizes;
+    item.strides = t.strides;
+    item.dtype = t.dtype;
+  }
+
+  /// The first item that is not as it was, or -1.
+  Py_ssize_t check() {
+    for (size_t i = 0; i < items_.size(); ++i) {
+      if (!matches(items_[i])) return static_cast<Py_ssize_t>(i);
+    }
+    return -1;
+  }
+
+  /// (kind, path, key, value then, value now) of an item that does not match.
+  py::tuple explain(size_t index) {
+    Item& item = items_.at(index);
+    const auto shown = [](const py::object& o) { return o.ptr() ? o : py::object(py::none()); };
+    switch (item.kind) {
+      case Kind::TensorState:
+        return py::make_tuple("tensor", item.path, py::none(), item.requires_grad, item.owner);
+      case Kind::Cell:
+        return py::make_tuple(
+            "cell", item.path, py::none(), shown(item.values[0]),
+            shown(py::reinterpret_borrow<py::object>(PyCell_GET(item.owner.ptr()))));
+      case Kind::List: {
+        const py::list now = item.owner;
+        for (size_t k = 0; k < std::min(item.values.size(), now.size()); ++k) {
+          if (!same_value(item.values[k].ptr(), PyList_GET_ITEM(now.ptr(), k)))
+            return py::make_tuple("list", item.path, k, item.values[k], now[k]);
+        }
+        return py::make_tuple("list", item.path, py::none(), item.values.size(), now.size());
+      }
+      default: {
+        const py::dict now = item.owner;
+        for (size_t k = 0; k < item.keys.size(); ++k) {
+          PyObject* const v = PyDict_GetItemWithError(now.ptr(), item.keys[k].ptr());
+          const bool wild = item.kind == Kind::Dict && !item.values[k].ptr();
+          if (wild ? v != nullptr : same_value(item.values[k].ptr(), v)) continue;
+          return py::make_tuple("dict", item.path, item.keys[k], shown(item.values[k]),
+                                v ? py::reinterpret_borrow<py::object>(v) : py::object(py::none()));
+        }
+        for (const auto& [key, value] : now) {
+          const bool known = std::any_of(item.keys.begin(), item.keys.end(),
+                                         [&](const auto& k) { return k.ptr() == key.ptr(); });
+          if (!known) return py::make_tuple("dict", item.path, key, py::none(), value);
+        }
+        return py::make_tuple("dict", item.path, py::none(), py::none(), py::none());
+      }
+    }
+  }
+  size_t size() const { return items_.size(); }
+
+ private:
+  enum class Kind : uint8_t { Dict, Entry, List, Cell, TensorState };
+  struct Item {
+    Kind kind;
+    std::string path;
+    py::object owner;
+    std::vector<py::object> keys, values;  // a value that is null matches anything (Dict)
+    char* data = nullptr;
+    bool requires_grad = false, is_leaf = true;
+    DType dtype = DType::Float32;
+    Dims sizes, strides;
+  };
+
+  Item& add(Kind kind, std::string path, py::object owner) {
+    Item& item = items_.emplace_back();
+    item.kind = kind;
+    item.path = std::move(path);
+    item.owner = std::move(owner);
+    return item;
+  }
+
+  /// Equal values take the place of the old ones, so that the next look finds them identical.
+  static bool same(py::object& was, PyObject* now) {
+    if (was.ptr() == now) return true;
+    if (!same_value(was.ptr(), now)) return false;
+    was = py::reinterpret_borrow<py::object>(now);
+    return true;
+  }
+
+  static bool matches(Item& item) {
+    switch (item.kind) {
+      case Kind::Dict: {
+        PyObject *key, *value;
+        Py_ssize_t at = 0;
+        size_t k = 0;
+        if (PyDict_GET_SIZE(item.owner.ptr()) != static_cast<Py_ssize_t>(item.keys.size()))
+          return false;
+        while (PyDict_Next(item.owner.ptr(), &at, &key, &value)) {
+          if (key != item.keys[k].ptr()) return false;
+          if (item.values[k].ptr() && value != item.values[k].ptr() && !same(item.values[k], value))
+            return false;
+          ++k;
+        }
+        return true;
+      }
+      case Kind::Entry:
+        return same(item.values[0], PyDict_GetItemWithError(item.owner.ptr(), item.keys[0].ptr()));
+      case Kind::List: {
+        if (PyList_GET_SIZE(item.owner.ptr()) != static_cast<Py_ssize_t>(item.values.size()))
+          return false;
+        for (size_t k = 0; k < item.values.size(); ++k) {
+          if (!same(item.values[k], PyList_GET_ITEM(item.owner.ptr(), k))) return false;
+        }
+        return true;
+      }
+      case Kind::Cell: return same(item.values[0], PyCell_GET(item.owner.ptr()));
+      case Kind::TensorState: {
+        const TensorImpl& t = *reinterpret_cast<PyTensor*>(item.owner.ptr())->impl;
+        return t.data == item.data && t.requires_grad == item.requires_grad &&
+               (t.grad_fn == nullptr) == item.is_leaf && t.dtype == item.dtype &&
+               t.sizes == item.sizes && t.strides == item.strides;
+      }
+    }
+    return false;
+  }
+
+  std::vector<Item> items_;
+};
+
+// ---- arguments and results ----
+
+/// What a structure of tensors, containers and constants is made of, in order.
+struct Token {
+  enum class Kind : uint8_t { Tensor, Tuple, List, Dict, Named, Constant };
+  Kind kind;
+  Py_ssize_t n = 0;            // of a container
+  PyObject* object = nullptr;  // a constant or key; the class of a Named; borrowed while comparing
+};
+
+/// The geometry that inputs must have.
+struct InputKind {
+  Dims sizes, strides;
+  DType dtype;
+  Device device;
+  bool requires_grad, is_leaf, inference;
+  int32_t shares = -1;  // the first input in the same storage
+  ptrdiff_t apart = 0;  // .. and how far from its first element
+};
+
+InputKind kind_of(const Tensor& t, std::span<const Tensor> before) {
+  InputKind kind{t.sizes(),        t.strides(), t.dtype(),   t.device(),
+                 t->requires_grad, !t->grad_fn, t->inference};
+  for (size_t k = 0; k < before.size(); ++k) {
+    if (before[k]->storage != t->storage) continue;
+    kind.shares = static_cast<int32_t>(k);
+    kind.apart = t->data - before[k]->data;
+    break;
+  }
+  return kind;
+}
+
+bool fits(const InputKind& a, const Tensor& t, std::span<const Tensor> before) {
+  if (!(t.sizes() == a.sizes) || !(t.strides() == a.strides) || t.dtype() != a.dtype ||
+      !(t.device() == a.device) || t->requires_grad != a.requires_grad ||
+      (t->grad_fn == nullptr) != a.is_leaf || t->inference != a.inference) {
+    return false;
+  }
+  int32_t shares = -1;
+  for (size_t k = 0; k < before.size(); ++k) {
+    if (before[k]->storage != t->storage) continue;
+    shares = static_cast<int32_t>(k);
+    break;
+  }
+  return shares == a.shares &&
+         (shares < 0 || t->data - before[static_cast<size_t>(shares)]->data == a.apart);
+}
+
+struct Flat {
+  std::vector<Token> tokens;
+  std::vector<Tensor> tensors;
+
+  void add(PyObject* o) {
+    if (is_tensor(o)) {
+      tokens.push_back({Token::Kind::Tensor});
+      tensors.push_back(unwrap(o));
+    } else if (PyTuple_Check(o)) {
+      const bool named = !PyTuple_CheckExact(o);
+      tokens.push_back({named ? Token::Kind::Named : Token::Kind::Tuple, PyTuple_GET_SIZE(o),
+                        named ? reinterpret_cast<PyObject*>(Py_TYPE(o)) : nullptr});
+      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(o); ++i) add(PyTuple_GET_ITEM(o, i));
+    } else if (PyList_CheckExact(o)) {
+      tokens.push_back({Token::Kind::List, PyList_GET_SIZE(o)});
+      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); ++i) add(PyList_GET_ITEM(o, i));
+    } else if (PyDict_CheckExact(o)) {
+      tokens.push_back({Token::Kind::Dict, PyDict_GET_SIZE(o)});
+      PyObject *key, *value;
+      Py_ssize_t at = 0;
+      while (PyDict_Next(o, &at, &key, &value)) {
+        tokens.push_back({Token::Kind::Constant, 0, key});
+        add(value);
+      }
+    } else {
+      tokens.push_back({Token::Kind::Constant, 0, o});
+    }
+  }
+  /// The tokens own their objects from now on.
+  void keep() {
+    for (const Token& t : tokens) Py_XINCREF(t.object);
+  }
+  void drop() {
+    for (const Token& t : tokens) Py_XDECREF(t.object);
+  }
+};
+
+bool same_tokens(const std::vector<Token>& a, const std::vector<Token>& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].kind != b[i].kind || a[i].n != b[i].n || !same_value(a[i].object, b[i].object))
+      return false;
+  }
+  return true;
+}
+
+/// The structure again, with other tensors.
+PyObject* rebuild(const std::vector<Token>& tokens, size_t& at, const std::vector<Tensor>& tensors,
+                  size_t& tensor) {
+  const Token& t = tokens[at++];
+  switch (t.kind) {
+    case Token::Kind::Tensor: return wrap(tensors[tensor++]);
+    case Token::Kind::Constant: return Py_NewRef(t.object);
+    case Token::Kind::Tuple:
+    case Token::Kind::Named: {
+      PyObject* const out = check(PyTuple_New(t.n));
+      for (Py_ssize_t i = 0; i < t.n; ++i)
+        PyTuple_SET_ITEM(out, i, rebuild(tokens, at, tensors, tensor));
+      if (t.kind == Token::Kind::Tuple) return out;
+      const Owned values(out);
+      return check(PyObject_CallMethod(t.object, "_make", "O", out));
+    }
+    case Token::Kind::List: {
+      PyObject* const out = check(PyList_New(t.n));
+      for (Py_ssize_t i = 0; i < t.n; ++i)
+        PyList_SET_ITEM(out, i, rebuild(tokens, at, tensors, tensor));
+      return out;
+    }
+    case Token::Kind::Dict: {
+      PyObject* const out = check(PyDict_New());
+      for (Py_ssize_t i = 0; i < t.n; ++i) {
+        PyObject* const key = tokens[at++].object;
+        const Owned value(rebuild(tokens, at, tensors, tensor));
+        if (PyDict_SetItem(out, key, value.p) < 0) throw PythonError();
+      }
+      return out;
+    }
+  }
+  return nullptr;
+}
+
+/// The settings that decide what is launched.
+struct ModeKey {
+  Modes modes;
+  bool autocast_on[kDevices];
+  DType autocast_dtype[kDevices];
+  bool autocast_cache, anomaly;
+  DType default_type;
+  Device device;
+  CudaFlags cuda;
+
+  static ModeKey now() {
+    ModeKey k;
+    std::memset(static_cast<void*>(&k), 0, sizeof k);
+    k.modes = gradstep::modes();
+    const AutocastState& a = autocast_state();
+    for (int d = 0; d < kDevices; ++d) {
+      k.autocast_on[d] = a.on[d];
+      k.autocast_dtype[d] = a.dtype[d];
+    }
+    k.autocast_cache = a.cache;
+    k.anomaly = g_anomaly.on;
+    k.default_type = default_dtype();
+    k.device = default_device();
+    k.cuda = cuda_flags();
+    return k;
+  }
+  bool operator==(const ModeKey& o) const { return std::memcmp(this, &o, sizeof o) == 0; }
+};
+
+// ---- one program and what it needs ----
+
+struct LiveGroup {
+  py::object name, group;
+  const Op* op;
+  LiveScope::Read read;
+  double numbers[kMaxHyper];
+  size_t n = 0;
+
+  /// Reads the numbers; false if the algorithm would run something else with them.
+  bool refresh(bool* changed) {
+    double now[kMaxHyper];
+    size_t count = 0;
+    if (!read(name.ptr(), group.ptr(), op, now, &count)) return false;
+    *changed = count != n || std::memcmp(now, numbers, n * sizeof(double)) != 0;
+    n = count;
+    std::copy_n(now, n, numbers);
+    return true;
+  }
+};
+
+struct Entry {
+  std::unique_ptr<Program> program;
+  std::shared_ptr<Guard> guard;
+  Flat arguments, result;
+  std::vector<InputKind> inputs;
+  std::vector<LiveGroup> live;
+  ModeKey modes = ModeKey::now();
+  int64_t replays = 0;
+
+  Entry() = default;
+  Entry(const Entry&) = delete;
+  ~Entry() {
+    arguments.drop();
+    result.drop();
+  }
+
+  bool signature_fits(const Flat& flat) const {
+    if (!same_tokens(arguments.tokens, flat.tokens)) return false;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      if (!fits(inputs[k], flat.tensors[k], {flat.tensors.data(), k})) return false;
+    }
+    return modes == ModeKey::now();
+  }
+  bool refresh_live() {
+    for (size_t k = 0; k < live.size(); ++k) {
+      bool changed = false;
+      if (!live[k].refresh(&changed)) return false;
+      if (changed) program->set_numbers(static_cast<int32_t>(k), {live[k].numbers, live[k].n});
+    }
+    return true;
+  }
+  PyObject* run(const Flat& flat) {
+    const std::vector<Tensor> tensors = program->replay(flat.tensors);
+    ++replays;
+    size_t at = 0, tensor = 0;
+    return rebuild(result.tokens, at, tensors, tensor);
+  }
+};
+
+Flat flatten_call(PyObject* args, PyObject* kwargs) {
+  Flat flat;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) flat.add(PyTuple_GET_ITEM(args, i));
+  if (kwargs && PyDict_GET_SIZE(kwargs) > 0) flat.add(kwargs);
+  return flat;
+}
+
+// ---- recording ----
+
+class Session;
+Session* g_session = nullptr;
+
+class Session {
+ public:
+  Session(const py::list& inputs, const py::list& leaves) {
+    GS_CHECK_KIND(Capture, !g_session && !g_watcher, "another function is being captured");
+    recorder_ = std::make_unique<Recorder>(tensors_of(inputs), tensors_of(leaves));
+    recorder_->line = &current_line;
+    recorder_->describe = &describe_line;
+    g_session = this;
+  }
+  Session(const Session&) = delete;
+  ~Session() { end(); }
+
+  void roll_back() {
+    if (recorder_) recorder_->roll_back();
+    end();
+  }
+  bool holds(const py::object& result) {
+    Flat flat;
+    flat.add(result.ptr());
+    return recorder_->holds(flat.tensors);
+  }
+  void drop() { end(); }
+  std::string refused() const { return recorder_ ? recorder_->refused() : std::string(); }
+
+  std::shared_ptr<Entry> finish(const py::tuple& args, const py::object& kwargs,
+                                const py::object& result, std::shared_ptr<Guard> guard) {
+    auto entry = std::make_shared<Entry>();
+    entry->arguments = flatten_call(args.ptr(), kwargs.is_none() ? nullptr : kwargs.ptr());
+    entry->arguments.keep();
+    for (size_t k = 0; k < entry->arguments.tensors.size(); ++k) {
+      entry->inputs.push_back(
+          kind_of(entry->arguments.tensors[k], {entry->arguments.tensors.data(), k}));
+    }
+    entry->result.add(result.ptr());
+    entry->result.keep();
+    entry->program = recorder_->finish(entry->result.tensors);
+    entry->arguments.tensors.clear();
+    entry->result.tensors.clear();
+    entry->guard = std::move(guard);
+    entry->live = std::move(live_);
+    end();
+    return entry;
+  }
+
+  int32_t live(PyObject* name, PyObject* group, const Op* op, LiveScope::Read read) {
+    for (size_t k = 0; k < live_.size(); ++k) {
+      if (live_[k].group.ptr() == group && live_[k].op == op) return static_cast<int32_t>(k);
+    }
+    LiveGroup& l = live_.emplace_back();
+    l.name = py::reinterpret_borrow<py::object>(name);
+    l.group = py::reinterpret_borrow<py::object>(group);
+    l.op = op;
+    l.read = read;
+    return static_cast<int32_t>(live_.size() - 1);
+  }
+  Recorder* recorder() { return recorder_.get(); }
+
+ private:
+  static std::vector<Tensor> tensors_of(const py::list& list) {
+    std::vector<Tensor> out;
+    for (const py::handle& h : list) out.push_back(unwrap(h.ptr()));
+    return out;
+  }
+  void end() {
+    recorder_.reset();
+    if (g_session == this) g_session = nullptr;
+  }
+  std::unique_ptr<Recorder> recorder_;
+  std::vector<LiveGroup> live_;
+};
+
+}  // namespace
+
+LiveScope::LiveScope(PyObject* name, PyObject* group, const Op* op, Read read) {
+  if (g_session) g_session->recorder()->live = g_session->live(name, group, op, read);
+}
+LiveScope::~LiveScope() {
+  if (g_session) g_session->recorder()->live = -1;
+}
+
+namespace {
+
+// ---- the callable ----
+
+struct PyCaptured {
+  PyObject_HEAD PyObject* dict;
+  PyObject* weakrefs;
+  std::vector<std::shared_ptr<Entry>>* entries;  // the last one used first
+};
+
+PyObject* captured_new(PyTypeObject* type, PyObject*, PyObject*) {
+  auto* self = reinterpret_cast<PyCaptured*>(type->tp_alloc(type, 0));
+  if (!self) return nullptr;
+  self->entries = new std::vector<std::shared_ptr<Entry>>;
+  return reinterpret_cast<PyObject*>(self);
+}
+
+int captured_traverse(PyObject* o, visitproc visit, void* arg) {
+  auto* self = reinterpret_cast<PyCaptured*>(o);
+  Py_VISIT(Py_TYPE(o));
+  Py_VISIT(self->dict);
+  return 0;
+}
+
+int captured_clear(PyObject* o) {
+  auto* self = reinterpret_cast<PyCaptured*>(o);
+  Py_CLEAR(self->dict);
+  if (self->entries) self->entries->clear();
+  return 0;
+}
+
+void captured_dealloc(PyObject* o) {
+  PyTypeObject* const type = Py_TYPE(o);
+  PyObject_GC_UnTrack(o);
+  auto* self = reinterpret_cast<PyCaptured*>(o);
+  if (self->weakrefs) PyObject_ClearWeakRefs(o);
+  captured_clear(o);
+  delete self->entries;
+  type->tp_free(o);
+  Py_DECREF(type);
+}
+
+PyObject* captured_call(PyObject* o, PyObject* args, PyObject* kwargs) {
+  return guard([&]() -> PyObject* {
+    auto* self = reinterpret_cast<PyCaptured*>(o);
+    auto& entries = *self->entries;
+    if (!entries.empty() && !g_watcher) {
+      const Flat flat = flatten_call(args, kwargs);
+      for (size_t k = 0; k < entries.size(); ++k) {
+        Entry& e = *entries[k];
+        if (!e.signature_fits(flat) || e.guard->check() >= 0 ||
+            !e.program->gradients_fit(flat.tensors) || !e.refresh_live()) {
+          continue;
+        }
+        const std::shared_ptr<Entry> held = entries[k];
+        if (k != 0)
+          std::rotate(entries.begin(), entries.begin() + static_cast<long>(k),
+                      entries.begin() + static_cast<long>(k) + 1);
+        return held->run(flat);
+      }
+    }
+    static PyObject* const slow = PyUnicode_InternFromString("_slow");
+    const Owned keywords(kwargs ? Py_NewRef(kwargs) : PyDict_New());
+    return check(PyObject_CallMethodObjArgs(o, slow, args, keywords.p, nullptr));
+  });
+}
+
+/// As a method of a class.
+PyObject* captured_get(PyObject* o, PyObject* instance, PyObject*) {
+  return instance && instance != Py_None ? PyMethod_New(o, instance) : Py_NewRef(o);
+}
+
+PyMemberDef captured_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(PyCaptured, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(PyCaptured, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+PyGetSetDef captured_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef captured_methods[] = {
+    {"_add", as_function(+[](PyObject* o, PyObject* entry) {
+       return guard([&] {
+         auto& entries = *reinterpret_cast<PyCaptured*>(o)->entries;
+         entries.insert(entries.begin(), py::cast<std::shared_ptr<Entry>>(py::handle(entry)));
+         return none();
+       });
+     }),
+     METH_O, "_add($self, entry, /)\n--\n\nThe entry to try first."},
+    {"_entries", as_function(+[](PyObject* o, PyObject*) {
+       return guard(
+           [&] { return py::cast(*reinterpret_cast<PyCaptured*>(o)->entries).release().ptr(); });
+     }),
+     METH_NOARGS, "_entries($self)\n--\n\nThe entries, the last one used first."},
+    {"_keep", as_function(+[](PyObject* o, PyObject* n) {
+       return guard([&] {
+         auto& entries = *reinterpret_cast<PyCaptured*>(o)->entries;
+         const auto most = static_cast<size_t>(PyLong_AsSize_t(n));
+         if (entries.size() > most) entries.resize(most);
+         return none();
+       });
+     }),
+     METH_O, "_keep($self, n, /)\n--\n\nDrops all but the n entries used last."},
+    {nullptr, nullptr, 0, nullptr}};
+PyType_Slot captured_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A function that replays what it launched.")},
+    {Py_tp_new, reinterpret_cast<void*>(&captured_new)},
+    {Py_tp_call, reinterpret_cast<void*>(&captured_call)},
+    {Py_tp_descr_get, reinterpret_cast<void*>(&captured_get)},
+    {Py_tp_traverse, reinterpret_cast<void*>(&captured_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(&captured_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(&captured_dealloc)},
+    {Py_tp_members, captured_members},
+    {Py_tp_getset, captured_getset},
+    {Py_tp_methods, captured_methods},
+    {0, nullptr}};
+PyType_Spec captured_spec = {"gradstep._C._Captured", sizeof(PyCaptured), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                             captured_slots};
+
+// ---- what Python may ask ----
+
+py::list steps_of(const Entry& e) {
+  py::list out;
+  for (const Step& s : e.program->steps) {
+    py::dict d;
+    d["op"] = s.op->name;
+    d["line"] = describe_line(s.line);
+    py::list outs, ins;
+    for (size_t k = 0; k < s.operands.size(); ++k) {
+      const int32_t o = s.operands[k];
+      py::object shown = py::none();
+      if (o >= 0) {
+        const OperandView& v = e.program->operands[static_cast<size_t>(o)];
+        const Place& p = e.program->places[static_cast<size_t>(v.place)];
+        static const char* const homes[] = {"outside", "input", "gradient", "inside", "escapes"};
+        shown = py::make_tuple(v.place, homes[static_cast<int>(p.home)],
+                               py::reinterpret_steal<py::object>(wrap(v.tensor->sizes)),
+                               py::reinterpret_steal<py::object>(wrap(v.tensor->dtype)));
+      }
+      (k < s.n_out ? outs : ins).append(shown);
+    }
+    d["outputs"] = outs;
+    d["inputs"] = ins;
+    out.append(d);
+  }
+  return out;
+}
+
+}  // namespace
+
+PyObject* capture_error = nullptr;
+
+void add_capture(PyObject* module) {
+  auto m = py::reinterpret_borrow<py::module_>(module);
+  capture_error = check(PyErr_NewExceptionWithDoc(
+      "gradstep.CaptureError", "A captured function did what a replay could not repeat.",
+      PyExc_RuntimeError, nullptr));
+  m.attr("CaptureError") = py::handle(capture_error);
+  py::class_<Guard, std::shared_ptr<Guard>>(m, "_Guard")
+      .def(py::init<>())
+      .def("add_dict", &Guard::add_dict, py::arg("path"), py::arg("d"),
+           py::arg("skip") = py::none())
+      .def("add_entry", &Guard::add_entry)
+      .def("add_list", &Guard::add_list)
+      .def("add_cell", &Guard::add_cell)
+      .def("add_tensor", &Guard::add_tensor)
+      .def("check", &Guard::check)
+      .def("explain", &Guard::explain)
+      .def("__len__", &Guard::size);
+  py::class_<Entry, std::shared_ptr<Entry>>(m, "_CaptureEntry")
+      .def("signature_fits",
+           [](const Entry& e, const py::tuple& args, const py::dict& kwargs) {
+             return e.signature_fits(flatten_call(args.ptr(), kwargs.ptr()));
+           })
+      .def("gradients_fit",
+           [](const Entry& e, const py::tuple& args, const py::dict& kwargs) {
+             const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
+             return e.program->gradients_fit(flat.tensors);
+           })
+      .def_readonly("guard", &Entry::guard)
+      .def_readonly("replays", &Entry::replays)
+      .def_property_readonly("steps", &steps_of)
+      .def_property_readonly("n_recorded", [](const Entry& e) { return e.program->n_recorded; })
+      .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })
+      .def_property_readonly("arena_bytes", [](const Entry& e) { return e.program->arena_bytes; })
+      .def_property_readonly("eager_bytes", [](const Entry& e) { return e.program->eager_bytes; });
+  py::class_<Session>(m, "_CaptureSession")
+      .def(py::init<const py::list&, const py::list&>())
+      .def("roll_back", &Session::roll_back)
+      .def("drop", &Session::drop)
+      .def("holds", &Session::holds)
+      .def("finish", &Session::finish)
+      .def_property_readonly("refused", &Session::refused);
+  m.def("_capture_setup", [](const std::string& directory) { own_directory = directory; });
+  m.def("_is_capturing", [] { return g_watcher != nullptr; });
+  m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });
+  m.def("_flatten", [](const py::tuple& args, const py::dict& kwargs) {
+    const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
+    py::list tensors, constants;
+    for (const Tensor& t : flat.tensors) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
+    for (const Token& t : flat.tokens) {
+      if (t.kind == Token::Kind::Constant) constants.append(py::handle(t.object));
+    }
+    return py::make_tuple(tensors, constants);
+  });
+  PyObject* const type = check(PyType_FromSpec(&captured_spec));
+  if (PyModule_AddObjectRef(module, "_Captured", type) < 0) throw PythonError();
+}
+
+}  // namespace gradstep::python

@@ -1,0 +1,486 @@
+# SPDX-License-Identifier: Apache-2.0
+"""capture() and compile(): a function's launches are recorded once and replayed without Python.
+
+    @gradstep.capture
+    def train_step(x, y): ...
+
+A captured call gives the bits of the eager call, or it raises `CaptureError`. To know that Python
+would do the same again, a `_Walk` finds what the function can look at (modules, optimizers, cells,
+globals) and a native guard compares it before each replay. See docs/capture.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradstep import _C
+from gradstep._C import CaptureError, Tensor
+from gradstep.nn.modules.module import Module
+from gradstep.optim.lr_scheduler import LRScheduler
+from gradstep.optim.optimizer import FusedOptimizer, Optimizer
+
+__all__ = ["CaptureError", "CapturedFunction", "OptimizedModule", "capture", "compile"]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_C._capture_setup(_PACKAGE)
+
+_NUMBERS = (int, float, bool, str, bytes, type(None))
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    import sysconfig
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = {sysconfig.get_path(name) for name in names}
+    return tuple(os.path.abspath(path) + os.sep for path in paths if path)
+
+
+@functools.cache
+def _is_users(file: str | None) -> bool:
+    """True for a source file that is neither gradstep's nor an installed library's."""
+    if not file or file.startswith("<frozen"):
+        return False
+    return not os.path.abspath(file).startswith((_PACKAGE, *_libraries()))
+
+
+def _user_frame() -> str:
+    """ "file:line" of the innermost frame that is not gradstep's."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "?"
+
+
+def _is_constant(value: Any) -> bool:
+    """Values that are compared by what they are."""
+    if isinstance(value, tuple):
+        return all(_is_constant(v) for v in value)
+    return type(value) in _NUMBERS
+
+
+class _Walk:
+    """Finds what a function can look at, and puts it into a guard."""
+
+    def __init__(self) -> None:
+        self.guard = _C._Guard()
+        self.tensors: list[Tensor] = []
+        self.containers: list[tuple[Any, Any]] = []  # with a copy, to undo what a run changed
+        self._seen: set[int] = set()
+        self._names: set[str] = set()  # what the code looks up
+        self._later: list[tuple[str, Any]] = []  # objects to look at when all names are known
+
+    def run(self, fn: Callable[..., Any], arguments: list[Any]) -> None:
+        self._value("", fn)
+        for k, argument in enumerate(arguments):
+            self._value(f"argument {k}", argument)
+        while self._later:
+            # Modules first: a parameter is called by its name there, not by its optimizer's.
+            modules = (k for k, (_, v) in enumerate(self._later) if isinstance(v, Module))
+            path, value = self._later.pop(next(modules, 0))
+            if isinstance(value, Module):
+                self._module(path, value)
+            elif isinstance(value, Optimizer):
+                self._optimizer(path, value)
+            else:
+                self._object(path, value)
+
+    def restore(self) -> None:
+        """Gives all containers the contents that they had."""
+        for container, copy in self.containers:
+            if isinstance(container, dict):
+                if dict.__len__(container) != len(copy) or any(
+                    container.get(key, self) is not value for key, value in copy.items()
+                ):
+                    container.clear()
+                    container.update(copy)
+            elif isinstance(container, list):
+                container[:] = copy
+            else:
+                container.cell_contents = copy
+
+    # ---- what there is ----
+
+    def _value(self, path: str, value: Any) -> None:
+        if type(value) in _NUMBERS or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        if isinstance(value, Tensor):
+            self.tensors.append(value)
+            self.guard.add_tensor(path, value)
+        elif isinstance(value, (Module, Optimizer)):
+            self._class(type(value))
+            self._later.append((path, value))
+        elif isinstance(value, types.FunctionType):
+            self._function(path, value)
+        elif isinstance(value, types.MethodType):
+            self._value(path, value.__func__)
+            self._value(f"{path}.__self__" if path else "self", value.__self__)
+        elif isinstance(value, functools.partial):
+            for part in (value.func, value.args, value.keywords):
+                self._value(path, part)
+        elif isinstance(value, dict):
+            self._dict(path, value)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            self._sequence(path, value)
+        elif isinstance(value, types.ModuleType):
+            if _is_users(getattr(value, "__file__", None)):
+                self._later.append((path, value))
+        elif isinstance(value, LRScheduler) or isinstance(value, type):
+            pass
+        elif isinstance(value, CapturedFunction):
+            self._value(path, value.__wrapped__)
+        elif hasattr(value, "__dict__"):
+            self._class(type(value))
+            self._later.append((path, value))
+
+    def _dict(self, path: str, d: dict[Any, Any], skip: Any = None) -> None:
+        self.guard.add_dict(path, d, skip)
+        self.containers.append((d, dict(d)))
+        for key, value in d.items():
+            if skip is None or key not in skip:
+                self._value(f"{path}[{key!r}]" if not isinstance(key, Tensor) else path, value)
+
+    def _sequence(self, path: str, values: Any) -> None:
+        if isinstance(values, list):
+            self.guard.add_list(path, values)
+            self.containers.append((values, list(values)))
+        for k, value in enumerate(values):
+            self._value(f"{path}[{k}]", value)
+
+    def _function(self, path: str, fn: types.FunctionType) -> None:
+        if not _is_users(fn.__code__.co_filename):
+            return
+        name = fn.__qualname__
+        for variable, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
+            try:
+                contents = cell.cell_contents
+            except ValueError:
+                continue
+            if id(cell) not in self._seen:
+                self._seen.add(id(cell))
+                self.guard.add_cell(f"{variable} (of {name})", cell)
+                self.containers.append((cell, contents))
+            self._value(variable, contents)
+        for k, default in enumerate(fn.__defaults__ or ()):
+            self._value(f"default {k} of {name}", default)
+        names = self._code(fn.__code__)
+        for variable in sorted(names):
+            if variable in fn.__globals__:
+                self._global(variable, fn.__globals__)
+
+    def _global(self, variable: str, namespace: dict[str, Any]) -> None:
+        key = hash((id(namespace), variable))
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.guard.add_entry(variable, namespace, sys.intern(variable))
+        self._value(variable, namespace[variable])
+
+    def _code(self, code: types.CodeType) -> set[str]:
+        """The names that a code object and the ones inside it look up."""
+        names = set(code.co_names)
+        self._names |= names
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                names |= self._code(constant)
+            elif isinstance(constant, str):
+                self._names.add(constant)
+        return names
+
+    def _class(self, cls: type) -> None:
+        if id(cls) in self._seen:
+            return
+        self._seen.add(id(cls))
+        for base in cls.__mro__:
+            users = _is_users(getattr(sys.modules.get(base.__module__), "__file__", None)) or (
+                base.__module__ == "__main__"
+            )
+            for value in vars(base).values():
+                fn = getattr(value, "__func__", value)
+                fn = getattr(fn, "fget", fn)
+                if not isinstance(fn, types.FunctionType):
+                    continue
+                if users:
+                    self._value(base.__qualname__, fn)
+                else:
+                    self._code(fn.__code__)
+
+    def _unused(self, d: dict[str, Any]) -> set[str]:
+        """Numbers that no code names: what somebody else counts there makes no difference."""
+        return {k for k, v in d.items() if _is_constant(v) and k not in self._names}
+
+    def _module(self, path: str, module: Module) -> None:
+        d = vars(module)
+        self.guard.add_dict(path, d, self._unused(d))
+        self.containers.append((d, dict(d)))
+        for key, value in d.items():
+            inner = path if key in ("_parameters", "_buffers", "_modules") else f"{path}.{key}"
+            if isinstance(value, dict) and inner == path:
+                self._table(path, value)
+            else:
+                self._value(inner, value)
+
+    def _table(self, path: str, table: dict[str, Any]) -> None:
+        if id(table) in self._seen:
+            return
+        self._seen.add(id(table))
+        self.guard.add_dict(path, table)
+        self.containers.append((table, dict(table)))
+        for key, value in table.items():
+            self._value(f"{path}.{key}" if path else key, value)
+
+    def _optimizer(self, path: str, optimizer: Optimizer) -> None:
+        d = vars(optimizer)
+        self.guard.add_dict(path, d, ("_opt_called", "_step_count"))
+        self.containers.append((d, dict(d)))
+        for key, value in d.items():
+            if key == "param_groups":
+                self.guard.add_list(f"{path}.param_groups", value)
+                self.containers.append((value, list(value)))
+                for k, group in enumerate(value):
+                    # The numbers of a group are read again before each replay.
+                    skip = {
+                        name
+                        for name, v in group.items()
+                        if name != "params"
+                        and isinstance(optimizer, FusedOptimizer)
+                        and (_is_constant(v) or isinstance(v, (tuple, list)))
+                    }
+                    self._dict(f"{path}.param_groups[{k}]", group, skip)
+            elif key not in ("_opt_called", "_step_count"):
+                self._value(f"{path}.{key}", value)
+
+    def _object(self, path: str, value: Any) -> None:
+        d = vars(value)
+        skip = {k for k in d if k not in self._names}
+        self.guard.add_dict(path, d, skip) if not isinstance(value, types.ModuleType) else None
+        if isinstance(value, types.ModuleType):
+            for key in sorted(set(d) - skip):
+                self._global(key, d)
+            return
+        self.containers.append((d, dict(d)))
+        for key, v in d.items():
+            if key not in skip:
+                self._value(f"{path}.{key}", v)
+
+
+def _python_randomness() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()
+    return random.getstate(), bytes(state[1]), state[2:]
+
+
+class CapturedFunction(_C._Captured):
+    """What capture() returns: call it as the function. See `capture`."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        verify: int = 0,
+        fallback: bool = False,
+        programs: int = 8,
+    ) -> None:
+        if not callable(fn):
+            raise TypeError(f"capture() expects a function, got {type(fn).__name__}")
+        functools.update_wrapper(self, fn)
+        self.__wrapped__ = fn
+        self._verify = verify
+        self._fallback = fallback
+        self._most = programs
+        self._warm = False
+        self._warned = False
+        self.calls_recorded = 0
+
+    # ---- calls that no program fits ----
+
+    def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        fn = self.__wrapped__
+        if _C._is_capturing():  # a part of what is being recorded
+            return fn(*args, **kwargs)
+        try:
+            self._check_unchanged(args, kwargs)
+            return self._record(args, kwargs)
+        except CaptureError as error:
+            if not self._fallback:
+                raise
+            if not self._warned:
+                self._warned = True
+                warnings.warn(f"{fn.__qualname__} runs eagerly: {error}", UserWarning, stacklevel=2)
+            return fn(*args, **kwargs)
+
+    def _check_unchanged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise if a program of this signature does not fit since its world has changed."""
+        refusal = None
+        for entry in self._entries():
+            if not entry.signature_fits(args, kwargs):
+                continue
+            index = entry.guard.check()
+            if index < 0:
+                return
+            kind, path, key, was, now = entry.guard.explain(index)
+            if kind != "tensor" and _is_constant(was) and _is_constant(now) and kind != "list":
+                return  # another number, a module in another mode: a program of its own
+            refusal = refusal or self._what_changed(kind, path, key, was, now)
+        if refusal:
+            raise CaptureError(
+                f"{_user_frame()}: {refusal} since {self.__wrapped__.__qualname__} was recorded. "
+                "Call its reset() to record it again"
+            )
+
+    @staticmethod
+    def _what_changed(kind: str, path: str, key: Any, was: Any, now: Any) -> str:
+        if kind == "tensor":
+            if now.requires_grad != was:
+                verb = "was frozen" if was else "requires a gradient"
+                return f"{path or 'a tensor'} {verb}"
+            return f"the memory or shape of {path or 'a tensor'} was replaced"
+        name = path
+        if isinstance(key, str):
+            name = f"{path}.{key}" if path else key
+        elif isinstance(key, int):
+            name = f"{path}[{key}]"
+        if kind == "list" and key is None:
+            return f"{name} has {now} elements instead of {was}"
+        if was is None:
+            return f"{name} was added or set"
+        if now is None:
+            return f"{name} was removed"
+        return f"{name} was replaced by another {type(now).__name__}"
+
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        fn = self.__wrapped__
+        tensors, constants = _C._flatten(args, kwargs)
+        for value in constants:
+            if isinstance(value, (np.ndarray, np.generic)):
+                raise CaptureError(
+                    f"{_user_frame()}: an argument is a numpy array, whose values a replay would "
+                    "not look at; pass a tensor"
+                )
+        walk = _Walk()
+        walk.run(fn, constants)
+        before = _python_randomness()
+        session = _C._CaptureSession(tensors, walk.tensors)
+        try:
+            result = fn(*args, **kwargs)
+            if session.refused:  # and the function caught it
+                raise CaptureError(session.refused)
+            changed = walk.guard.check()
+            if changed >= 0 and self._warm:
+                kind, path, key, was, now = walk.guard.explain(changed)
+                raise CaptureError(
+                    f"{_user_frame()}: {self._what_changed(kind, path, key, was, now)} inside "
+                    f"{fn.__qualname__}, which a replay would not do; pass it as an argument, return "
+                    "it, or do it outside"
+                )
+            if _python_randomness() != before:
+                raise CaptureError(
+                    f"{_user_frame()}: random numbers of Python or numpy are drawn inside "
+                    f"{fn.__qualname__}; a replay would not draw new ones. Use gradstep's"
+                )
+            if not self._warm:
+                self._warm = True
+                session.drop()
+                return result
+            if session.holds(result):
+                gc.collect()
+            entry = session.finish(args, kwargs, result, walk.guard)
+        except BaseException:
+            session.roll_back()
+            walk.restore()
+            raise
+        self._add(entry)
+        self._keep(self._most)
+        self.calls_recorded += 1
+        return result
+
+    # ---- what users ask ----
+
+    def reset(self) -> None:
+        """Forget all programs: the next call runs eagerly, the one after it records."""
+        self._keep(0)
+        self._warm = False
+
+
+def capture(
+    fn: Callable[..., Any] | None = None,
+    *,
+    verify: int = 0,
+    fallback: bool = False,
+    programs: int = 8,
+) -> Any:
+    """capture(fn, *, verify=0, fallback=False, programs=8) -> CapturedFunction
+
+    Record what a function of tensors launches, and replay that instead of running its Python code.
+    The first call runs eagerly, the second one records, later ones replay. Works as a decorator.
+
+    verify: so many replays of each program are compared with an eager run, bit for bit;
+    fallback: run eagerly, with one warning, what can't be captured, instead of raising;
+    programs: how many programs (one for each signature of the arguments) are kept.
+
+    Raises CaptureError, with the file and line, where a replay would not do what the function does.
+    """
+    if fn is None:
+        return functools.partial(capture, verify=verify, fallback=fallback, programs=programs)
+    return CapturedFunction(fn, verify=verify, fallback=fallback, programs=programs)
+
+
+class OptimizedModule(Module):
+    """What compile() makes of a module: its forward pass captured, everything else as it was."""
+
+    def __init__(self, module: Module, **options: Any) -> None:
+        super().__init__()
+        self._orig_mod = module
+        object.__setattr__(self, "_call", CapturedFunction(module.__call__, **options))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def _missing_attribute(self, name: str) -> Any:
+        if name == "_orig_mod":
+            return super()._missing_attribute(name)
+        return getattr(self._orig_mod, name)
+
+
+def compile(
+    model: Callable[..., Any] | None = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: str | Callable[..., Any] = "inductor",
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    disable: bool = False,
+) -> Any:
+    """compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None, ..)
+
+    `capture` under PyTorch's name. `options` may have capture's `verify`, `fallback` and `programs`;
+    the other arguments are accepted and change nothing, but `disable=True`, which returns the model
+    as it is. A module is wrapped; a function that is a whole training step is captured whole.
+    """
+    known = {k: v for k, v in (options or {}).items() if k in ("verify", "fallback", "programs")}
+    if model is None:
+        return functools.partial(
+            compile,
+            fullgraph=fullgraph,
+            dynamic=dynamic,
+            backend=backend,
+            mode=mode,
+            options=options,
+            disable=disable,
+        )
+    if disable:
+        return model
+    if isinstance(model, Module):
+        return OptimizedModule(model, **{"fallback": not fullgraph, **known})
+    return CapturedFunction(model, **known)
