@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "core/warning.h"
 #include "cuda/gemm.h"
 #include "cuda/libraries.h"
 #include "cuda/values.h"
@@ -233,23 +234,25 @@ __global__ void gather_bias_kernel(const __grid_constant__ GatherArgs g) {
   }
 }
 
-}  // namespace
+enum class Answer { Done, Unfit, NoAlgorithm };  // Unfit: not a product for this library
 
-bool multiply_by_library(const Call& call, const Product& p) {
+Answer try_multiply(const Call& call, const Product& p) {
   DataType type;
   switch (p.type) {
     case DType::Float32: type = kR32F; break;
     case DType::Float64: type = kR64F; break;
     case DType::Float16: type = kR16F; break;
     case DType::BFloat16: type = kR16BF; break;
-    default: return false;
+    default: return Answer::Unfit;
   }
   const Functions* const f = functions();
-  if (!f || p.k == 0 || p.batch > INT32_MAX) return false;
+  if (!f || p.k == 0 || p.batch > INT32_MAX) return Answer::Unfit;
   const int device = call.operands[0]->device.index;
   Key key;
   std::memset(&key, 0, sizeof key);
-  if (!stored(p.a, p.m, p.k, key.a) || !stored(p.b, p.k, p.n, key.b)) return false;
+  if (!stored(p.a, p.m, p.k, key.a) || !stored(p.b, p.k, p.n, key.b)) {
+    return Answer::Unfit;
+  }
   key.a.alignment = alignment_of(p.a.data);
   key.b.alignment = alignment_of(p.b.data);
   key.m = p.m;
@@ -266,7 +269,7 @@ bool multiply_by_library(const Call& call, const Product& p) {
   key.epilogue = epilogue_of(p);
   key.adds = p.beta != 0;
   key.device = device;
-  if (p.aux && (key.c_row % 8 != 0 || alignment_of(p.aux) < 16)) return false;
+  if (p.aux && (key.c_row % 8 != 0 || alignment_of(p.aux) < 16)) return Answer::Unfit;
 
   // The library wants the bias in one piece, and reads it in words of 16 bytes.
   const int64_t size = int64_t(element_size(p.type));
@@ -291,8 +294,8 @@ bool multiply_by_library(const Call& call, const Product& p) {
     if (l.plans.size() >= kMostPlans) l.plans.clear();
     at = l.plans.emplace(key, make_plan(*f, l.handles[device], key, extras)).first;
   }
-  const Plan& plan = *at->second;
-  if (!plan.found) return false;
+  Plan& plan = *at->second;
+  if (!plan.found) return Answer::NoAlgorithm;
   if (gathers) {
     launch_grid(call, &gather_bias_kernel, blocks_for(call, p.n * size, 256), 256,
                 GatherArgs{static_cast<const char*>(p.bias), gathered.data(), p.n, p.bias_step,
@@ -304,12 +307,44 @@ bool multiply_by_library(const Call& call, const Product& p) {
   const bool is_double = type == kR64F;
   const void* const alpha = is_double ? static_cast<const void*>(&p.alpha) : &alpha32;
   const void* const beta = is_double ? static_cast<const void*>(&p.beta) : &beta32;
-  check_status(f->matmul(l.handles[device], plan.desc, alpha, p.b.data, plan.a, p.a.data, plan.b,
-                         beta, p.c, plan.c, p.c, plan.c, &plan.best.algo, workspace.data(),
-                         plan.best.workspace, stream_of(call)),
-               "cublasLtMatmul");
+  const Status s = f->matmul(l.handles[device], plan.desc, alpha, p.b.data, plan.a, p.a.data,
+                             plan.b, beta, p.c, plan.c, p.c, plan.c, &plan.best.algo,
+                             workspace.data(), plan.best.workspace, stream_of(call));
+  if (s == kInvalidValue || s == kNotSupported) {  // the search did not know; nothing was done
+    plan.found = false;
+    return Answer::NoAlgorithm;
+  }
+  check_status(s, "cublasLtMatmul");
   after_launch(call);
-  return true;
+  return Answer::Done;
+}
+
+/// Tells once for each kind of product that our own kernel computes it.
+void warn_of_missing_algorithm(const Product& p) {
+  const auto side = [](const Factor& f) { return f.col == 1 ? "rows" : "columns"; };
+  const std::string kind =
+      format("{}products of {} matrices stored by {} and by {}", p.batch > 1 ? "batched " : "",
+             name(p.type), side(p.a), side(p.b));
+  warn_once(kind, format("cuBLASLt {} has no algorithm for {}, here {}x{} by {}x{}: gradstep's own "
+                         "kernel computes them, slower.",
+                         library_version("cublaslt"), kind, p.m, p.k, p.k, p.n));
+}
+
+}  // namespace
+
+bool multiply_by_library(const Call& call, const Product& p) {
+  const Answer answer = try_multiply(call, p);
+  // What is fused is done in two steps else, and no worse than by other programs.
+  if (answer == Answer::Done || p.fused != Fused::None) return answer == Answer::Done;
+  if (answer == Answer::NoAlgorithm) warn_of_missing_algorithm(p);
+#ifndef GS_CUDA_SHIM  // where it is missing on purpose
+  if (is_floating(p.type) && !functions()) {
+    warn_once("cublaslt",
+              "cuBLASLt was not found: gradstep's own kernels compute matrix products, slower. pip "
+              "install 'gradstep[cuda]' brings it.");
+  }
+#endif
+  return false;
 }
 
 }  // namespace gradstep::cuda

@@ -16,6 +16,7 @@ using Desc = void*;
 using Layout = void*;
 using Preference = void*;
 using Status = int;  // 0: success
+constexpr Status kInvalidValue = 7, kNotSupported = 15;
 
 struct Algo {
   uint64_t data[8];

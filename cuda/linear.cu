@@ -79,6 +79,7 @@ GS_CUDA_KERNEL("product_gelu_grad", product_gelu_grad);
 // A thread has W neighbouring columns, a warp 32 W of them: 16 bytes of float, 8 of halves an
 // access. The block's 8 warps take every 8th row of their piece, and add their sums up at the end.
 constexpr int kWarps = 8;
+constexpr int kBlocks = 4;  // that a multiprocessor runs at once: 64 registers a thread
 
 struct SumArgs {
   const char *dy, *saved;
@@ -89,7 +90,7 @@ struct SumArgs {
 };
 
 template <class F, class C, int W>
-__global__ void __launch_bounds__(kWarps * 32)
+__global__ void __launch_bounds__(kWarps * 32, kBlocks)
     activation_grad_kernel(const __grid_constant__ SumArgs a) {
   __shared__ C shared[kWarps][32 * W];
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(kWarps * 32)
                 end = begin + a.depth < a.rows ? begin + a.depth : a.rows;
   C sum[W] = {};
   if (col < a.cols) {
-    constexpr int kAhead = 4;  // rows in flight
+    constexpr int kAhead = 2;  // rows in flight: more take the registers of other blocks
     for (int64_t first = begin + warp; first < end; first += kAhead * kWarps) {
       Few<C, W> dy[kAhead] = {}, saved[kAhead] = {};
       GS_UNROLL
@@ -160,10 +161,10 @@ __global__ void __launch_bounds__(kWarps * 32)
 template <class F, class C, int W>
 void activation_grad(const Call& call, SumArgs a) {
   const int64_t across = (a.cols + 32 * W - 1) / (32 * W);
-  const int64_t full = int64_t(multiprocessors(call.out(0).device.index)) * 8;
-  // A piece has 64 rows or more: partial sums stay far below what is read.
-  const int64_t pieces =
-      std::clamp<int64_t>((full + across - 1) / across, 1, std::max<int64_t>(a.rows / 64, 1));
+  // Not more blocks than four waves, whose last one is then nearly full. A piece has 64 rows or
+  // more: partial sums stay far below what is read.
+  const int64_t full = int64_t(multiprocessors(call.out(0).device.index)) * kBlocks * 4;
+  const int64_t pieces = std::clamp<int64_t>(full / across, 1, std::max<int64_t>(a.rows / 64, 1));
   a.depth = (a.rows + pieces - 1) / pieces;
   const DeviceScratch<C> partial(pieces > 1 ? pieces * a.cols : 0, call);
   a.partial = partial.data();

@@ -141,6 +141,7 @@ def test_output_is_not_read_without_beta() -> None:
 
 PROGRAM = """
 import ctypes
+import warnings
 import gradstep as gs
 import test_cuda_gemm as t
 
@@ -170,6 +171,19 @@ exact = (x @ x).cpu()
 gs.backends.cuda.matmul.allow_tf32 = True
 short = (x @ x).cpu()
 assert exact[0, 0].item() > 4.001 and short[0, 0].item() == 4.0, (exact, short)
+
+# Without an algorithm the own kernel does it, which is told once for each kind of product.
+for refusal in (1, 2):
+    lib.fake_refuse(refusal)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for n in (5, 6, 5):
+            x = gs.ones(n, refusal + 3, device="cuda")
+            other = gs.ones(refusal + 3, 2, device="cuda")
+            assert (x @ (other if refusal == 1 else other.mT.contiguous().mT)).tolist() == [[refusal + 3.0] * 2] * n
+    kind = "rows" if refusal == 1 else "columns"
+    texts = [str(w.message) for w in told]
+    assert len(texts) == 1 and f"has no algorithm for products of float32 matrices stored by rows and by {kind}" in texts[0], texts
 print("done")
 """
 

@@ -5,6 +5,7 @@
 #include "core/cuda_api.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "core/warning.h"
 #include "graph/build_info.h"
 #include "python/autograd.h"
 #include "python/function.h"
@@ -37,7 +38,15 @@ void add_capture(PyObject* module);
 
 namespace {
 
+/// A UserWarning. Where the user made an error of it, it is dropped: this is called from inside of
+/// operations.
+void tell_warning(const std::string& text) {
+  const py::gil_scoped_acquire python;
+  if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) != 0) PyErr_Clear();
+}
+
 void add_settings(py::module_& m) {
+  g_tell_warning = &tell_warning;
   m.def("get_num_threads", &num_threads, "How many threads an operation may use.");
   m.def("set_num_threads", [](int n) {
     GS_CHECK(n > 0, "set_num_threads expects a positive integer");

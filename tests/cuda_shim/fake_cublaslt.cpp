@@ -20,7 +20,7 @@ using namespace gradstep::cuda::lt;
 
 namespace {
 
-constexpr Status kInvalid = 7, kNotSupported = 15;
+constexpr Status kInvalid = kInvalidValue;
 constexpr uint64_t kMagic = 0x6661636b65646c74;
 constexpr size_t kWorkspace = 4096;
 
@@ -46,6 +46,7 @@ struct PreferenceData {
 
 int g_products = 0, g_searches = 0, g_alive = 0;
 int g_by_epilogue[1024] = {};
+int g_refuses = 0;  // 1: the search finds nothing; 2: what it finds does not run
 
 /// Opens and closes the emulated device's memory.
 class Access {
@@ -157,6 +158,7 @@ bool is_aligned(const void* p, uint64_t bytes) {
 FAKE int fake_products() { return g_products; }
 FAKE int fake_searches() { return g_searches; }
 FAKE int fake_alive() { return g_alive; }
+FAKE void fake_refuse(int when) { g_refuses = when; }
 FAKE int fake_products_with(int epilogue) { return g_by_epilogue[epilogue]; }
 
 FAKE size_t cublasLtGetVersion() { return 130100; }
@@ -238,7 +240,7 @@ FAKE Status cublasLtMatmulAlgoGetHeuristic(Handle, Desc desc, Layout la, Layout 
   const auto& f = *static_cast<PreferenceData*>(preference);
   *found = 0;
   ++g_searches;
-  if (wanted < 1 || f.workspace < kWorkspace) return kNotSupported;
+  if (wanted < 1 || f.workspace < kWorkspace || g_refuses == 1) return kNotSupported;
   if (!fits(d, *static_cast<LayoutData*>(la), *static_cast<LayoutData*>(lb),
             *static_cast<LayoutData*>(lc), *static_cast<LayoutData*>(ld))) {
     return kInvalid;
@@ -277,6 +279,7 @@ FAKE Status cublasLtMatmul(Handle handle, Desc desc, const void* alpha, const vo
   const bool biased = (d.epilogue & 4) != 0, sums = d.epilogue >= 256;
   const bool grad = d.epilogue == kEpilogueGeluGrad, is_gelu = (d.epilogue & 32) != 0,
              relu = (d.epilogue & 2) != 0, keeps = is_gelu && (d.epilogue & 128) != 0;
+  if (g_refuses == 2) return kNotSupported;
   ++g_products;
   ++g_by_epilogue[d.epilogue];
   const Access access;
