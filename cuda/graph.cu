@@ -101,6 +101,7 @@ void replay_graph(void* graph) {
 }
 
 void destroy_graph(void* graph) {
+  if (is_forked()) return;
   auto* g = static_cast<Graph*>(graph);
   const DeviceGuard guard(g->device);
   (void)cudaDeviceSynchronize();  // a replay may still be under way

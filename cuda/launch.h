@@ -34,16 +34,7 @@ void launch_shared(const Call& call, void (*kernel)(P...), dim3 blocks, dim3 thr
                    A... args) {
   if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
 #ifdef GS_CUDA_SHIM
-  auto body = [=] { kernel(args...); };
-  if (shim::recording()) {
-    shim::record([=]() mutable {
-      shim::run_grid(
-          blocks, threads, shared, [](void* p) { (*static_cast<decltype(body)*>(p))(); }, &body);
-    });
-  } else {
-    shim::run_grid(
-        blocks, threads, shared, [](void* p) { (*static_cast<decltype(body)*>(p))(); }, &body);
-  }
+  shim::launch(stream_of(call), blocks, threads, shared, [=] { kernel(args...); });
 #else
   if (shared > 48 * 1024) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)),

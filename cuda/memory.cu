@@ -2,6 +2,8 @@
 // The allocator of device memory, pinned host memory, and copies. See Note [CUDA memory].
 #include "cuda/memory.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -52,16 +54,41 @@ size_t size_of(int size_class) {
   return octave + octave / 4 * size_t((size_class - 1) % 4 + 1);
 }
 
+struct User {
+  int device;
+  cudaStream_t stream;
+  bool operator==(const User&) const = default;
+};
 struct Elsewhere {  // what is known of a block that does not simply belong to the default stream
   MemoryPool* pool = nullptr;  // null: the default stream's
-  std::vector<cudaStream_t> also;
+  std::vector<User> also;
 };
+
+/// What `after` is given from now on comes behind the work of `before` so far.
+cudaError_t order(User before, User after) {
+  cudaEvent_t e = nullptr;
+  cudaError_t result;
+  {
+    const DeviceGuard guard(before.device);
+    result = cudaEventCreateWithFlags(&e, cudaEventDisableTiming);
+    if (result != cudaSuccess) return result;
+    result = cudaEventRecord(e, before.stream);
+  }
+  if (result == cudaSuccess) {
+    const DeviceGuard guard(after.device);
+    result = cudaStreamWaitEvent(after.stream, e, 0);
+  }
+  (void)cudaEventDestroy(e);
+  return result;
+}
 
 std::vector<std::unique_ptr<MemoryPool>> g_pools;  // of streams
 MemoryPool* g_private = nullptr;                   // the one in use while a stream is captured
 std::unordered_map<void*, Elsewhere> g_elsewhere;
 CudaMemory g_memory[kMostDevices];
 std::mutex g_mutex;
+bool g_forked = false;
+[[maybe_unused]] const int kAtFork = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
 
 MemoryPool& pool_of(int device, cudaStream_t stream) {
   for (const auto& p : g_pools) {
@@ -129,6 +156,8 @@ std::string size_text(double bytes) {
 
 }  // namespace
 
+bool is_forked() { return g_forked; }
+
 void* allocate(size_t bytes, int device) {
   if (bytes == 0) return nullptr;
   if (device < 0) device = current_device();
@@ -173,7 +202,7 @@ void* allocate(size_t bytes, int device) {
 }
 
 void deallocate(void* p, size_t bytes, int device) noexcept {
-  if (!p) return;
+  if (!p || g_forked) return;
   if (device < 0) device = current_device();
   const int size_class = class_of(bytes);
   const std::lock_guard lock(g_mutex);
@@ -182,13 +211,10 @@ void deallocate(void* p, size_t bytes, int device) noexcept {
     const auto found = g_elsewhere.find(p);
     if (found != g_elsewhere.end()) {
       pool = found->second.pool;
-      for (const cudaStream_t other : found->second.also) {
+      for (const User& other : found->second.also) {
         // The home stream waits for the other one's work so far.
-        cudaEvent_t e;
-        if (cudaEventCreateWithFlags(&e, cudaEventDisableTiming) != cudaSuccess) continue;
-        (void)cudaEventRecord(e, other);
-        (void)cudaStreamWaitEvent(pool ? pool->stream : nullptr, e, 0);
-        (void)cudaEventDestroy(e);
+        if (order(other, {device, pool ? pool->stream : nullptr}) != cudaSuccess)
+          (void)cudaGetLastError();
       }
       g_elsewhere.erase(found);
     }
@@ -233,25 +259,29 @@ void close_private_pool(MemoryPool* pool) {
 
 // ---- copies ----
 
-// Pinned memory is reused, as asking for it takes the driver milliseconds. A block that a copy may
-// still be reading when it is freed waits for the event behind that copy.
+// Pinned memory is reused, as asking for it takes the driver milliseconds. A block that copies may
+// still be using when it is freed waits for the events behind them, one for each stream.
 
 namespace {
 struct PinnedBlock {
   int size_class;
-  cudaEvent_t last_copy;  // null: none without waiting
+  std::vector<std::pair<User, cudaEvent_t>> copies;  // those that nobody waited for
 };
 std::vector<void*> g_pinned_free[kClasses];
 std::map<const char*, PinnedBlock> g_pinned_live;
 std::vector<std::pair<void*, PinnedBlock>> g_pinned_waiting;
 
 void reuse_pinned() {
-  std::erase_if(g_pinned_waiting, [](const auto& w) {
-    if (cudaEventQuery(w.second.last_copy) == cudaErrorNotReady) {
-      (void)cudaGetLastError();
-      return false;
-    }
-    (void)cudaEventDestroy(w.second.last_copy);
+  std::erase_if(g_pinned_waiting, [](auto& w) {
+    std::erase_if(w.second.copies, [](const auto& copy) {
+      if (cudaEventQuery(copy.second) == cudaErrorNotReady) {
+        (void)cudaGetLastError();
+        return false;
+      }
+      (void)cudaEventDestroy(copy.second);
+      return true;
+    });
+    if (!w.second.copies.empty()) return false;
     g_pinned_free[w.second.size_class].push_back(w.first);
     return true;
   });
@@ -273,21 +303,21 @@ void* allocate_pinned(size_t bytes) {
   } else {
     check(cudaHostAlloc(&p, size_of(size_class), cudaHostAllocPortable), "cudaHostAlloc");
   }
-  g_pinned_live[static_cast<char*>(p)] = {size_class, nullptr};
+  g_pinned_live[static_cast<char*>(p)] = {size_class, {}};
   return p;
 }
 
 void deallocate_pinned(void* p, size_t) {
-  if (!p) return;
+  if (!p || g_forked) return;
   const std::lock_guard lock(g_mutex);
   const auto found = g_pinned_live.find(static_cast<char*>(p));
   if (found == g_pinned_live.end()) return;
-  const PinnedBlock block = found->second;
+  PinnedBlock block = std::move(found->second);
   g_pinned_live.erase(found);
-  if (block.last_copy) {
-    g_pinned_waiting.emplace_back(p, block);
-  } else {
+  if (block.copies.empty()) {
     g_pinned_free[block.size_class].push_back(p);
+  } else {
+    g_pinned_waiting.emplace_back(p, std::move(block));
   }
 }
 
@@ -307,17 +337,45 @@ bool is_pinned(const void* p) {
   return pinned_block(p) != nullptr;
 }
 
+int device_of(const void* p) {
+  cudaPointerAttributes a{};
+  if (cudaPointerGetAttributes(&a, p) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return -1;
+  }
+  return a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged ? a.device : -1;
+}
+
 namespace {
 /// True if p is pinned: its block then remembers the copy that was just started on the stream.
-bool note_copy(const void* p, cudaStream_t stream) {
+bool note_copy(const void* p, User user) {
   const std::lock_guard lock(g_mutex);
   PinnedBlock* block = pinned_block(p);
   if (!block) return false;
-  if (!block->last_copy) {
-    check(cudaEventCreateWithFlags(&block->last_copy, cudaEventDisableTiming), "copy");
+  auto& copies = block->copies;
+  auto at = std::find_if(copies.begin(), copies.end(),
+                         [&](const auto& copy) { return copy.first == user; });
+  if (at == copies.end()) {
+    cudaEvent_t e = nullptr;
+    check(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "copy");
+    at = copies.insert(at, {user, e});
   }
-  check(cudaEventRecord(block->last_copy, stream), "copy");
+  check(cudaEventRecord(at->second, user.stream), "copy");
   return true;
+}
+
+/// In the order of both devices' current streams: the copy runs on the source's, which waits for
+/// what the other one does with the destination, and is waited for by it.
+void copy_between(void* dst, int to, const void* src, int from, size_t bytes) {
+  GS_CHECK(!is_capturing(),
+           "CUDA graphs: a copy between GPUs is not possible while a graph is captured");
+  const User source{from, current_stream(from)}, destination{to, current_stream(to)};
+  check(order(destination, source), "copy");
+  {
+    const DeviceGuard guard(from);
+    check(cudaMemcpyPeerAsync(dst, to, src, from, bytes, source.stream), "copy");
+  }
+  check(order(source, destination), "copy");
 }
 
 }  // namespace
@@ -325,10 +383,13 @@ bool note_copy(const void* p, cudaStream_t stream) {
 void copy_bytes(void* dst, Device to, const void* src, Device from, size_t bytes,
                 bool non_blocking) {
   if (bytes == 0) return;
-  const int device = to.type == DeviceType::CUDA ? to.index : from.index;
+  const bool to_host = to.type == DeviceType::CPU, from_host = from.type == DeviceType::CPU;
+  if (!to_host && !from_host && to.index != from.index) {
+    return copy_between(dst, to.index, src, from.index, bytes);
+  }
+  const int device = to_host ? from.index : to.index;
   const DeviceGuard guard(device);
   const cudaStream_t stream = current_stream(device);
-  const bool to_host = to.type == DeviceType::CPU, from_host = from.type == DeviceType::CPU;
   GS_CHECK(
       !is_capturing() || (!to_host && !from_host),
       "CUDA graphs: a copy between the host and the GPU (item(), print, a size that depends on "
@@ -339,11 +400,8 @@ void copy_bytes(void* dst, Device to, const void* src, Device from, size_t bytes
                                     : cudaMemcpyDeviceToDevice,
                         stream),
         "copy");
-  if (!to_host && !from_host) {
-    if (to.index != from.index && from.index >= 0 && to.index >= 0) synchronize(from.index);
-    return;
-  }
-  if (non_blocking && note_copy(to_host ? dst : src, stream)) return;
+  if (!to_host && !from_host) return;
+  if (non_blocking && note_copy(to_host ? dst : src, {device, stream})) return;
   check(cudaStreamSynchronize(stream), "copy");
   if (to_host) raise_reported(device);
 }
@@ -386,13 +444,14 @@ void memory_info(int device, int64_t* free, int64_t* total) {
   *free = int64_t(f);
   *total = int64_t(t);
 }
-void record_stream(void* p, int, void* stream) {
+void record_stream(void* p, int device, void* stream, int stream_device) {
   const std::lock_guard lock(g_mutex);
   Elsewhere& block = g_elsewhere[p];
-  const cudaStream_t home = block.pool ? block.pool->stream : nullptr;
+  const User home{device, block.pool ? block.pool->stream : nullptr};
+  const User user{stream_device, static_cast<cudaStream_t>(stream)};
   auto& also = block.also;
-  if (home != stream && std::find(also.begin(), also.end(), stream) == also.end()) {
-    also.push_back(static_cast<cudaStream_t>(stream));
+  if (home != user && std::find(also.begin(), also.end(), user) == also.end()) {
+    also.push_back(user);
   }
 }
 

@@ -6,14 +6,18 @@
 
 namespace gradstep::cuda {
 
+/// True in a process that fork() made. It has no CUDA, and a thread that it lacks may hold a lock:
+/// nothing is given back there.
+bool is_forked();
 void empty_cache();
 void memory_of(int device, CudaMemory* out);
 void reset_peak(int device);
 void memory_info(int device, int64_t* free, int64_t* total);
-void record_stream(void* p, int device, void* stream);
+void record_stream(void* p, int device, void* stream, int stream_device);
 void* allocate_pinned(size_t bytes);
 void deallocate_pinned(void* p, size_t bytes);
 bool is_pinned(const void* p);
+int device_of(const void* p);
 void copy_bytes(void* dst, Device to, const void* src, Device from, size_t bytes,
                 bool non_blocking);
 

@@ -235,7 +235,8 @@ bool ready(cudaError_t e, const char* what) {
   check(e, what);
   return true;
 }
-bool query_stream(void* s) {
+bool query_stream(int device, void* s) {
+  const DeviceGuard guard(device);
   return ready(cudaStreamQuery(static_cast<cudaStream_t>(s)), "Stream.query");
 }
 void synchronize_stream(int device, void* s) {
@@ -251,11 +252,15 @@ void* create_event(int device, bool timing, bool blocking) {
         "Event");
   return e;
 }
-void destroy_event(void* e) { (void)cudaEventDestroy(static_cast<cudaEvent_t>(e)); }
-void record_event(void* e, void* s) {
+void destroy_event(void* e) {
+  if (!is_forked()) (void)cudaEventDestroy(static_cast<cudaEvent_t>(e));
+}
+void record_event(void* e, int device, void* s) {
+  const DeviceGuard guard(device);  // whose default stream a null one is
   check(cudaEventRecord(static_cast<cudaEvent_t>(e), static_cast<cudaStream_t>(s)), "Event.record");
 }
-void wait_event(void* s, void* e) {
+void wait_event(int device, void* s, void* e) {
+  const DeviceGuard guard(device);
   check(cudaStreamWaitEvent(static_cast<cudaStream_t>(s), static_cast<cudaEvent_t>(e), 0),
         "Event.wait");
 }
@@ -308,6 +313,7 @@ const CudaApi kApi = {
     .allocate_pinned = &allocate_pinned,
     .deallocate_pinned = &deallocate_pinned,
     .is_pinned = &is_pinned,
+    .device_of = &device_of,
     .record_stream = &record_stream,
     .create_stream = &create_stream,
     .current_stream = &get_stream,

@@ -455,22 +455,6 @@ def test_facts():
 
 
 @cuda_only
-def test_memory_is_shared_by_dlpack():
-    x = torch.arange(6.0).reshape(2, 3).t()
-    assert x.__dlpack_device__() == (2, 0)
-    y = torch.from_dlpack(x)
-    assert y.device == x.device and y.data_ptr() == x.data_ptr() and y.stride() == x.stride()
-    y[0, 0] = 7
-    assert x[0, 0].item() == 7
-    with torch.cuda.stream(torch.cuda.Stream()):
-        z = torch.from_dlpack(x)
-    torch.cuda.synchronize()
-    assert torch.equal(z, x)
-    with pytest.raises(RuntimeError, match="stream 0 is ambiguous"):
-        x.__dlpack__(stream=0)
-
-
-@cuda_only
 def test_cuda_array_interface():
     x = torch.arange(6.0).reshape(2, 3)
     assert x.__cuda_array_interface__ == {

@@ -13,7 +13,7 @@
 
 namespace gradstep {
 
-constexpr int kCudaApiVersion = 3;  // raise with every change of the table
+constexpr int kCudaApiVersion = 4;  // raise with every change of the table
 
 struct CudaProperties {
   char name[256];
@@ -71,20 +71,21 @@ struct CudaApi {
   void* (*allocate_pinned)(size_t bytes);
   void (*deallocate_pinned)(void* p, size_t bytes);
   bool (*is_pinned)(const void* p);
+  int (*device_of)(const void* p);  // whose memory this is; -1: no GPU's
   /// The block is used on another stream, too: it is not given away before that has finished.
-  void (*record_stream)(void* p, int device, void* stream);
+  void (*record_stream)(void* p, int device, void* stream, int stream_device);
 
   // ---- streams and events: opaque handles; a null stream is the default one. Streams are never
   // ended: free memory belongs to them. The current device and streams are those of the thread.
   void* (*create_stream)(int device, int priority);
   void* (*current_stream)(int device);
   void (*set_stream)(int device, void* stream);
-  bool (*query_stream)(void* stream);
+  bool (*query_stream)(int device, void* stream);
   void (*synchronize_stream)(int device, void* stream);
   void* (*create_event)(int device, bool timing, bool blocking);
   void (*destroy_event)(void* event);
-  void (*record_event)(void* event, void* stream);
-  void (*wait_event)(void* stream, void* event);
+  void (*record_event)(void* event, int device, void* stream);
+  void (*wait_event)(int device, void* stream, void* event);
   bool (*query_event)(void* event);
   void (*synchronize_event)(void* event);
   float (*elapsed_time)(void* start, void* end);  // milliseconds

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "core/cuda_api.h"
+
 namespace gradstep {
 
 namespace {
@@ -35,6 +37,21 @@ void sequence(const Tensor& out, Scalar start, Scalar step, bool symmetric, Scal
   run(op, p, {&out}, {}, c);
 }
 }  // namespace
+
+Tensor empty_pinned(const Dims& sizes, const Dims& strides, DType dtype) {
+  const size_t bytes = static_cast<size_t>(count_elements(sizes)) * element_size(dtype);
+  void* p = cuda_api().allocate_pinned(bytes);
+  Tensor out(TensorImpl::create());
+  TensorImpl* t = out.get();
+  t->storage = Ref(Storage::wrap(
+      p, bytes, {}, [](void* block) { find_cuda()->deallocate_pinned(block, 0); }, p));
+  t->sizes = sizes;
+  t->strides = strides;
+  t->dtype = dtype;
+  t->data = t->storage->data;
+  t->update_geometry();
+  return out;
+}
 
 Tensor full(const Dims& sizes, Scalar value, Options options) {
   const Tensor t = empty(sizes, options);

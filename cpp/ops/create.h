@@ -5,6 +5,9 @@
 
 namespace gradstep {
 
+/// Uninitialised host memory that GPUs copy from and to by themselves, for dense strides. Loads the
+/// CUDA part.
+Tensor empty_pinned(const Dims& sizes, const Dims& strides, DType dtype);
 Tensor full(const Dims& sizes, Scalar value, Options options);
 inline Tensor zeros(const Dims& sizes, Options options) { return full(sizes, 0, options); }
 inline Tensor ones(const Dims& sizes, Options options) { return full(sizes, 1, options); }

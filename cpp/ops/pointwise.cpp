@@ -208,8 +208,12 @@ Tensor to(const Tensor& x, DType dtype, Device device, bool copy, bool non_block
   const bool moves = device != x.device();
   if (x.dtype() == dtype && !moves) return copy ? clone(x) : x;
   const bool permuted = !x.contiguous() && is_dense(x.sizes(), x.strides());
-  const Tensor out = permuted ? empty_strided(x.sizes(), x.strides(), dtype, device)
-                              : empty(x.sizes(), dtype, device);
+  const Dims strides = permuted ? x.strides() : contiguous_strides(x.sizes());
+  // What is to arrive later needs pinned memory, as in PyTorch.
+  const bool pins = non_blocking && moves && device.type == DeviceType::CPU && x.numel() != 0;
+  const Tensor out = pins       ? empty_pinned(x.sizes(), strides, dtype)
+                     : permuted ? empty_strided(x.sizes(), strides, dtype, device)
+                                : empty(x.sizes(), dtype, device);
   copy_into(out, x, non_blocking);
   if (needs_grad(x) && is_floating(dtype)) record(op, type_and_device(x), {&out}, {&x}, {});
   return out;

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/cuda_api.h"
+#include "core/layout.h"
+#include "ops/create.h"
 #include "ops/pointwise.h"
 #include "python/function.h"
 #include "python/interop.h"
@@ -29,22 +31,14 @@ bool is_pinned(const Tensor& t) {
 
 Tensor pinned(const Tensor& t) {
   GS_CHECK(t.device().type == DeviceType::CPU,
-           "cannot pin a tensor of {}: only dense CPU tensors can be pinned", t.device());
-  const CudaApi& cuda = cuda_api();
+           "cannot pin 'torch.cuda.{}Tensor' only dense CPU tensors can be pinned",
+           scalar_name(t.dtype()));
+  cuda_api();  // or its error
   if (is_pinned(t) || t.numel() == 0) return t;
-  const size_t bytes = static_cast<size_t>(t.numel()) * element_size(t.dtype());
-  void* p = cuda.allocate_pinned(bytes);
-  Tensor out(TensorImpl::create());
-  TensorImpl* o = out.get();
-  o->storage = Ref(Storage::wrap(
-      p, bytes, {}, [](void* block) { find_cuda()->deallocate_pinned(block, 0); }, p));
-  o->sizes = t.sizes();
-  o->strides = contiguous_strides(t.sizes());
-  o->dtype = t.dtype();
-  o->data = o->storage->data;
-  o->update_geometry();
+  const Dims strides =
+      is_dense(t.sizes(), t.strides()) ? t.strides() : contiguous_strides(t.sizes());
   const GradMode off(false);
-  return copy_(out, t);
+  return copy_(empty_pinned(t.sizes(), strides, t.dtype()), t);
 }
 
 namespace {
@@ -197,8 +191,10 @@ const FunctionRow kRows[] = {
        GS_CHECK(t.device().type == DeviceType::CUDA,
                 "record_stream: expected a CUDA tensor, got {}", t.device());
        const Owned handle(PyObject_GetAttrString(a.object(1), "cuda_stream"));
+       const Owned device(PyObject_GetAttrString(a.object(1), "device_index"));
        if (t->storage->owned && t->storage->data) {
-         cuda_api().record_stream(t->storage->data, t.device().index, PyLong_AsVoidPtr(handle.p));
+         cuda_api().record_stream(t->storage->data, t.device().index, PyLong_AsVoidPtr(handle.p),
+                                  static_cast<int>(PyLong_AsLong(device.p)));
        }
        return none();
      }},
@@ -213,8 +209,8 @@ const FunctionRow kRows[] = {
        cuda_api().set_stream(device_at(a, 0), handle_at(a, 1));
        return none();
      }},
-    {"_cuda_query_stream", "(object stream)", Fn, "",
-     [](Args& a) { return wrap(cuda_api().query_stream(handle_at(a, 0))); }},
+    {"_cuda_query_stream", "(int device, object stream)", Fn, "",
+     [](Args& a) { return wrap(cuda_api().query_stream(device_at(a, 0), handle_at(a, 1))); }},
     {"_cuda_synchronize_stream", "(int device, object stream)", Fn, "",
      [](Args& a) {
        const int device = device_at(a, 0);
@@ -234,14 +230,14 @@ const FunctionRow kRows[] = {
        if (const CudaApi* cuda = find_cuda()) cuda->destroy_event(event);
        return none();
      }},
-    {"_cuda_record_event", "(object event, object stream)", Fn, "",
+    {"_cuda_record_event", "(object event, int device, object stream)", Fn, "",
      [](Args& a) {
-       cuda_api().record_event(handle_at(a, 0), handle_at(a, 1));
+       cuda_api().record_event(handle_at(a, 0), device_at(a, 1), handle_at(a, 2));
        return none();
      }},
-    {"_cuda_wait_event", "(object stream, object event)", Fn, "",
+    {"_cuda_wait_event", "(int device, object stream, object event)", Fn, "",
      [](Args& a) {
-       cuda_api().wait_event(handle_at(a, 0), handle_at(a, 1));
+       cuda_api().wait_event(device_at(a, 0), handle_at(a, 1), handle_at(a, 2));
        return none();
      }},
     {"_cuda_query_event", "(object event)", Fn, "",

@@ -47,13 +47,16 @@ Device data_device(const Args& a, int i) {
   if (!a.has(i) && a.is_tensor(0) && default_device() == Device{}) return a.tensor(0).device();
   return usable_device(a.opt_device(i));
 }
-/// Tensors and arrays as they are, else a new tensor.
-Tensor shared_data(const Args& a, int i, std::optional<DType> dtype) {
+/// Tensors and arrays of the CPU and of GPUs as they are, else a new tensor.
+Tensor shared_data(const Args& a, int i, std::optional<DType> dtype, std::optional<Device> device) {
+  PyObject* o = a.object(i);
   if (a.is_tensor(i)) return a.tensor(i);
-  if (std::strcmp(Py_TYPE(a.object(i))->tp_name, "numpy.ndarray") == 0) {
-    return tensor_from_numpy(a.object(i));
+  if (std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0) return tensor_from_numpy(o);
+  if (!PyList_Check(o) && !PyTuple_Check(o)) {
+    if (PyObject_HasAttrString(o, "__dlpack__")) return tensor_from_dlpack(o, {}, {});
+    if (const Tensor t = tensor_from_cuda_array(o, device)) return t;
   }
-  return tensor_from_object(a.object(i), dtype);
+  return tensor_from_object(o, dtype);
 }
 PyObject* created(const Args& a, int first, const Tensor& made) {
   const Tensor t = a.flag(first + 3) ? pinned(made) : made;
@@ -156,13 +159,14 @@ const FunctionRow kRows[] = {
     {"as_tensor", "(object data, dtype? dtype=None, device? device=None)", Fn,
      "The data as a tensor, sharing memory with tensors and numpy arrays where possible.",
      [](Args& a) {
-       const Tensor t = shared_data(a, 0, a.opt_dtype(1));
+       const Tensor t = shared_data(a, 0, a.opt_dtype(1), a.opt_device(2));
        return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), data_device(a, 2)));
      }},
     {"asarray", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)", Fn, "",
      [](Args& a) {
-       const Tensor t = shared_data(a, 0, a.opt_dtype(1));
-       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), data_device(a, 2), a.has(3) && a.flag(3)));
+       const Tensor t = shared_data(a, 0, a.opt_dtype(1), a.opt_device(2));
+       const bool stays = t.device().type == DeviceType::CUDA && !a.has(2);
+       return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), stays ? t.device() : data_device(a, 2), a.has(3) && a.flag(3)));
      }},
     {"empty", "(IntList* size, *, Tensor? out=None, " GS_LIKE ")", Fn, "Uninitialised memory.",
      [](Args& a) { return created_out(a, 2, empty(a.dims(0), options(a, 2, default_dtype()))); }},

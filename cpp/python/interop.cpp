@@ -7,7 +7,6 @@
 #include <cstring>
 #include <string>
 
-#include "core/cuda_api.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "python/function.h"
@@ -59,8 +58,6 @@ Scalar item(const Tensor& t) {
 
 // ---- lists in ----
 
-namespace {
-
 DType numpy_type(const py::dtype& d) {
   const char kind = d.kind();
   const auto size = d.itemsize();
@@ -87,6 +84,8 @@ DType numpy_type(const py::dtype& d) {
        "int16, int8, uint8, and bool.",
        std::string(py::str(d.attr("type").attr("__name__"))));
 }
+
+namespace {
 
 bool is_numpy_array(PyObject* o) {
   return std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 ||
@@ -224,7 +223,6 @@ Tensor tensor_from_numpy(PyObject* array) {
   const DType type = numpy_type(d);
   const auto item_size = static_cast<int64_t>(element_size(type));
   Dims sizes, strides;
-  int64_t last = 0;
   for (py::ssize_t k = 0; k < a.ndim(); ++k) {
     GS_CHECK_VALUE(a.strides(k) >= 0 || a.shape(k) <= 1,
                    "At least one stride in the given numpy array is negative, and tensors with "
@@ -238,21 +236,34 @@ Tensor tensor_from_numpy(PyObject* array) {
                    "reallocate the memory.");
     sizes.push_back(a.shape(k));
     strides.push_back(a.shape(k) <= 1 ? 1 : a.strides(k) / item_size);
-    last += std::max<int64_t>(0, a.shape(k) - 1) * strides[static_cast<int>(k)];
   }
   refuse_capture("a numpy array comes in, whose values a replay would not look at");
-  const size_t bytes = a.size() == 0 ? 0 : static_cast<size_t>((last + 1) * item_size);
+  if (is_contiguous(sizes, strides)) strides = contiguous_strides(sizes);
+  return tensor_of_memory(
+      const_cast<void*>(a.data()), sizes, strides, type, {},
+      [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }, a.inc_ref().ptr());
+}
+
+Tensor tensor_of_memory(void* data, const Dims& sizes, const Dims& strides, DType dtype,
+                        Device device, void (*free)(void*), void* owner) {
+  int64_t last = 0;
+  for (int d = 0; d < sizes.size(); ++d) {
+    int64_t reach = 0;
+    GS_CHECK(!__builtin_mul_overflow(std::max<int64_t>(0, sizes[d] - 1), strides[d], &reach) &&
+                 !__builtin_add_overflow(last, reach, &last) && last < (int64_t{1} << 59),
+             "Storage size calculation overflowed with sizes={} and strides={}", sizes, strides);
+  }
+  const size_t bytes =
+      count_elements(sizes) == 0 ? 0 : static_cast<size_t>(last + 1) * element_size(dtype);
   Tensor out(TensorImpl::create());
   TensorImpl* t = out.get();
-  t->storage = Ref(Storage::wrap(
-      const_cast<void*>(a.data()), bytes, {},
-      [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }, a.inc_ref().ptr()));
+  t->storage = Ref(Storage::wrap(data, bytes, device, free, owner));
   t->sizes = sizes;
   t->strides = strides;
-  t->dtype = type;
+  t->dtype = dtype;
+  t->device = device;
   t->data = t->storage->data;
   t->update_geometry();
-  if (t->contiguous) t->strides = contiguous_strides(sizes);
   return out;
 }
 
@@ -266,7 +277,13 @@ Tensor tensor_from_object(PyObject* data, std::optional<DType> dtype) {
     const DType type = dtype ? *dtype : element_type(data);
     return full({}, *n, {type, {}});
   }
-  if (is_numpy_array(data)) {
+  const bool is_list = PyList_Check(data) || PyTuple_Check(data);
+  if (!is_list) {
+    if (const Tensor t = tensor_from_cuda_array(data, {})) {
+      return to(contiguous(t), dtype.value_or(t.dtype()), true);
+    }
+  }
+  if (!is_list && is_numpy_array(data)) {
     const Tensor t = tensor_from_numpy(data);
     return to(contiguous(t), dtype.value_or(t.dtype()), true);
   }
@@ -288,8 +305,6 @@ Tensor tensor_from_object(PyObject* data, std::optional<DType> dtype) {
 
 // ---- numpy out ----
 
-namespace {
-
 py::dtype numpy_dtype(DType t) {
   static const char* names[kDTypes] = {"?",  "u1", "i1",    "i2", "i4",
                                        "i8", "f2", nullptr, "f4", "f8"};
@@ -297,6 +312,8 @@ py::dtype numpy_dtype(DType t) {
   GS_CHECK_TYPE(n, "Got unsupported ScalarType {}", scalar_name(t));
   return py::dtype(n);
 }
+
+namespace {
 
 PyObject* to_numpy(const Tensor& t, bool force) {
   refuse_capture("the memory of a tensor is given to numpy");
@@ -322,195 +339,6 @@ PyObject* to_numpy(const Tensor& t, bool force) {
       .ptr();
 }
 
-// ---- DLPack: the C structures of its version 0.8, by their published layout ----
-
-struct DLDevice {
-  int32_t type;
-  int32_t id;
-};
-struct DLDataType {
-  uint8_t code;
-  uint8_t bits;
-  uint16_t lanes;
-};
-struct DLTensor {
-  void* data;
-  DLDevice device;
-  int32_t ndim;
-  DLDataType dtype;
-  int64_t* shape;
-  int64_t* strides;
-  uint64_t byte_offset;
-};
-struct DLManagedTensor {
-  DLTensor tensor;
-  void* context;
-  void (*deleter)(DLManagedTensor*);
-};
-constexpr int kDlCpu = 1, kDlCuda = 2, kDlPinned = 3;
-
-DLDevice dl_device(Device d) {
-  if (d.type == DeviceType::CPU) return {kDlCpu, 0};
-  return {kDlCuda, d.index};
-}
-
-/// Work of the current stream so far comes before what the consumer's stream does from now on.
-/// By DLPack's convention 1 (or nothing) is the default stream, -1 asks for no order.
-void order_streams(Device device, PyObject* consumer) {
-  const CudaApi& cuda = cuda_api();
-  const long stream = consumer == Py_None ? 1 : PyLong_AsLong(consumer);
-  if (stream == -1) {
-    if (PyErr_Occurred()) throw PythonError();
-    return;
-  }
-  GS_CHECK(stream != 0, "__dlpack__: stream 0 is ambiguous: use 1 for the default stream");
-  void* theirs = stream == 1 ? nullptr : reinterpret_cast<void*>(stream);  // NOLINT: a handle
-  void* ours = cuda.current_stream(device.index);
-  if (theirs == ours) return;
-  void* event = cuda.create_event(device.index, false, false);
-  cuda.record_event(event, ours);
-  cuda.wait_event(theirs, event);
-  cuda.destroy_event(event);
-}
-
-DLDataType dl_type(DType t) {
-  const auto bits = static_cast<uint8_t>(8 * element_size(t));
-  if (t == DType::Bool) return {6, 8, 1};
-  if (t == DType::BFloat16) return {4, 16, 1};
-  if (is_floating(t)) return {2, bits, 1};
-  return {static_cast<uint8_t>(t == DType::UInt8 ? 1 : 0), bits, 1};
-}
-
-DType from_dl_type(DLDataType d) {
-  GS_CHECK(d.lanes == 1, "ATen does not support lanes != 1");
-  for (int i = 0; i < kDTypes; ++i) {
-    const DLDataType have = dl_type(static_cast<DType>(i));
-    if (have.code == d.code && have.bits == d.bits) return static_cast<DType>(i);
-  }
-  fail(ErrorKind::Runtime, "Unsupported DLPack type: code {}, bits {}", int(d.code), int(d.bits));
-}
-
-PyObject* to_dlpack(const Tensor& t, PyObject* stream) {
-  if (t.wants_grad()) {
-    PyErr_SetString(PyExc_BufferError,
-                    "Can't export tensors that require gradient, use tensor.detach()");
-    throw PythonError();
-  }
-  refuse_capture("the memory of a tensor is given away by DLPack");
-  if (t.device().type == DeviceType::CUDA) order_streams(t.device(), stream);
-  struct Export {
-    DLManagedTensor managed;
-    Tensor tensor;
-  };
-  auto* e = new Export{{}, t};
-  TensorImpl* impl = t.get();
-  e->managed = {{impl->data, dl_device(impl->device), impl->ndim(), dl_type(impl->dtype),
-                 impl->sizes.v, impl->strides.v, 0},
-                e,
-                [](DLManagedTensor* m) {
-                  const PyGILState_STATE gil = PyGILState_Ensure();
-                  delete static_cast<Export*>(m->context);
-                  PyGILState_Release(gil);
-                }};
-  return check(PyCapsule_New(&e->managed, "dltensor", [](PyObject* capsule) {
-    if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // somebody took it over
-    auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
-    m->deleter(m);
-  }));
-}
-
-/// The capsule of another library's tensor, whose memory may be used on our current stream.
-py::object exported(const py::object& o) {
-  if (py::hasattr(o, "__dlpack_device__")) {
-    const py::tuple device = o.attr("__dlpack_device__")();
-    if (device[0].cast<int>() == kDlCuda) {
-      void* stream = cuda_api().current_stream(device[1].cast<int>());
-      return o.attr("__dlpack__")(py::arg("stream") =
-                                      stream ? reinterpret_cast<intptr_t>(stream) : 1);
-    }
-  }
-  return o.attr("__dlpack__")();
-}
-
-Tensor from_dlpack(PyObject* object) {
-  py::object capsule = py::reinterpret_borrow<py::object>(object);
-  if (PyObject_HasAttrString(object, "__dlpack__")) capsule = exported(capsule);
-  auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
-  if (!m) throw PythonError();
-  const DLTensor& d = m->tensor;
-  GS_CHECK(d.device.type == kDlCpu || d.device.type == kDlPinned || d.device.type == kDlCuda,
-           "from_dlpack: only memory of the CPU and of CUDA can be shared, got device type {}",
-           d.device.type);
-  const Device device = d.device.type == kDlCuda
-                            ? full_device({DeviceType::CUDA, static_cast<int8_t>(d.device.id)})
-                            : Device{};
-  const DType type = from_dl_type(d.dtype);
-  const Dims sizes(d.shape, d.ndim);
-  const Dims strides = d.strides ? Dims(d.strides, d.ndim) : contiguous_strides(sizes);
-  int64_t last = 0;
-  for (int k = 0; k < sizes.size(); ++k) {
-    GS_CHECK_VALUE(strides[k] >= 0 || sizes[k] <= 1,
-                   "from_dlpack: negative strides are not supported, got {}", strides);
-    int64_t reach = 0;
-    GS_CHECK(!__builtin_mul_overflow(std::max<int64_t>(0, sizes[k] - 1), strides[k], &reach) &&
-                 !__builtin_add_overflow(last, reach, &last) && last < (int64_t{1} << 59),
-             "Storage size calculation overflowed with sizes={} and strides={}", sizes, strides);
-  }
-  const size_t bytes =
-      count_elements(sizes) == 0 ? 0 : static_cast<size_t>(last + 1) * element_size(type);
-  Tensor out(TensorImpl::create());
-  TensorImpl* t = out.get();
-  t->storage = Ref(Storage::wrap(
-      static_cast<char*>(d.data) + d.byte_offset, bytes, device,
-      [](void* p) {
-        auto* owner = static_cast<DLManagedTensor*>(p);
-        if (owner->deleter) owner->deleter(owner);
-      },
-      m));
-  PyCapsule_SetName(capsule.ptr(), "used_dltensor");
-  t->sizes = sizes;
-  t->strides = strides;
-  t->dtype = type;
-  t->device = device;
-  t->data = t->storage->data;
-  t->update_geometry();
-  return out;
-}
-
-// ---- numba's way to share the memory of a GPU ----
-
-PyObject* cuda_array_interface(PyObject* self, void*) {
-  return guard([&] {
-    const Tensor t = unwrap(self);
-    if (t.device().type != DeviceType::CUDA) {
-      PyErr_SetString(PyExc_AttributeError,
-                      "Can't get __cuda_array_interface__ on non-CUDA tensor: use tensor.cuda() to "
-                      "copy it to device memory.");
-      throw PythonError();
-    }
-    GS_CHECK(!t.wants_grad(),
-             "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients "
-             "aren't required, use var.detach() to get Variable that doesn't require grad.");
-    const auto tuple = [](const Dims& dims, int64_t scale) {
-      py::tuple out(static_cast<size_t>(dims.size()));
-      for (int k = 0; k < dims.size(); ++k) out[static_cast<size_t>(k)] = dims[k] * scale;
-      return out;
-    };
-    py::dict d;
-    d["typestr"] = t.dtype() == DType::BFloat16 ? py::str("<f2")  // the same size, as PyTorch does
-                                                : numpy_dtype(t.dtype()).attr("str");
-    d["shape"] = tuple(t.sizes(), 1);
-    d["strides"] = t.contiguous()
-                       ? py::object(py::none())
-                       : tuple(t.strides(), static_cast<int64_t>(element_size(t.dtype())));
-    d["data"] = py::make_tuple(t.numel() ? reinterpret_cast<uintptr_t>(t->data) : 0, false);
-    d["version"] = 2;
-    return d.release().ptr();
-  });
-}
-PyGetSetDef kCudaArrayInterface = {"__cuda_array_interface__", cuda_array_interface, nullptr,
-                                   nullptr, nullptr};
-
 const FunctionRow kRows[] = {
     {"item", "(Tensor input)", Method, "The value of a tensor of one element, as a Python number.",
      [](Args& a) { return wrap(item(a.tensor(0))); }},
@@ -528,18 +356,6 @@ const FunctionRow kRows[] = {
                      "expected np.ndarray (got {})", Py_TYPE(a.object(0))->tp_name);
        return wrap(tensor_from_numpy(a.object(0)));
      }},
-    {"__dlpack__",
-     "(Tensor input, *, object stream=None, object max_version=None, object dl_device=None, object "
-     "copy=None)",
-     Method, "", [](Args& a) { return to_dlpack(a.tensor(0), a.object(1)); }},
-    {"__dlpack_device__", "(Tensor input)", Method, "",
-     [](Args& a) {
-       const DLDevice d = dl_device(a.tensor(0).device());
-       return Py_BuildValue("(ii)", d.type, d.id);
-     }},
-    {"from_dlpack", "(object ext_tensor, *, object device=None, object copy=None)", Fn,
-     "Shares the memory of another library's tensor.",
-     [](Args& a) { return wrap(from_dlpack(a.object(0))); }},
     {"__array__", "(Tensor input, object dtype=None, object copy=None)", Method, "",
      [](Args& a) {
        const py::object array = py::reinterpret_steal<py::object>(to_numpy(a.tensor(0), false));
@@ -553,8 +369,7 @@ const FunctionRow kRows[] = {
 
 void add_interop(PyObject*) {
   add_functions(kRows);
-  const Owned property(PyDescr_NewGetSet(tensor_type, &kCudaArrayInterface));
-  set_tensor_attribute("__cuda_array_interface__", property.p);
+  add_memory_sharing();
 }
 
 }  // namespace gradstep::python

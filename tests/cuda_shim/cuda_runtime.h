@@ -74,10 +74,7 @@ uint64_t* lane_slot(int lane);
 int lane();
 bool lane_exists(int lane);
 using Body = void (*)(void*);
-/// True while a stream is captured: what would run is given to record().
-bool recording();
-void record(std::function<void()> node);
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Body body, void* context);
+void run_grid(int device, dim3 grid, dim3 block, size_t shared_bytes, Body body, void* context);
 void* dynamic_shared();
 }  // namespace shim
 
@@ -199,6 +196,7 @@ enum cudaError_t : int {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900
 };
@@ -219,6 +217,17 @@ enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 enum cudaDeviceAttr {
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
   cudaDevAttrMultiProcessorCount = 16
+};
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void *devicePointer, *hostPointer;
 };
 struct cudaDeviceProp {
   char name[256];
@@ -246,10 +255,13 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device);
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr a, void* value);
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t bytes);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void* p);
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* p);
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t s);
+cudaError_t cudaMemcpyPeerAsync(void* dst, int dst_device, const void* src, int src_device,
+                                size_t bytes, cudaStream_t stream);
 cudaError_t cudaMemcpy(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned flags, int priority);
@@ -282,3 +294,27 @@ template <class F>
 cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) {
   return cudaSuccess;
 }
+
+// ---- launches ----
+
+namespace shim {
+/// The device, if a kernel given to the stream runs at once; -1: enqueue() it; -2: the stream is of
+/// another device than the current one, the error is noted.
+int may_run_now(cudaStream_t stream);
+void enqueue(cudaStream_t stream, std::function<void(int)> work);
+
+template <class Kernel>  // a copy is run as each thread's body
+void launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, Kernel kernel) {
+  const auto run = [=](int device) mutable {
+    run_grid(
+        device, grid, block, shared_bytes, [](void* p) { (*static_cast<Kernel*>(p))(); }, &kernel);
+  };
+  const int device = may_run_now(stream);
+  if (device >= 0) {
+    auto now = run;
+    now(device);
+  } else if (device == -1) {
+    enqueue(stream, run);
+  }
+}
+}  // namespace shim

@@ -24,7 +24,7 @@ void expect(bool ok, const char* what) {
 
 template <class Body>
 void run(unsigned blocks, unsigned threads, Body body) {
-  shim::run_grid(blocks, threads, 0, [](void* p) { (*static_cast<Body*>(p))(); }, &body);
+  shim::run_grid(0, blocks, threads, 0, [](void* p) { (*static_cast<Body*>(p))(); }, &body);
 }
 
 template <class T>

@@ -40,7 +40,7 @@ class Stream:
 
     def query(self) -> bool:
         """True if all work that was given to the stream is done."""
-        return bool(_C._cuda_query_stream(self.cuda_stream))
+        return bool(_C._cuda_query_stream(self.device_index, self.cuda_stream))
 
     def synchronize(self) -> None:
         """Waits for all work that was given to the stream."""
@@ -116,13 +116,13 @@ class Event:
                 f"Event device {self._device} does not match recording stream's device "
                 f"{stream.device_index}."
             )
-        _C._cuda_record_event(self.cuda_event, stream.cuda_stream)
+        _C._cuda_record_event(self.cuda_event, self._device, stream.cuda_stream)
 
     def wait(self, stream: Stream | None = None) -> None:
         """What the stream (the current one) is given from now on starts after the event."""
         if self.cuda_event:
             stream = current_stream() if stream is None else stream
-            _C._cuda_wait_event(stream.cuda_stream, self.cuda_event)
+            _C._cuda_wait_event(stream.device_index, stream.cuda_stream, self.cuda_event)
 
     def query(self) -> bool:
         """True if everything before the event is done."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers around training: `utils.data` (data sets, samplers, loaders)."""
+"""Helpers around training: `utils.data` (data sets, samplers, loaders), `utils.dlpack`."""
 
-from . import data
+from . import data, dlpack
 
-__all__ = ["data"]
+__all__ = ["data", "dlpack"]

@@ -18,8 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
-from gradstep import _C
-
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
 from .fetch import GatherFetcher, make_fetcher, tensor_batches
@@ -277,7 +275,7 @@ class _BaseIter:
         announced = self._loader._announced_length
         if announced is not None and self._yielded > announced:
             self._warn_too_long(announced)
-        return _pinned(data) if self._pin else data
+        return data
 
     def _warn_too_long(self, announced: int) -> None:
         text = (
@@ -296,18 +294,6 @@ class _BaseIter:
 
     def __getstate__(self) -> NoReturn:
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
-
-
-def _pinned(data: Any) -> Any:
-    """The tensors in nested containers, copied to page-locked memory."""
-    if isinstance(data, _C.Tensor) or hasattr(data, "pin_memory"):
-        return data.pin_memory()
-    if isinstance(data, dict):
-        return {key: _pinned(value) for key, value in data.items()}
-    if isinstance(data, tuple):
-        values = [_pinned(value) for value in data]
-        return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
-    return [_pinned(value) for value in data] if isinstance(data, list) else data
 
 
 class _LocalIter(_BaseIter):
@@ -329,7 +315,12 @@ class _LocalIter(_BaseIter):
         self._indices = iter(self._loader._index_sampler) if batches is None else batches
 
     def _next_data(self) -> Any:
-        return self._fetcher.fetch(next(self._indices))
+        data = self._fetcher.fetch(next(self._indices))
+        if self._pin:
+            from .pin import pinned
+
+            return pinned(data)
+        return data
 
 
 # The parent's ends of all pipes to workers; a forked worker closes its copies of them.
@@ -380,6 +371,7 @@ class _WorkersIter(_BaseIter):
         from .worker import Job
 
         self._workers: list[_Worker] = []
+        self._pinner: Any = None
         super().__init__(self._without_iterator(loader))
         context = loader.multiprocessing_context
         if context is None:
@@ -401,6 +393,10 @@ class _WorkersIter(_BaseIter):
                 os.getpid(),
             )
             self._workers.append(_Worker(context, job))
+        if self._pin:
+            from .pin import Pinner
+
+            self._pinner = Pinner(self._workers)
         self._epoch = 0
         self._start_epoch()
 
@@ -473,6 +469,8 @@ class _WorkersIter(_BaseIter):
         """The worker whose result is taken next: in order, or whoever is ready."""
         if self._loader.in_order:
             return self._order[0]
+        if self._pinner is not None:
+            return self._within(self._pinner.first, [w for w in self._order if w.active])
         waiting = {w.results: w for w in self._order if w.active}
         ready = self._wait(list(waiting) + [w.process.sentinel for w in waiting.values()])
         for conn, worker in waiting.items():
@@ -483,18 +481,30 @@ class _WorkersIter(_BaseIter):
     def _wait(self, things: list[Any]) -> list[Any]:
         from multiprocessing.connection import wait
 
+        def wait_for(things: list[Any], timeout: float | None) -> list[Any]:
+            ready = wait(things, timeout)
+            if not ready:
+                raise TimeoutError
+            return ready
+
+        return self._within(wait_for, things)
+
+    def _within(self, call: Callable[[Any, float | None], Any], argument: Any) -> Any:
+        """call(argument, timeout); its TimeoutError ends everything."""
         timeout = self._loader.timeout or None
-        ready = wait(things, timeout)
-        if not ready:
+        try:
+            return call(argument, timeout)
+        except TimeoutError:
             self._shut_down(grace=0.0)
-            raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
-        return ready
+            raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None
 
     def _take(self, worker: _Worker) -> Any:
         from .worker import receive
 
-        ready = self._wait([worker.results, worker.process.sentinel])
         try:
+            if self._pinner is not None:
+                return self._within(self._pinner.take, worker)
+            ready = self._wait([worker.results, worker.process.sentinel])
             # A worker that has ended may have left its last result in the pipe.
             if worker.results not in ready and not worker.results.poll(0):
                 raise EOFError
@@ -508,6 +518,9 @@ class _WorkersIter(_BaseIter):
     def _shut_down(self, grace: float = SHUTDOWN_SECONDS) -> None:
         workers, self._workers = self._workers, []
         self._order = deque()
+        pinner, self._pinner = self._pinner, None
+        if pinner is not None:
+            pinner.close()
         for worker in workers:
             worker.tasks.close()
             worker.results.close()
