@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient accumulation: N small batches give the update of one big batch.
 
-python examples/accumulate.py [--device cuda]    # under gradstep
-python examples/accumulate.py --torch            # the same, and the same numbers, under PyTorch
+python examples/accumulate.py [--steps 20] [--device cuda]    # under gradstep
+python examples/accumulate.py --torch                         # the same, and the same numbers, under PyTorch
 """
 
 import argparse
 
 parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=20)
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
@@ -20,7 +21,7 @@ else:
 torch.set_default_device(options.device)
 
 
-def train(micro_batches, steps=20):
+def train(micro_batches):
     """Fits a line through noise; each update uses 64 samples, in so many parts."""
     torch.manual_seed(1)
     x = torch.randn(64, 8)
@@ -29,7 +30,7 @@ def train(micro_batches, steps=20):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     criterion = torch.nn.MSELoss()
 
-    for _ in range(steps):
+    for _ in range(options.steps):
         for inputs, targets in zip(x.chunk(micro_batches), y.chunk(micro_batches)):
             loss = criterion(model(inputs), targets) / micro_batches
             loss.backward()  # adds to .grad
