@@ -398,6 +398,8 @@ void Recorder::classify_leaves() {
     Leaf& leaf = p.leaves[k];
     TensorImpl* const t = leaf_tensors_[k];
     if (!t) continue;  // made and dropped in the run
+    // Made in the run, and nobody can look at it: only the graph of a result holds it.
+    if (leaf.input < 0 && leaf.start < 0 && !t->py_object) continue;
     const bool used =
         leaf.start >= 0 && !p.places[static_cast<size_t>(leaf.start)].operands.empty();
     if (!leaf_seen_[k] && !used) continue;
