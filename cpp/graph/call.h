@@ -7,6 +7,7 @@
 // An Op is found by name and shared by all layers: shape rules and derivatives fill it from
 // cpp/ops, each device fills in its kernel. May include core and fn.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -38,7 +39,8 @@ struct GS_API Op {
   const void* narrow_loops[kNarrowIntegers] = {};
   /// Sends the gradient of the outputs to the inputs; null if the op has no derivative.
   BackwardFn backward = nullptr;
-  bool draws = false;  // random numbers of the generator whose address is in slot 0
+  bool draws = false;           // random numbers of the generator whose address is in slot 0
+  uint32_t written_inputs = 0;  // bit k: input k is written, too (from 31 on all)
 
   // ---- map ops only ----
   TypeRule rule = TypeRule::None;
@@ -97,6 +99,12 @@ struct Call {
   int64_t i(int slot) const { return params.s[slot].i; }
   double f(int slot) const { return params.s[slot].f; }
 };
+
+/// Whether a call of this op writes operand k. Calls without outputs work on their inputs (see
+/// Note [Operands of a multi call]).
+inline bool writes_operand(const Op& op, int n_out, int k) {
+  return k < n_out || n_out == 0 || (op.written_inputs >> std::min(k - n_out, 31) & 1);
+}
 
 [[noreturn]] void fail_no_kernel(const Call& call, DeviceType device);
 

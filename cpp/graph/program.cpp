@@ -196,7 +196,7 @@ void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
   }
 }
 
-std::vector<Tensor> Program::replay(std::span<const Tensor> inputs) {
+std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uint64_t>* written) {
   GS_CHECK_KIND(Capture, !running_, "a captured function can't call itself");
   struct Running {
     bool& on;
@@ -218,7 +218,14 @@ std::vector<Tensor> Program::replay(std::span<const Tensor> inputs) {
     }
   };
   try {
-    for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
+    for (const size_t n = calls_.size(); at < n; ++at) {
+      steps[at].kernel(calls_[at]);
+      if (!written) [[likely]]
+        continue;
+      const auto number = static_cast<size_t>(std::max(steps[at].recorded, 0));
+      if (number >= written->size()) written->resize(number + 1);
+      (*written)[number] = hash_written(steps[at]);
+    }
   } catch (...) {
     raise_versions();
     finish_leaves(inputs, static_cast<int32_t>(at));

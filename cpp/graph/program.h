@@ -58,8 +58,9 @@ struct Step {
   Compute compute;
   uint8_t n_out;
   uint16_t n_in;
-  int32_t live = -1;  // the group of parameters whose numbers params are
-  uint32_t line = 0;  // who called: an index that the layer above understands
+  int32_t live = -1;      // the group of parameters whose numbers params are
+  uint32_t line = 0;      // who called: an index that the layer above understands
+  int32_t recorded = -1;  // its number in the recording (of several fused ones the last)
   Params params;
   std::vector<int32_t> operands;  // -1: none
 };
@@ -99,12 +100,18 @@ class Program {
   /// Whether the gradients that the leaves have now are those that the program expects.
   bool gradients_fit(std::span<const Tensor> inputs) const;
   /// Runs all steps. The inputs have the geometry of the recorded ones.
-  std::vector<Tensor> replay(std::span<const Tensor> inputs);
+  std::vector<Tensor> replay(std::span<const Tensor> inputs) { return run(inputs, nullptr); }
+  /// The same, and what each step wrote, as a hash by its number in the recording.
+  std::vector<Tensor> replay(std::span<const Tensor> inputs, std::vector<uint64_t>& written) {
+    return run(inputs, &written);
+  }
   /// New numbers for the params of the steps of a live group.
   void set_numbers(int32_t live, std::span<const double> numbers);
 
   /// Plans the arena and binds the calls; after this the steps stay as they are.
   void seal();
+
+  uint64_t hash_written(const Step& step) const;
 
   std::vector<Place> places;
   std::vector<OperandView> operands;
@@ -117,6 +124,7 @@ class Program {
   size_t eager_bytes = 0;  // what the temporaries took at most at one time in the recorded run
 
  private:
+  std::vector<Tensor> run(std::span<const Tensor> inputs, std::vector<uint64_t>* written);
   void plan_arena();
   void move(Place& place, Storage* storage, char* base);
   void place_inputs(std::span<const Tensor> inputs);
@@ -129,6 +137,20 @@ class Program {
   std::vector<TensorImpl*> pool_;  // the operands of the calls
   std::vector<int32_t> escaping_;  // places
   bool running_ = false;
+};
+
+/// A hash of the elements' bytes; waits for a GPU.
+uint64_t hash_of(const TensorImpl& t);
+
+/// All that a run has written, to be compared with what another run from the same state writes.
+struct Written {
+  std::vector<std::pair<Ref<Storage>, uint64_t>> memory;        // from outside
+  std::vector<std::pair<Ref<TensorImpl>, uint64_t>> gradients;  // of these leaves; 0: none
+  std::vector<uint64_t> results;
+  std::vector<std::pair<Ref<Generator>, std::vector<uint8_t>>> draws;
+
+  /// What is not as it was, in words; empty if everything has the same bits.
+  std::string difference(std::span<const Tensor> now) const;
 };
 
 /// Writes down what runs between its construction and finish() or roll_back(), in this thread.
@@ -156,6 +178,18 @@ class Recorder final : public Watcher {
   /// What was refused, empty if nothing was.
   const std::string& refused() const { return refused_; }
 
+  Written written(std::span<const Tensor> outputs) const;
+  /// What each step wrote, as Program::replay gives it; 0 where it was dropped before it could be
+  /// looked at. Only if `hashes` was set.
+  const std::vector<uint64_t>& hashes_of_steps() const { return written_; }
+  bool hashes = false;
+  /// Where a kernel has written an operand that its op does not declare as written (for tests; only
+  /// if `audits` was set).
+  const std::string& undeclared() const { return undeclared_; }
+  bool audits = false;
+  std::span<const Step> steps() const { return program_->steps; }
+  void look_back();  // at what the last step did
+
   int32_t live = -1;             // what launches belong to now
   uint32_t (*line)() = nullptr;  // who launches
   std::string (*describe)(uint32_t line) = nullptr;
@@ -181,6 +215,9 @@ class Recorder final : public Watcher {
   void keep_for_undo(int32_t place);
   void keep_generator(const Op& op, const Params& params, Device device);
   void keep_host_data(int32_t place);
+  template <class F>
+  void for_read_operands(const F& f) const;
+  void note_inputs();
   int32_t leaf_of(TensorImpl& t);
   void stop();
   void classify_results(std::span<const Tensor> outputs);
@@ -197,6 +234,8 @@ class Recorder final : public Watcher {
   std::vector<TensorImpl*> leaf_tensors_;         // by leaf; null: gone
   std::vector<bool> leaf_seen_;                   // .. an event
   std::string refused_;
+  std::vector<uint64_t> written_, inputs_before_;
+  std::string undeclared_;
   size_t live_bytes_ = 0;
   bool paused_ = false;  // what the recorder does itself
   const void* thread_;

@@ -191,6 +191,7 @@ void Recorder::keep_host_data(int32_t at) {
             1,
             -1,
             line ? line() : 0,
+            static_cast<int32_t>(program_->steps.size()),
             {},
             {}};
   for (const auto& [tensor, place] : {std::pair(to, at), std::pair(from, source)}) {
@@ -204,6 +205,7 @@ void Recorder::keep_host_data(int32_t at) {
 
 void Recorder::launching(const Call& call) {
   if (this_thread() != thread_) return;
+  look_back();
   const int n = call.n_out + call.n_in;
   const DeviceType device = call.operands[0]->device.type;
   Step step{call.op,
@@ -213,6 +215,7 @@ void Recorder::launching(const Call& call) {
             call.n_in,
             live,
             line ? line() : 0,
+            static_cast<int32_t>(program_->steps.size()),
             {},
             {}};
   step.params.count = call.params.count;
@@ -227,8 +230,7 @@ void Recorder::launching(const Call& call) {
     const int32_t operand = operand_of(*t);
     const int32_t at = program_->operands[static_cast<size_t>(operand)].place;
     step.operands.push_back(operand);
-    // A call without outputs works on its inputs: see Note [Operands of a multi call].
-    const bool reads = k >= call.n_out, writes = k < call.n_out || call.n_out == 0;
+    const bool reads = k >= call.n_out, writes = writes_operand(*call.op, call.n_out, k);
     Seen& seen = seen_[static_cast<size_t>(at)];
     if (reads && !seen.initialised) keep_host_data(at);
     if (writes) {
@@ -239,6 +241,119 @@ void Recorder::launching(const Call& call) {
   }
   keep_generator(*call.op, call.params, call.operands[0]->device);
   program_->steps.push_back(std::move(step));
+  if (audits) note_inputs();
+}
+
+// ---- looking at what kernels do ----
+
+uint64_t hash_of(const TensorImpl& t) {
+  uint64_t h = 1469598103934665603u;
+  const auto item = static_cast<int64_t>(element_size(t.dtype));
+  int64_t at[kMaxDims] = {};
+  std::vector<char> host(static_cast<size_t>(item));
+  for (int64_t i = 0; i < t.numel; ++i) {
+    int64_t offset = 0;
+    for (int d = 0; d < t.ndim(); ++d) offset += at[d] * t.strides[d];
+    const char* p = t.data + offset * item;
+    if (t.device.type != DeviceType::CPU) {
+      cuda_api().copy_bytes(host.data(), {}, p, t.device, static_cast<size_t>(item), false);
+      p = host.data();
+    }
+    for (int64_t b = 0; b < item; ++b) h = (h ^ static_cast<uint8_t>(p[b])) * 1099511628211u;
+    for (int d = t.ndim() - 1; d >= 0 && ++at[d] == t.sizes[d]; --d) at[d] = 0;
+  }
+  return h == 0 ? 1 : h;
+}
+
+uint64_t Program::hash_written(const Step& step) const {
+  uint64_t h = 1;
+  for (size_t k = 0; k < step.operands.size(); ++k) {
+    if (step.operands[k] < 0 || !writes_operand(*step.op, step.n_out, static_cast<int>(k)))
+      continue;
+    h = h * 31 + hash_of(*operands[static_cast<size_t>(step.operands[k])].tensor);
+  }
+  return h;
+}
+
+/// The inputs of the last step that its op does not write, nor through another operand.
+template <class F>
+void Recorder::for_read_operands(const F& f) const {
+  const Program& p = *program_;
+  const Step& s = p.steps.back();
+  const auto place = [&](size_t k) { return p.operands[static_cast<size_t>(s.operands[k])].place; };
+  for (size_t k = 0; k < s.operands.size(); ++k) {
+    if (s.operands[k] < 0) continue;
+    bool written = false;
+    for (size_t j = 0; j < s.operands.size(); ++j) {
+      written |= s.operands[j] >= 0 && writes_operand(*s.op, s.n_out, static_cast<int>(j)) &&
+                 place(j) == place(k);
+    }
+    if (!written && seen_[static_cast<size_t>(place(k))].storage)
+      f(*p.operands[static_cast<size_t>(s.operands[k])].tensor);
+  }
+}
+
+void Recorder::note_inputs() {
+  inputs_before_.clear();
+  for_read_operands([&](const TensorImpl& t) { inputs_before_.push_back(hash_of(t)); });
+}
+
+void Recorder::look_back() {
+  if (program_->steps.empty() || !(hashes || audits)) return;
+  const Step& s = program_->steps.back();
+  const bool alive = std::all_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
+    return o < 0 ||
+           seen_[static_cast<size_t>(program_->operands[static_cast<size_t>(o)].place)].storage;
+  });
+  if (audits && alive && !inputs_before_.empty() && undeclared_.empty()) {
+    size_t k = 0;
+    for_read_operands([&](const TensorImpl& t) {
+      if (k < inputs_before_.size() && hash_of(t) != inputs_before_[k]) undeclared_ = s.op->name;
+      ++k;
+    });
+  }
+  if (!hashes || written_.size() == program_->steps.size()) return;
+  written_.resize(program_->steps.size());
+  written_.back() = alive ? program_->hash_written(s) : 0;
+}
+
+namespace {
+uint64_t hash_of_gradient(const TensorImpl& leaf) {
+  return leaf.meta && leaf.meta->grad ? hash_of(*leaf.meta->grad) : 0;
+}
+std::vector<uint8_t> state_of(const Generator& g) {
+  std::vector<uint8_t> state(g.state_bytes());
+  g.get_state(state.data());
+  return state;
+}
+}  // namespace
+
+Written Recorder::written(std::span<const Tensor> outputs) const {
+  Written w;
+  for (const Undo& u : undo_) w.memory.emplace_back(u.storage, hash_of(*bytes_of(*u.storage)));
+  for (TensorImpl* t : leaf_tensors_) {
+    if (t) w.gradients.emplace_back(Ref(t), hash_of_gradient(*t));
+  }
+  for (const Tensor& t : outputs) w.results.push_back(hash_of(*t.get()));
+  for (const Draws& d : draws_) w.draws.emplace_back(d.generator, state_of(*d.generator));
+  return w;
+}
+
+std::string Written::difference(std::span<const Tensor> now) const {
+  for (size_t k = 0; k < results.size() && k < now.size(); ++k) {
+    if (hash_of(*now[k].get()) != results[k]) return format("result {}", k);
+  }
+  for (const auto& [leaf, hash] : gradients) {
+    if (hash_of_gradient(*leaf) != hash) return format("a gradient of shape {}", leaf->sizes);
+  }
+  for (const auto& [storage, hash] : memory) {
+    if (hash_of(*bytes_of(*storage)) != hash)
+      return format("memory of {} bytes that the function writes", storage->bytes);
+  }
+  for (const auto& [generator, state] : draws) {
+    if (state_of(*generator) != state) return "the state of a random number generator";
+  }
+  return {};
 }
 
 // ---- gradients ----
@@ -369,15 +484,13 @@ void Recorder::classify_results(std::span<const Tensor> outputs) {
       continue;
     }
     const auto at = static_cast<int32_t>(t->storage->place - 1);
+    if (!seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
     Place& place = program_->places[static_cast<size_t>(at)];
     if (place.home == Home::Outside) {
       r.like = t.ref();
       continue;
     }
-    if (place.home == Home::Inside) {
-      if (!seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
-      place.home = Home::Escapes;
-    }
+    if (place.home == Home::Inside) place.home = Home::Escapes;
     r.place = at;
     r.from_base = t->data - place.base;
     r.like = geometry_of(*t.get());
@@ -416,13 +529,13 @@ void Recorder::classify_leaves() {
       GS_CHECK_KIND(Capture, grad->storage->place != 0,
                     "a gradient was set to memory from outside");
       leaf.result = static_cast<int32_t>(grad->storage->place - 1);
+      if (!seen_[static_cast<size_t>(leaf.result)].initialised) keep_host_data(leaf.result);
       Place& place = p.places[static_cast<size_t>(leaf.result)];
       GS_CHECK_KIND(Capture, place.home == Home::Inside || place.home == Home::Escapes,
                     "a gradient was set to memory from outside of the captured function");
-      if (!seen_[static_cast<size_t>(leaf.result)].initialised) keep_host_data(leaf.result);
-      p.places[static_cast<size_t>(leaf.result)].home = Home::Escapes;
+      place.home = Home::Escapes;
       leaf.like = geometry_of(*grad);
-      leaf.from_base = grad->data - p.places[static_cast<size_t>(leaf.result)].base;
+      leaf.from_base = grad->data - place.base;
     }
     kept.push_back(std::move(leaf));
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The negative log-likelihood of classes on the CPU. Input is [N, C, inner], target int64 [N,
-// inner], both contiguous; weight, one number for each class, may be absent. params: ignore_index,
-// C.
+// The negative log-likelihood of classes on the CPU, and the check of probabilities. Input is [N,
+// C, inner], target int64 [N, inner], both contiguous; weight, one number for each class, may be
+// absent. params: ignore_index, C.
 //   nll_rows(loss, row weight; x, target, weight)      loss = -weight[target] * x[target], 0 if
 //   ignored nll_rows_backward(dx; dy, target, weight)          the transposed map of dy [N, inner]
 // May include core, graph/call.h.
@@ -71,6 +71,25 @@ void nll_rows_backward(const Call& c) {
   });
 }
 
+/// check_probabilities(; x), contiguous: raises for elements outside of [0, 1].
+void check_probabilities(const Call& c) {
+  const TensorImpl& x = c.in(0);
+  dispatch_floating(x.dtype, "binary_cross_entropy", [&](auto tag) {
+    using T = decltype(tag);
+    using A = compute_t<T>;
+    const T* p = reinterpret_cast<const T*>(x.data);
+    parallel_for(x.numel, kGrain, [&](int64_t begin, int64_t end) {
+      bool inside = true;
+      for (int64_t i = begin; i < end; ++i) {
+        const A v = convert<A>(p[i]);
+        inside &= v >= A(0) && v <= A(1);
+      }
+      GS_CHECK(inside, "all elements of input should be between 0 and 1");
+    });
+  });
+}
+
+GS_CPU_KERNEL("check_probabilities", check_probabilities);
 GS_CPU_KERNEL("nll_rows", nll_rows);
 GS_CPU_KERNEL("nll_rows_backward", nll_rows_backward);
 

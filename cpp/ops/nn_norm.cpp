@@ -360,7 +360,11 @@ void write_statistics(const Tensor& running, const Tensor& value) {
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
                   const Tensor& running_mean, const Tensor& running_var, bool training,
                   double momentum, double eps) {
-  static const Op& op = define("batch_norm", &batch_norm_backward);
+  static const Op& op = []() -> const Op& {
+    Op& made = define("batch_norm", &batch_norm_backward);
+    made.written_inputs = 0b11000;  // the running statistics
+    return made;
+  }();
   GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
            x.ndim());
   const int64_t channels = x.size(1);

@@ -20,6 +20,17 @@ namespace {
 
 // ---- filling ----
 
+/// The ops that draw, for who has to keep or restore their generators.
+const bool marked = [] {
+  for (const char* name :
+       {"random_uniform", "random_normal", "random_log_normal", "random_cauchy",
+        "random_exponential", "random_geometric", "random_bernoulli", "random_integers",
+        "random_permutation", "random_multinomial", "random_poisson", "dropout_mask"}) {
+    Op::get(name).draws = true;
+  }
+  return true;
+}();
+
 int64_t address(Generator& gen) { return static_cast<int64_t>(std::bit_cast<intptr_t>(&gen)); }
 
 /// The axes from the largest stride to the smallest: PyTorch draws in the order of memory.

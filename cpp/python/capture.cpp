@@ -471,6 +471,7 @@ struct Entry {
   std::vector<LiveGroup> live;
   ModeKey modes = ModeKey::now();
   int64_t replays = 0;
+  int64_t verify = 0;  // so many replays are still to be compared with an eager run
 
   Entry() = default;
   Entry(const Entry&) = delete;
@@ -494,8 +495,8 @@ struct Entry {
     }
     return true;
   }
-  PyObject* run(const Flat& flat) {
-    const std::vector<Tensor> tensors = program->replay(flat.tensors);
+  PyObject* run(const Flat& flat) { return build(program->replay(flat.tensors)); }
+  PyObject* build(const std::vector<Tensor>& tensors) {
     ++replays;
     size_t at = 0, tensor = 0;
     return rebuild(result.tokens, at, tensors, tensor);
@@ -570,6 +571,27 @@ class Session {
     return static_cast<int32_t>(live_.size() - 1);
   }
   Recorder* recorder() { return recorder_.get(); }
+
+  /// Looks at what each step writes; with `audits` at whether its op declares it.
+  void look(bool audits) { (audits ? recorder_->audits : recorder_->hashes) = true; }
+  std::string undeclared() {
+    recorder_->look_back();
+    return recorder_->undeclared();
+  }
+  /// For an eager run with look(): the steps as (op, line, hash), and what the run has written.
+  py::tuple trace(const py::object& result) {
+    recorder_->look_back();
+    py::list steps;
+    const auto& hashes = recorder_->hashes_of_steps();
+    for (const Step& s : recorder_->steps()) {
+      const auto k = static_cast<size_t>(s.recorded);
+      steps.append(
+          py::make_tuple(s.op->name, describe_line(s.line), k < hashes.size() ? hashes[k] : 0));
+    }
+    Flat flat;
+    flat.add(result.ptr());
+    return py::make_tuple(steps, std::make_shared<Written>(recorder_->written(flat.tensors)));
+  }
 
  private:
   static std::vector<Tensor> tensors_of(const py::list& list) {
@@ -652,6 +674,14 @@ PyObject* captured_call(PyObject* o, PyObject* args, PyObject* kwargs) {
         if (k != 0)
           std::rotate(entries.begin(), entries.begin() + static_cast<long>(k),
                       entries.begin() + static_cast<long>(k) + 1);
+        if (e.verify > 0) [[unlikely]] {
+          --e.verify;
+          static PyObject* const verified = PyUnicode_InternFromString("_verified");
+          const Owned keywords(kwargs ? Py_NewRef(kwargs) : PyDict_New());
+          const py::object entry = py::cast(held);
+          return check(
+              PyObject_CallMethodObjArgs(o, verified, entry.ptr(), args, keywords.p, nullptr));
+        }
         return held->run(flat);
       }
     }
@@ -773,6 +803,20 @@ void add_capture(PyObject* module) {
              const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
              return e.program->gradients_fit(flat.tensors);
            })
+      .def("replay_traced",
+           [](Entry& e, const py::tuple& args, const py::dict& kwargs) {
+             const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
+             std::vector<uint64_t> hashes;
+             const std::vector<Tensor> tensors = e.program->replay(flat.tensors, hashes);
+             py::list steps;
+             for (const Step& s : e.program->steps) {
+               const auto k = static_cast<size_t>(s.recorded);
+               steps.append(
+                   py::make_tuple(s.recorded, s.op->name, k < hashes.size() ? hashes[k] : 0));
+             }
+             return py::make_tuple(py::reinterpret_steal<py::object>(e.build(tensors)), steps);
+           })
+      .def_readwrite("verify", &Entry::verify)
       .def_readonly("guard", &Entry::guard)
       .def_readonly("replays", &Entry::replays)
       .def_property_readonly("steps", &steps_of)
@@ -780,10 +824,19 @@ void add_capture(PyObject* module) {
       .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })
       .def_property_readonly("arena_bytes", [](const Entry& e) { return e.program->arena_bytes; })
       .def_property_readonly("eager_bytes", [](const Entry& e) { return e.program->eager_bytes; });
+  py::class_<Written, std::shared_ptr<Written>>(m, "_Written")
+      .def("difference", [](const Written& w, const py::object& result) {
+        Flat flat;
+        flat.add(result.ptr());
+        return w.difference(flat.tensors);
+      });
   py::class_<Session>(m, "_CaptureSession")
       .def(py::init<const py::list&, const py::list&>())
       .def("roll_back", &Session::roll_back)
       .def("drop", &Session::drop)
+      .def("look", &Session::look, py::arg("audits") = false)
+      .def("trace", &Session::trace)
+      .def_property_readonly("undeclared", &Session::undeclared)
       .def("holds", &Session::holds)
       .def("finish", &Session::finish)
       .def_property_readonly("refused", &Session::refused);

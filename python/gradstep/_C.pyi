@@ -82,6 +82,7 @@ class _Captured:
 _Guard: Any
 _CaptureEntry: Any
 _CaptureSession: Any
+_Written: Any
 
 class ModuleBase:
     """What nn.Module does natively: calls and attributes."""

@@ -399,10 +399,39 @@ class CapturedFunction(_C._Captured):
             session.roll_back()
             walk.restore()
             raise
+        entry.verify = self._verify
         self._add(entry)
         self._keep(self._most)
         self.calls_recorded += 1
         return result
+
+    def _verified(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A replay whose every written bit is compared with an eager run from the same state."""
+        fn = self.__wrapped__
+        tensors, constants = _C._flatten(args, kwargs)
+        walk = _Walk()
+        walk.run(fn, constants)
+        session = _C._CaptureSession(tensors, walk.tensors)
+        try:
+            session.look()
+            eager_steps, written = session.trace(fn(*args, **kwargs))
+        finally:
+            session.roll_back()
+            walk.restore()
+        result, steps = entry.replay_traced(args, kwargs)
+        difference = written.difference(result)
+        if not difference:
+            return result
+        where = "no single op"
+        for number, op, value in steps:
+            name, line, eager = eager_steps[number] if number < len(eager_steps) else ("", "", 0)
+            if op != name or (value and eager and value != eager):
+                where = f"first differs: {name or op} at {line}"
+                break
+        raise CaptureError(
+            f"{_user_frame()}: a replay of {fn.__qualname__} is not its eager run: {difference} "
+            f"differs; {where}"
+        )
 
     # ---- what users ask ----
 
