@@ -3,21 +3,30 @@
 
     python bench/cuda.py [--only gemm] [--rounds 7] [--markdown | --json] [--out FILE]
     python bench/cuda.py --tiny          # small sizes, to see that it runs: on an emulated GPU, too
+    python bench/cuda.py --tiny --torch-on-cpu    # PyTorch's side on its CPU where it has no GPU
 
 Both sides take turns. A round is some calls of one side between two synchronisations, so the time of a call is that
 of the GPU where it is the slower part, and that of the host where it is not; "no wait" lines count the host's time
 alone. The rate is the traffic that nothing can avoid over the time, as a part of the rate of a kernel that reads two
 arrays and writes one, the faster library's, measured in the same run. With --out the file is written anew after
 every line, so what was measured survives a limit of time.
+
+The lines run in a process of their own. Where a line breaks it (an error of CUDA stays with its process) or hangs, the
+next one starts with the line after, so one line costs no other.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import json
 import math
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -133,7 +142,7 @@ def element_lines(sizes: Sizes) -> Iterator[Line]:
 
     def cross_entropy(lib: Any, x: Any) -> Any:
         if lib.__name__ not in targets:
-            targets[lib.__name__] = lib.zeros(rows, dtype=lib.int64)
+            targets[lib.__name__] = lib.zeros(rows, dtype=lib.int64, device=x.device)
         return lib.nn.functional.cross_entropy(x, targets[lib.__name__])
 
     # The passes over the array: forward, and forward with backward.
@@ -261,20 +270,24 @@ def all_lines(sizes: Sizes) -> list[Line]:
 # ---- measuring ----
 
 
-def load() -> dict[str, Any]:
-    """gradstep, and PyTorch where it has a GPU, with the GPU as the default device."""
+def load(torch_on_cpu: bool) -> dict[str, Any]:
+    """gradstep, and PyTorch where it has a GPU."""
     found: dict[str, Any] = {}
     for name in LIBRARIES:
         try:
             lib = importlib.import_module(name)
             importlib.import_module(f"{name}.nn.functional")
             importlib.import_module(f"{name}.optim")
-            if lib.cuda.is_available():
-                lib.set_default_device("cuda")
+            if lib.cuda.is_available() or (name == "torch" and torch_on_cpu):
                 found[name] = lib
         except ImportError:
             pass
     return found
+
+
+def on_gpu(lib: Any) -> Any:
+    """The GPU as the default device of a `with` block; outside of it PyTorch's calls would pay for having one."""
+    return lib.device("cuda") if lib.cuda.is_available() else contextlib.nullcontext()
 
 
 def switch(lib: Any, options: dict[str, bool] | None) -> None:
@@ -284,16 +297,21 @@ def switch(lib: Any, options: dict[str, bool] | None) -> None:
     lib.backends.cudnn.benchmark = True
 
 
+def wait_for(lib: Any) -> None:
+    if lib.cuda.is_available():
+        lib.cuda.synchronize()
+
+
 def timed(lib: Any, call: Call, number: int, wait: bool) -> float:
     """Seconds for each of `number` calls."""
-    lib.cuda.synchronize()
+    wait_for(lib)
     began = time.perf_counter()
     for _ in range(number):
         call()
     if wait:
-        lib.cuda.synchronize()
+        wait_for(lib)
     took = time.perf_counter() - began
-    lib.cuda.synchronize()
+    wait_for(lib)
     return took / number
 
 
@@ -305,7 +323,8 @@ def bandwidth(libraries: dict[str, Any], n: int) -> dict[str, float]:
         return passes * 4.0 * n / min(timed(lib, call, 10, True) for _ in range(5))
 
     def rates(lib: Any) -> tuple[float, float]:
-        a, b, out = lib.ones(n), lib.ones(n), lib.ones(n)
+        with on_gpu(lib):
+            a, b, out = lib.ones(n), lib.ones(n), lib.ones(n)
         return rate(lib, 3, lambda: lib.add(a, b, out=out)), rate(lib, 2, lambda: out.copy_(a))
 
     found = [rates(lib) for lib in libraries.values()]
@@ -319,7 +338,8 @@ def measure(line: Line, libraries: dict[str, Any], rounds: int, seconds: float) 
     for name, lib in libraries.items():
         try:
             switch(lib, line.options)
-            calls[name] = line.make(lib)
+            with on_gpu(lib):
+                calls[name] = line.make(lib)
             timed(lib, calls[name], 2, True)
             once = timed(lib, calls[name], 2, line.wait)
             # No more calls than the driver queues: behind them the host would wait after all.
@@ -396,6 +416,98 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """A line for each group, with what was missed."""
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        mine = [row for row in rows if row["group"] == group]
+        met = [row["met"] for row in mine]
+        text = (
+            f"{group}: {met.count(True)} met, {met.count(False)} missed, {met.count(None)} not told"
+        )
+        missed = [f"{row['name']} ({shortfall(row)})" for row in mine if row["met"] is False]
+        lines.append(f"{text}; missed: {', '.join(missed)}" if missed else text)
+    return lines
+
+
+def shortfall(row: dict[str, Any]) -> str:
+    parts = [f"{key} {row[key]:.2f}" for key in ("ratio", "rate") if key in row]
+    if "us" in row["target"]:
+        parts.append(us(row["gradstep"]["median_us"]))
+    return ", ".join(parts) + f" of {row['target']}"
+
+
+# ---- processes ----
+
+
+def write(path: str, report: dict[str, Any]) -> None:
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        json.dump(report, f, indent=1)
+    os.replace(path + ".new", path)
+
+
+def read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as f:
+        report: dict[str, Any] = json.load(f)
+    return report
+
+
+def run_lines(options: argparse.Namespace, sizes: Sizes, lines: list[Line]) -> None:
+    """The lines behind those that options.out has; each is named there before it runs."""
+    libraries = load(options.torch_on_cpu)
+    if "gradstep" not in libraries:
+        raise SystemExit("gradstep finds no GPU")
+    report = read(options.out)
+    if not report["bandwidth"]:
+        report["gpu"] = libraries["gradstep"].cuda.get_device_name()
+        report["versions"] = {name: lib.__version__ for name, lib in libraries.items()}
+        report["bandwidth"] = bandwidth(libraries, math.prod(sizes.elements))
+    for line in lines[len(report["rows"]) :]:
+        report["running"] = f"{line.group} {line.name}"
+        write(options.out, report)
+        row = measure(line, libraries, options.rounds, options.seconds)
+        report["rows"].append(judged(row, line, report["bandwidth"]["add"]))
+        write(options.out, report)
+        if any("CUDA" in text or "cuda" in text.lower() for text in row["errors"].values()):
+            raise SystemExit(3)  # this process may be of no more use
+
+
+def supervise(options: argparse.Namespace, lines: list[Line]) -> dict[str, Any]:
+    """Runs the lines in as many processes as they break."""
+    write(
+        options.out,
+        {"rounds": options.rounds, "tiny": options.tiny, "bandwidth": {}, "rows": []},
+    )
+    while len(read(options.out)["rows"]) < len(lines):
+        before = len(read(options.out)["rows"])
+        child = subprocess.Popen(
+            [sys.executable, __file__, "--child", *sys.argv[1:], "--out", options.out]
+        )
+        seen, since, why = before, time.monotonic(), ""
+        while child.poll() is None:
+            time.sleep(0.05)
+            now = len(read(options.out)["rows"])
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > options.line_limit:
+                child.kill()
+                why = f"nothing came for {options.line_limit:.0f} s"
+        report = read(options.out)
+        done = len(report["rows"])
+        if done == before and not report["bandwidth"]:
+            raise SystemExit("nothing could be measured")  # the child has said why
+        if child.returncode not in (0, 3) and done < len(lines):
+            line = lines[done]
+            row = {"group": line.group, "name": line.name}
+            row["errors"] = {"gradstep": why or f"the process ended with {child.returncode}"}
+            report["rows"].append(judged(row, line, 0.0))
+            write(options.out, report)
+    report = read(options.out)
+    report.pop("running", None)
+    write(options.out, report)
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -405,44 +517,38 @@ def main() -> None:
     parser.add_argument("--only", default="", help="lines whose group or name contains this text")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument(
+        "--torch-on-cpu", action="store_true", help="PyTorch on its CPU where it has no GPU"
+    )
+    parser.add_argument(
+        "--line-limit", type=float, default=60, help="seconds after which a line counts as hanging"
+    )
+    parser.add_argument(
         "--out", default="", metavar="FILE", help="write the measurements as JSON, too"
     )
     parser.add_argument("--json", action="store_true", help="print the measurements as JSON")
     parser.add_argument("--markdown", action="store_true", help="print a table for RESULTS.md")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    libraries = load()
-    if "gradstep" not in libraries:
-        raise SystemExit("gradstep finds no GPU")
     sizes = TINY if options.tiny else Sizes()
     lines = [x for x in all_lines(sizes) if options.only in f"{x.group} {x.name}"]
     if not lines:
         raise SystemExit(f"no line contains {options.only!r}")
-    gs = libraries["gradstep"]
-    rates = bandwidth(libraries, math.prod(sizes.elements))
-    report: dict[str, Any] = {
-        "gpu": gs.cuda.get_device_name(),
-        "versions": {name: lib.__version__ for name, lib in libraries.items()},
-        "bandwidth": rates,
-        "rounds": options.rounds,
-        "tiny": options.tiny,
-        "rows": [],
-    }
-    for line in lines:
-        row = measure(line, libraries, options.rounds, options.seconds)
-        report["rows"].append(judged(row, line, rates["add"]))
-        if options.out:
-            with open(options.out, "w", encoding="utf-8") as f:
-                json.dump(report, f, indent=1)
+    if options.child:
+        run_lines(options, sizes, lines)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options.out = options.out or os.path.join(folder, "rows.json")
+        report = supervise(options, lines)
     if options.json:
         print(json.dumps(report, indent=1))
         return
     print(table(HEADER, [cells(row) for row in report["rows"]], options.markdown))
-    met = [row["met"] for row in report["rows"]]
+    rates = report["bandwidth"]
     print(
         f"\n{report['gpu']}; {', '.join(f'{n} {v}' for n, v in report['versions'].items())}; 2 reads and 1 write "
-        f"{rates['add'] / 1e9:.0f} GB/s, copy {rates['copy'] / 1e9:.0f} GB/s; {options.rounds} rounds in turns; "
-        f"{met.count(True)} met, {met.count(False)} missed, {met.count(None)} not told"
+        f"{rates['add'] / 1e9:.0f} GB/s, copy {rates['copy'] / 1e9:.0f} GB/s; {options.rounds} rounds in turns\n"
     )
+    print("\n".join(summary(report["rows"])))
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def gpt(lib: Any, n_layer: int, n_embd: int, n_head: int, block: int, vocabulary
             self.head = nn.Linear(n_embd, vocabulary, bias=False)
 
         def forward(self, ids: Any) -> Any:
-            x = self.tokens(ids) + self.positions(lib.arange(ids.size(1)))
+            x = self.tokens(ids) + self.positions(lib.arange(ids.size(1), device=ids.device))
             return self.head(self.ln(self.layers(x)))
 
     return Gpt()

@@ -8,6 +8,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -71,14 +72,40 @@ def test_what_is_left_of_the_total_limits_a_stage(check, tmp_path):
 @pytest.mark.cpu_only
 def test_failures_of_pytest_are_named(check):
     result = check.Result("pytest")
-    check.count_tests(
-        "..F\nFAILED tests/test_a.py::test_b[cuda] - no\n1 failed, 2 passed in 0.1s\n", result
-    )
-    assert result.status == "failed" and result.data["counts"] == {"failed": 1, "passed": 2}
+    one = "..F\nFAILED tests/test_a.py::test_b[cuda] - no\n1 failed, 2 passed, 3 skipped in 0.1s\n"
+    check.count_tests([one, "== 5 passed in 1s ==\n"], result)
+    assert result.status == "failed"
+    assert result.data["counts"] == {"failed": 1, "passed": 7, "skipped": 3}
     assert result.lines == ["tests/test_a.py::test_b[cuda] - no"]
     result = check.Result("pytest")
-    check.count_tests("Segmentation fault", result)
-    assert result.status == "failed" and "did not come to its end" in result.summary
+    check.count_tests(["Segmentation fault", "5 passed in 1s"], result)
+    assert result.status == "failed" and "did not come to its end" in result.lines[0]
+    result = check.Result("pytest")
+    check.count_tests(["5 passed in 1s", "3 passed, 1 skipped in 1s"], result)
+    assert result.status == "passed" and result.summary == "8 passed, 1 skipped"
+
+
+@pytest.mark.cpu_only
+def test_several_commands_at_once_leave_one_log(check, tmp_path):
+    run = check.Run(tmp_path / "x.log", time.monotonic() + 30)
+    commands = [[sys.executable, "-c", f"print({i}); exit({i})"] for i in range(3)]
+    assert run.at_once(commands) == [(0, "0\n"), (1, "1\n"), (2, "2\n")]
+    run.deadline = time.monotonic() + 4
+    slow = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
+    with pytest.raises(TimeoutError):
+        run.at_once([slow, commands[1]])
+    lines = (tmp_path / "x.log").read_text().splitlines()
+    assert [x for x in lines if not x.startswith("$")] == ["0", "1", "2", "begun", "1"]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.log"]
+
+
+@pytest.mark.cpu_only
+def test_every_test_file_is_in_one_share(check):
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    parts = check.shares(files, 4)
+    assert sorted(name for part in parts for name in part) == [str(f) for f in files]
+    assert len(parts) == 4 and min(len(part) for part in parts) > 1
+    assert sorted(check.shares(files[:2], 4)) == [[str(f)] for f in files[:2]]
 
 
 @pytest.mark.cpu_only

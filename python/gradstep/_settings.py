@@ -54,13 +54,18 @@ def set_num_interop_threads(n: int) -> None:
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Deprecated in PyTorch: sets the default dtype by a type's name."""
-    name = t if isinstance(t, str) else getattr(t, "__name__", "")
+    """Deprecated in PyTorch: sets the default dtype and device by a type's name."""
+    name = (
+        t if isinstance(t, str) else f"{t.__module__}.{t.__name__}" if isinstance(t, type) else ""
+    )
     dtypes = {"FloatTensor": _C.float32, "DoubleTensor": _C.float64, "HalfTensor": _C.float16}
     key = name.rpartition(".")[2]
     if key not in dtypes:
         raise TypeError(f"invalid type object: {t!r}")
+    if name.startswith("torch.cuda."):
+        _C._cuda_init()
     _C.set_default_dtype(dtypes[key])
+    _C.set_default_device("cuda" if name.startswith("torch.cuda.") else "cpu")
 
 
 def typename(obj: Any) -> str:

@@ -37,7 +37,9 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs:
                 return self.to(device, getattr(_C, short), non_blocking)
         raise ValueError(f"invalid type: '{dtype}'")
     if isinstance(dtype, type) and hasattr(dtype, "_dtype"):
-        dtype = dtype._dtype
+        wanted = dtype._device  # type: ignore[attr-defined]
+        device = self.device if self.device.type == wanted else wanted
+        return self.to(device, dtype._dtype, non_blocking)
     return self.to(dtype)
 
 

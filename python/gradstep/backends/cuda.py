@@ -2,6 +2,9 @@
 """Switches of CUDA: ``matmul.allow_tf32 = True`` computes float32 products in TF32, eight times as fast and with
 10 bits of the operands."""
 
+import contextlib
+from collections.abc import Iterator
+
 from gradstep import _C, _settings
 
 
@@ -84,3 +87,40 @@ def cudnn_sdp_enabled() -> bool:
 def enable_cudnn_sdp(enabled: bool) -> None:
     """Accepted, as enable_flash_sdp."""
     _attention["cudnn"] = enabled
+
+
+@contextlib.contextmanager
+def sdp_kernel(
+    enable_flash: bool = True,
+    enable_math: bool = True,
+    enable_mem_efficient: bool = True,
+    enable_cudnn: bool = True,
+) -> Iterator[dict[str, bool]]:
+    """Accepted, as enable_flash_sdp, for the `with` block."""
+    before = dict(_attention)
+    chosen = {
+        "flash": enable_flash,
+        "math": enable_math,
+        "mem_efficient": enable_mem_efficient,
+        "cudnn": enable_cudnn,
+    }
+    _attention.update(chosen)
+    try:
+        yield chosen
+    finally:
+        _attention.update(before)
+
+
+def preferred_linalg_library(backend: str | None = None) -> str:
+    """Accepted: factorisations are computed on the CPU."""
+    return backend or "default"
+
+
+def preferred_blas_library(backend: str | None = None) -> str:
+    """Accepted: products go through cuBLASLt."""
+    return backend or "cublaslt"
+
+
+def is_flash_attention_available() -> bool:
+    """True: attention never writes its matrix of weights."""
+    return True

@@ -13,11 +13,14 @@ from typing import Any
 
 from gradstep import _C
 
-from . import amp
+from .._legacy import make_types
+from . import amp, nccl, nvtx, profiler
 from ._devices import index_of
-from .graphs import CUDAGraph, graph, is_current_stream_capturing
+from .graphs import CUDAGraph, graph, graph_pool_handle, is_current_stream_capturing
 from .memory import (
+    device_memory_used,
     empty_cache,
+    get_allocator_backend,
     max_memory_allocated,
     max_memory_cached,
     max_memory_reserved,
@@ -26,6 +29,7 @@ from .memory import (
     memory_cached,
     memory_reserved,
     memory_stats,
+    memory_stats_as_nested_dict,
     memory_summary,
     reset_max_memory_allocated,
     reset_max_memory_cached,
@@ -50,11 +54,26 @@ from .streams import (
     StreamContext,
     current_stream,
     default_stream,
+    get_stream_from_external,
     set_stream,
     stream,
 )
 
 OutOfMemoryError = _C.OutOfMemoryError
+has_half, has_magma = True, False
+globals().update(make_types("torch.cuda", "cuda"))  # FloatTensor and its kin
+
+
+class CudaError(RuntimeError):
+    """A call of CUDA's runtime that failed, by its number."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"CUDA error {code} ({code})")
+
+
+class DeferredCudaCallError(Exception):
+    """Never raised: nothing waits for CUDA to be loaded."""
+
 
 # ---- what is there ----
 
@@ -99,6 +118,26 @@ def get_arch_list() -> list[str]:
         number, _, kind = arch.partition("-")
         codes += [f"sm_{number}"] * (kind != "virtual") + [f"compute_{number}"] * (kind != "real")
     return sorted(codes, key=lambda code: (code.startswith("compute"), code))
+
+
+def get_gencode_flags() -> str:
+    """nvcc's options for get_arch_list()."""
+    flags = []
+    for code in get_arch_list():
+        kind, _, number = code.partition("_")
+        flags.append(f"-gencode compute=compute_{number},code={kind}_{number}")
+    return " ".join(flags)
+
+
+def cudart() -> Any:
+    """Some functions of CUDA's runtime, under their names."""
+    _C._cuda_init()
+    return SimpleNamespace(
+        cudaProfilerStart=profiler.start,
+        cudaProfilerStop=profiler.stop,
+        cudaMemGetInfo=mem_get_info,
+        cudaDeviceSynchronize=synchronize,
+    )
 
 
 # ---- the current device ----

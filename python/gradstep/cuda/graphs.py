@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import TracebackType
 from typing import Any
 
@@ -41,6 +42,10 @@ class CUDAGraph:
         if self._graph is None:
             raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture.")
         _C._cuda_replay_graph(self._graph)
+
+    def pool(self) -> tuple[int, int]:
+        """Accepted where a pool is asked for: each graph has memory of its own."""
+        return graph_pool_handle()
 
     def reset(self) -> None:
         """Drops the graph and its memory, but for what tensors still use."""
@@ -93,6 +98,14 @@ class graph:
                 self.cuda_graph._abandon()
         finally:
             self._context.__exit__(None, None, None)
+
+
+_handles = itertools.count(1)
+
+
+def graph_pool_handle() -> tuple[int, int]:
+    """Accepted as `pool`: each graph has memory of its own."""
+    return 0, next(_handles)
 
 
 def is_current_stream_capturing() -> bool:

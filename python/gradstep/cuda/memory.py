@@ -94,6 +94,29 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
     return "\n".join([f"|{bar}|", *(f"|{line:<54}|" for line in lines), f"|{bar}|"])
 
 
+def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
+    """memory_stats() with a dictionary for each part of the names."""
+    nested: dict[str, Any] = {}
+    for name, value in memory_stats(device).items():
+        *parts, last = name.split(".")
+        inside = nested
+        for part in parts:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return nested
+
+
+def get_allocator_backend() -> str:
+    """PyTorch's name for an allocator of the library's own."""
+    return "native"
+
+
+def device_memory_used(device: Any = None) -> int:
+    """Bytes of the GPU in use, all processes counted."""
+    free, total = mem_get_info(device)
+    return total - free
+
+
 def empty_cache() -> None:
     """Gives the memory that no tensor uses back to the driver, for other processes."""
     _C._cuda_empty_cache()

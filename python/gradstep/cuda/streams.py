@@ -87,6 +87,11 @@ class ExternalStream(Stream):
         super().__init__(device, cuda_stream=stream_ptr)
 
 
+def get_stream_from_external(data_ptr: int, device: Any = None) -> Stream:
+    """A stream that another library made, by its address."""
+    return ExternalStream(data_ptr, device)
+
+
 class Event:
     """A place in a stream. With `enable_timing`, the time between two of them can be asked for."""
 
