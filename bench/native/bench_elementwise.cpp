@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementwise ops through the whole path (dtype rule, output, launch): from overhead to memory
 // bandwidth.
-#include <benchmark/benchmark.h>
-
 #include "core/threads.h"
+#include "device.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 
 namespace {
 
 using namespace gradstep;
+using bench::options;
+using bench::repeat;
 
 /// Arguments: elements, threads.
 template <class F>
 void elementwise(benchmark::State& state, int n_streams, F&& op) {
   const int64_t n = state.range(0);
   set_num_threads(static_cast<int>(state.range(1)));
-  const Tensor a = full({n}, 0.5, {});
-  const Tensor b = full({n}, 0.25, {});
-  for (auto _ : state) benchmark::DoNotOptimize(op(a, b).get());
+  const Tensor a = full({n}, 0.5, options());
+  const Tensor b = full({n}, 0.25, options());
+  repeat(state, [&] { benchmark::DoNotOptimize(op(a, b).get()); });
   state.SetItemsProcessed(state.iterations() * n);
   state.SetBytesProcessed(state.iterations() * n * n_streams * 4);
 }
@@ -29,9 +30,9 @@ void add(benchmark::State& state) {
 void add_transposed(benchmark::State& state) {
   const int64_t n = state.range(0);
   set_num_threads(static_cast<int>(state.range(1)));
-  const Tensor a = full({n, n}, 0.5, {});
+  const Tensor a = full({n, n}, 0.5, options());
   const Tensor b = alias(a, {n, n}, {1, n}, 0);
-  for (auto _ : state) benchmark::DoNotOptimize((a + b).get());
+  repeat(state, [&] { benchmark::DoNotOptimize((a + b).get()); });
   state.SetItemsProcessed(state.iterations() * n * n);
 }
 void scale(benchmark::State& state) {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Square matrix products through the op, forward and with backward; the counter is floating-point
 // operations.
-#include <benchmark/benchmark.h>
-
 #include <cstdint>
 
-#include "core/generator.h"
 #include "core/threads.h"
+#include "device.h"
 #include "graph/node.h"
 #include "ops/linalg.h"
 #include "ops/random.h"
@@ -15,6 +13,9 @@
 namespace {
 
 using namespace gradstep;
+using bench::generator;
+using bench::options;
+using bench::repeat;
 
 benchmark::Counter flops(double per_iteration) {
   return benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate,
@@ -25,9 +26,9 @@ benchmark::Counter flops(double per_iteration) {
 void matmul(benchmark::State& state) {
   const int64_t n = state.range(0);
   set_num_threads(static_cast<int>(state.range(1)));
-  const Tensor a = randn({n, n}, default_generator(), {});
-  const Tensor b = randn({n, n}, default_generator(), {});
-  for (auto _ : state) benchmark::DoNotOptimize(mm(a, b).get());
+  const Tensor a = randn({n, n}, generator(), options());
+  const Tensor b = randn({n, n}, generator(), options());
+  repeat(state, [&] { benchmark::DoNotOptimize(mm(a, b).get()); });
   const auto side = static_cast<double>(n);
   state.counters["FLOP"] = flops(2 * side * side * side);
 }
@@ -35,15 +36,15 @@ void matmul(benchmark::State& state) {
 void matmul_backward(benchmark::State& state) {
   const int64_t n = state.range(0);
   set_num_threads(static_cast<int>(state.range(1)));
-  const Tensor a = randn({n, n}, default_generator(), {});
-  const Tensor b = randn({n, n}, default_generator(), {});
+  const Tensor a = randn({n, n}, generator(), options());
+  const Tensor b = randn({n, n}, generator(), options());
   const Tensor leaves[] = {a, b};
   for (const Tensor& t : leaves) t->requires_grad = true;
-  for (auto _ : state) {
+  repeat(state, [&] {
     for (const Tensor& t : leaves) set_grad(t, {});
     const Tensor total = sum(mm(a, b));
     backward({&total, 1}, {}, false, false);
-  }
+  });
   const auto side = static_cast<double>(n);
   state.counters["FLOP"] = flops(6 * side * side * side);
 }

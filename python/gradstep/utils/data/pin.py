@@ -46,7 +46,8 @@ class Pinner:
     """
 
     def __init__(self, workers: Sequence[Any]) -> None:
-        from multiprocessing import Pipe
+        # Imported here: a process that is forked meanwhile would find a half-done import.
+        from multiprocessing.connection import Pipe, wait
 
         self._boxes: dict[Any, deque[Any]] = {worker: deque() for worker in workers}
         self._filled = threading.Condition()
@@ -54,7 +55,7 @@ class Pinner:
         wake, self._wake = Pipe(duplex=False)
         self._thread = threading.Thread(
             target=_run,
-            args=(self._boxes, self._filled, wake, _C._cuda_current_device()),
+            args=(wait, self._boxes, self._filled, wake, _C._cuda_current_device()),
             name="gradstep-pin",
             daemon=True,
         )
@@ -92,9 +93,7 @@ class Pinner:
         self._wake.close()
 
 
-def _run(boxes: dict[Any, deque[Any]], filled: Any, wake: Any, device: int) -> None:
-    from multiprocessing.connection import wait
-
+def _run(wait: Any, boxes: dict[Any, deque[Any]], filled: Any, wake: Any, device: int) -> None:
     _C._cuda_set_device(device)
     living = list(boxes)
     while True:
