@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/memory.h"
+#include "graph/fuse.h"
 #include "graph/node.h"
 
 namespace gradstep {
@@ -74,6 +75,8 @@ void Program::move(Place& place, Storage* storage, char* base) {
 }
 
 void Program::seal() {
+  drop_dead_steps(*this);
+  fuse_maps(*this);
   for (Place& p : places) p.first = p.last = -1;
   for (size_t i = 0; i < steps.size(); ++i) {
     for (const int32_t o : steps[i].operands) {

@@ -17,6 +17,7 @@
 #include "core/generator.h"
 #include "core/tensor.h"
 #include "graph/call.h"
+#include "graph/fused_map.h"
 
 namespace gradstep {
 
@@ -62,7 +63,8 @@ struct Step {
   uint32_t line = 0;      // who called: an index that the layer above understands
   int32_t recorded = -1;  // its number in the recording (of several fused ones the last)
   Params params;
-  std::vector<int32_t> operands;  // -1: none
+  std::vector<int32_t> operands;    // -1: none
+  std::vector<const Op*> replaces;  // the calls that a pass put together
 };
 
 /// A tensor whose .grad the run used or changed.
@@ -118,9 +120,10 @@ class Program {
   std::vector<Step> steps;
   std::vector<Leaf> leaves;
   std::vector<Result> results;
-  std::vector<Ref<Generator>> generators;  // kept alive
-  size_t n_recorded = 0;                   // steps before any pass
-  size_t arena_bytes = 0;                  // of all devices
+  std::vector<std::unique_ptr<FusedMap>> fused;  // of the steps
+  std::vector<Ref<Generator>> generators;        // kept alive
+  size_t n_recorded = 0;                         // steps before any pass
+  size_t arena_bytes = 0;                        // of all devices
   size_t eager_bytes = 0;  // what the temporaries took at most at one time in the recorded run
 
  private:

@@ -193,6 +193,7 @@ void Recorder::keep_host_data(int32_t at) {
             line ? line() : 0,
             static_cast<int32_t>(program_->steps.size()),
             {},
+            {},
             {}};
   for (const auto& [tensor, place] : {std::pair(to, at), std::pair(from, source)}) {
     const auto index = static_cast<int32_t>(program_->operands.size());
@@ -216,6 +217,7 @@ void Recorder::launching(const Call& call) {
             live,
             line ? line() : 0,
             static_cast<int32_t>(program_->steps.size()),
+            {},
             {},
             {}};
   step.params.count = call.params.count;

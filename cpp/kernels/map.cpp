@@ -71,6 +71,15 @@ ConvertLoop convert_loop(DType to, DType from) {
   return dispatch(to, [&](auto tag) { return convert_from<decltype(tag)>(from); });
 }
 
+void fill_number(void* dst, DType type, Params::Slot value, int64_t n) {
+  dispatch(type, [&](auto tag) {
+    using T = decltype(tag);
+    std::fill_n(
+        static_cast<T*>(dst), n,
+        is_floating(type) ? ::gradstep::convert<T>(value.f) : ::gradstep::convert<T>(value.i));
+  });
+}
+
 // ---- strides ----
 
 Walker::Walker(const TensorImpl& t, const Dims& out_sizes, const int* order)
@@ -290,14 +299,6 @@ bool streams(const Call& call) {
 // ---- map ----
 
 namespace {
-
-void fill_number(void* dst, DType type, Params::Slot value, int64_t n) {
-  dispatch(type, [&](auto tag) {
-    using T = decltype(tag);
-    std::fill_n(static_cast<T*>(dst), n,
-                is_floating(type) ? convert<T>(value.f) : convert<T>(value.i));
-  });
-}
 
 /// True where elements of type t are read and written by a loop for `type` as they are.
 bool is_stored_as(DType t, DType type) {

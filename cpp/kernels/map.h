@@ -21,6 +21,9 @@ using ConvertLoop = void (*)(void* dst, const void* src, int64_t n);
 /// Contiguous conversion between any two storage types.
 ConvertLoop convert_loop(DType to, DType from);
 
+/// n times the number, given in the compute type of `type`.
+void fill_number(void* dst, DType type, Params::Slot value, int64_t n);
+
 /// An operand seen as the elements of the output in order: its axes, merged where that is possible.
 /// Strides are in bytes; an axis along which the operand is broadcast has stride 0.
 struct Walker {

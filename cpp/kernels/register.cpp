@@ -12,6 +12,7 @@ namespace gradstep {
 #define GS_DECLARE_REGISTRATIONS(isa)             \
   namespace isa {                                 \
   void register_copy_kernels();                   \
+  void register_fused_map();                      \
   void register_unary_loops();                    \
   void register_binary_loops();                   \
   void register_ternary_loops();                  \
@@ -29,6 +30,7 @@ namespace gradstep {
 #define GS_REGISTER(isa)               \
   do {                                 \
     isa::register_copy_kernels();      \
+    isa::register_fused_map();         \
     isa::register_unary_loops();       \
     isa::register_binary_loops();      \
     isa::register_ternary_loops();     \

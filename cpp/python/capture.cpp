@@ -751,6 +751,9 @@ py::list steps_of(const Entry& e) {
     py::dict d;
     d["op"] = s.op->name;
     d["line"] = describe_line(s.line);
+    py::list replaces;
+    for (const Op* op : s.replaces) replaces.append(op->name);
+    d["replaces"] = replaces;
     py::list outs, ins;
     for (size_t k = 0; k < s.operands.size(); ++k) {
       const int32_t o = s.operands[k];

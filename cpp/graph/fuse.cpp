@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/fuse.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "graph/fused_map.h"
+
+namespace gradstep {
+
+// Note [What passes may do]
+// A captured step has the bits of the eager one, so a pass moves calls and memory, and leaves the
+// arithmetic as it is. Calls may change places if neither writes what the other uses; memory is
+// compared by place and by the range of bytes that a view spans. Memory from outside may be there
+// under two names (two arrays over one buffer), so a write to it conflicts with every other use of
+// memory from outside. What happens before a call that may raise is the same as in eager mode as
+// far as anybody can see it afterwards.
+
+namespace {
+
+size_t at(int32_t k) { return static_cast<size_t>(k); }
+
+struct Use {
+  int32_t place, operand;
+  ptrdiff_t begin, end;  // bytes of the place
+  bool write;
+};
+
+bool is_outside(const Place& p) { return p.home != Home::Inside && p.home != Home::Escapes; }
+
+Use use_of(const Program& p, int32_t operand, bool write) {
+  const OperandView& v = p.operands[at(operand)];
+  const TensorImpl& t = *v.tensor;
+  ptrdiff_t low = 0, high = 0;
+  for (int d = 0; d < t.ndim(); ++d) {
+    const ptrdiff_t reach = (t.sizes[d] - 1) * t.strides[d];
+    (reach < 0 ? low : high) += reach;
+  }
+  const auto item = static_cast<ptrdiff_t>(element_size(t.dtype));
+  if (t.numel == 0) return {v.place, operand, v.from_base, v.from_base, write};
+  return {v.place, operand, v.from_base + low * item, v.from_base + (high + 1) * item, write};
+}
+
+std::vector<Use> uses_of(const Program& p, const Step& s) {
+  std::vector<Use> uses;
+  uses.reserve(s.operands.size());
+  for (size_t k = 0; k < s.operands.size(); ++k) {
+    if (s.operands[k] >= 0) uses.push_back(use_of(p, s.operands[k], k < s.n_out || s.n_out == 0));
+  }
+  return uses;
+}
+
+bool meet(const Program& p, const Use& a, const Use& b) {
+  if (a.place == b.place) return a.begin < b.end && b.begin < a.end;
+  const Place &x = p.places[at(a.place)], &y = p.places[at(b.place)];
+  if (!is_outside(x) || !is_outside(y)) return false;
+  if (x.home != Home::Outside || y.home != Home::Outside) return true;
+  return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
+}
+
+/// Whether the order of two calls makes a difference.
+bool conflict(const Program& p, const std::vector<Use>& a, const std::vector<Use>& b) {
+  for (const Use& x : a) {
+    for (const Use& y : b) {
+      if ((x.write || y.write) && meet(p, x, y)) return true;
+    }
+  }
+  return false;
+}
+
+bool on_cpu(const Program& p, const Step& s) {
+  return std::all_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
+    return o < 0 || p.operands[at(o)].tensor->device.type == DeviceType::CPU;
+  });
+}
+
+bool is_map(const Step& s) { return s.op->loops[0][static_cast<int>(s.compute)] != nullptr; }
+
+bool is_named(const Step& s, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(),
+                     [&](const char* n) { return std::strcmp(s.op->name, n) == 0; });
+}
+
+/// Calls that raise for no values and do nothing but write their outputs.
+bool is_quiet(const Step& s) {
+  if (s.op->draws || s.n_out == 0) return false;
+  if (s.op->rule != TypeRule::None) return s.compute != Compute::I64;  // division by zero raises
+  return is_named(s, {"copy", "fill", "fused_map", "matmul", "sum", "mean", "amax", "amin", "cat",
+                      "repeat", "flip", "triangle", "sequence"});
+}
+
+/// Takes steps (in ascending order) out and keeps the boundaries of the leaves.
+void erase_steps(Program& p, const std::vector<size_t>& gone) {
+  if (gone.empty()) return;
+  for (Leaf& leaf : p.leaves) {
+    for (int32_t* b : {&leaf.dropped_at, &leaf.made_at}) {
+      if (*b >= 0)
+        *b -=
+            static_cast<int32_t>(std::lower_bound(gone.begin(), gone.end(), at(*b)) - gone.begin());
+    }
+  }
+  size_t next = 0, to = 0;
+  for (size_t i = 0; i < p.steps.size(); ++i) {
+    if (next < gone.size() && gone[next] == i) {
+      ++next;
+    } else {
+      if (to != i) p.steps[to] = std::move(p.steps[i]);
+      ++to;
+    }
+  }
+  p.steps.resize(to);
+}
+
+}  // namespace
+
+void drop_dead_steps(Program& p) {
+  std::vector<bool> used(p.places.size());
+  for (size_t k = 0; k < p.places.size(); ++k) used[k] = p.places[k].home != Home::Inside;
+  std::vector<size_t> gone;
+  for (size_t i = p.steps.size(); i-- > 0;) {
+    const Step& s = p.steps[i];
+    bool wanted = !is_quiet(s);
+    for (size_t k = 0; k < s.n_out && !wanted; ++k)
+      wanted = s.operands[k] >= 0 && used[at(p.operands[at(s.operands[k])].place)];
+    if (!wanted) {
+      gone.push_back(i);
+      continue;
+    }
+    for (const int32_t o : s.operands) {
+      if (o >= 0) used[at(p.operands[at(o)].place)] = true;
+    }
+  }
+  std::reverse(gone.begin(), gone.end());
+  erase_steps(p, gone);
+}
+
+// ---- maps ----
+
+// Note [Fusing maps]
+// A group of map calls over the same sizes becomes one call that runs their loops one after the
+// other on chunks that stay in L1. Within a chunk the members run in their order, so a member may
+// read or overwrite what another one wrote if it does so through the same view; anything else
+// that overlaps keeps them apart. The group runs where its first member was, or later: each new
+// member either moves up over the calls between, or the whole group moves down over them.
+
+namespace {
+
+constexpr size_t kWindow = 64;  // steps that are looked ahead
+
+class MapFuser {
+ public:
+  explicit MapFuser(Program& p) : p_(p) {
+    for (const Step& s : p.steps) uses_.push_back(uses_of(p, s));
+  }
+
+  void run() {
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      if (!fusible(i)) continue;
+      collect(i);
+      if (group_.size() > 1) i = emit();
+    }
+  }
+
+ private:
+  const TensorImpl& tensor(int32_t o) const { return *p_.operands[at(o)].tensor; }
+  const Dims& sizes(size_t step) const { return tensor(p_.steps[step].operands[0]).sizes; }
+
+  /// Elementwise, and no operand wants the tiles of the map driver.
+  bool fusible(size_t i) const {
+    const Step& s = p_.steps[i];
+    const bool map = is_map(s);
+    if (s.n_out != 1 || s.live >= 0 || !(map || is_named(s, {"copy", "fill"})) || !on_cpu(p_, s))
+      return false;
+    // Integers may be computed in their own type, and their division may raise.
+    if (map && s.compute == Compute::I64) return false;
+    const TensorImpl& out = tensor(s.operands[0]);
+    int inner = -1;  // the axis along which the output's memory runs
+    for (int d = 0; d < out.ndim(); ++d) {
+      if (out.sizes[d] > 1 && (inner < 0 || out.strides[d] <= out.strides[inner])) inner = d;
+    }
+    return out.numel != 0 && std::all_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
+             return o < 0 || !is_transposed(tensor(o), inner - out.ndim());
+           });
+  }
+
+  /// `inner` counts from the end.
+  static bool is_transposed(const TensorImpl& t, int inner) {
+    const int axis = t.ndim() + inner;
+    if (axis < 0 || axis >= t.ndim() || t.sizes[axis] == 1 || t.strides[axis] <= 1) return false;
+    for (int d = 0; d < t.ndim(); ++d) {
+      if (d != axis && t.sizes[d] > 1 && t.strides[d] == 1) return true;
+    }
+    return false;
+  }
+
+  bool shares_operand(size_t j) const {
+    for (const Use& u : uses_[j]) {
+      if (std::find(operands_.begin(), operands_.end(), u.operand) != operands_.end()) return true;
+    }
+    return false;
+  }
+
+  /// Within a chunk only what goes through the same view is in order.
+  bool fits(size_t j) const {
+    for (const size_t m : group_) {
+      for (const Use& x : uses_[m]) {
+        for (const Use& y : uses_[j]) {
+          if ((x.write || y.write) && x.operand != y.operand && meet(p_, x, y)) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  bool swaps(size_t member, size_t other) const {
+    if (conflict(p_, uses_[member], uses_[other])) return false;
+    // What an error leaves behind: writes that are seen from outside stay on their side of it.
+    if (is_quiet(p_.steps[other])) return true;
+    const Use& out = uses_[member][0];
+    return !is_outside(p_.places[at(out.place)]);
+  }
+
+  void join(size_t j) {
+    group_.push_back(j);
+    for (const Use& u : uses_[j]) {
+      if (std::find(operands_.begin(), operands_.end(), u.operand) == operands_.end())
+        operands_.push_back(u.operand);
+    }
+  }
+
+  void collect(size_t first) {
+    group_.clear();
+    operands_.clear();
+    join(first);
+    position_ = first;
+    const size_t end = std::min(p_.steps.size(), first + kWindow);
+    for (size_t j = first + 1; j < end; ++j) {
+      if (operands_.size() + group_.size() + uses_[j].size() > FusedMap::kMaxValues) break;
+      if (!fusible(j) || !(sizes(j) == sizes(first)) || !shares_operand(j) || !fits(j)) continue;
+      std::vector<size_t> between;
+      for (size_t k = position_ + 1; k < j; ++k) {
+        if (std::find(group_.begin(), group_.end(), k) == group_.end()) between.push_back(k);
+      }
+      const bool up =
+          std::all_of(between.begin(), between.end(), [&](size_t k) { return swaps(j, k); });
+      const bool down = !up && std::all_of(group_.begin(), group_.end(), [&](size_t m) {
+        return std::all_of(between.begin(), between.end(), [&](size_t k) { return swaps(m, k); });
+      });
+      if (down) position_ = j;
+      if (up || down) join(j);
+    }
+  }
+
+  bool is_member(size_t i) const {
+    return std::find(group_.begin(), group_.end(), i) != group_.end();
+  }
+
+  /// Whether what the group leaves in that memory is looked at.
+  bool is_kept(const Use& out) const {
+    if (p_.places[at(out.place)].home != Home::Inside) return true;
+    for (size_t i = group_[0] + 1; i < p_.steps.size(); ++i) {
+      if (is_member(i)) continue;
+      for (const Use& u : uses_[i]) {
+        if (u.place == out.place && u.begin < out.end && out.begin < u.end) return true;
+      }
+    }
+    return false;
+  }
+
+  /// Replaces the group; the index from which to go on.
+  size_t emit() {
+    auto plan = std::make_unique<FusedMap>();
+    std::vector<int32_t> outs, ins;
+    std::vector<std::pair<int32_t, int16_t>> now;  // operand -> value
+    const auto value_of = [&](int32_t operand) -> int16_t* {
+      for (auto& [o, v] : now) {
+        if (o == operand) return &v;
+      }
+      return nullptr;
+    };
+    Step fused = p_.steps[group_[0]];
+    fused.replaces.clear();
+    for (const size_t g : group_) {
+      const Step& s = p_.steps[g];
+      fused.replaces.push_back(s.op);
+      FusedMap::Member& m = plan->members.emplace_back();
+      m.op = s.op;
+      m.compute = s.compute;
+      m.n_in = static_cast<uint8_t>(s.n_in);
+      m.params = s.params;
+      for (int k = 0; k < s.n_in; ++k) {
+        const int32_t o = s.operands[static_cast<size_t>(1 + k)];
+        if (o < 0) {
+          m.in[k] = -1;
+          continue;
+        }
+        if (!value_of(o)) {
+          now.emplace_back(o, static_cast<int16_t>(plan->values.size()));
+          plan->values.push_back({tensor(o).dtype, static_cast<int16_t>(ins.size())});
+          ins.push_back(o);
+        }
+        m.in[k] = *value_of(o);
+      }
+      m.out = static_cast<int16_t>(plan->values.size());
+      plan->values.push_back({tensor(s.operands[0]).dtype});
+      if (int16_t* v = value_of(s.operands[0])) {
+        *v = m.out;
+      } else {
+        now.emplace_back(s.operands[0], m.out);
+      }
+    }
+    for (const size_t g : group_) {
+      const Use& out = uses_[g][0];
+      FusedMap::Value& v = plan->values[at(*value_of(out.operand))];
+      if (v.store >= 0 || !is_kept(out)) continue;
+      v.store = static_cast<int16_t>(outs.size());
+      outs.push_back(out.operand);
+    }
+    const size_t position = position_;
+    std::vector<size_t> gone(group_);
+    if (!outs.empty()) {
+      static const Op& op = Op::get("fused_map");
+      fused.op = &op;
+      fused.kernel = op.kernel[static_cast<int>(DeviceType::CPU)];
+      fused.n_out = static_cast<uint8_t>(outs.size());
+      fused.n_in = static_cast<uint16_t>(ins.size());
+      fused.params.count = 0;
+      fused.params.push(static_cast<int64_t>(reinterpret_cast<intptr_t>(plan.get())));
+      fused.operands = outs;
+      fused.operands.insert(fused.operands.end(), ins.begin(), ins.end());
+      p_.steps[position] = std::move(fused);
+      uses_[position] = uses_of(p_, p_.steps[position]);
+      p_.fused.push_back(std::move(plan));
+      gone.erase(std::find(gone.begin(), gone.end(), position));
+    }
+    erase_steps(p_, gone);
+    for (size_t k = gone.size(); k-- > 0;)
+      uses_.erase(uses_.begin() + static_cast<ptrdiff_t>(gone[k]));
+    return group_[0] - (gone[0] == group_[0] ? 1 : 0);
+  }
+
+  Program& p_;
+  std::vector<std::vector<Use>> uses_;  // of each step
+  std::vector<size_t> group_;           // in order
+  std::vector<int32_t> operands_;       // of the group
+  size_t position_ = 0;
+};
+
+}  // namespace
+
+void fuse_maps(Program& p) { MapFuser(p).run(); }
+
+}  // namespace gradstep

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Passes over the steps of a program before it is sealed: they change how often memory is walked
+// over, never a value. See the notes in fuse.cpp. May include core, fn.
+#pragma once
+#include "graph/program.h"
+
+namespace gradstep {
+
+/// Removes calls whose results nobody looks at.
+void drop_dead_steps(Program& p);
+/// Puts map calls over the same elements together.
+void fuse_maps(Program& p);
+
+}  // namespace gradstep
