@@ -56,15 +56,6 @@ struct Key {
 };
 static_assert(std::is_trivially_copyable_v<Key>);
 
-struct KeyHash {
-  size_t operator()(const Key& k) const {
-    uint64_t h = 1469598103934665603u;  // FNV-1a
-    const auto* p = reinterpret_cast<const unsigned char*>(&k);
-    for (size_t i = 0; i < sizeof(k); ++i) h = (h ^ p[i]) * 1099511628211u;
-    return size_t(h);
-  }
-};
-
 /// Sizes for cuDNN, which knows images of two and three axes: one axis becomes the second of two.
 struct Sizes {
   int nd;
@@ -217,31 +208,6 @@ const char* function_of(Product product) {
 
 // ---- plans ----
 
-/// Memory for a workspace, or null where there is none to be had.
-class Workspace {
- public:
-  Workspace(size_t bytes, const Call& call)
-      : bytes_(bytes), device_(call.operands[0]->device.index) {
-    try {
-      p_ = cuda::allocate(bytes, device_);
-      fits_ = true;
-    } catch (const Error& e) {
-      if (e.kind() != ErrorKind::OutOfMemory) throw;
-    }
-  }
-  ~Workspace() { cuda::deallocate(p_, bytes_, device_); }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  bool fits() const { return fits_; }
-  void* data() const { return p_; }
-
- private:
-  size_t bytes_;
-  int device_;
-  bool fits_ = false;
-  void* p_ = nullptr;
-};
-
 Math math_of(const Key& key) {
   if (is_half(key.shape.type)) return Math::TensorOp;
   return key.shape.type == DType::Float32 && !key.tf32 ? Math::Fma : Math::Default;
@@ -285,7 +251,7 @@ void find_candidates(const Call& call, const Key& key, const ConvOperands& o, Pl
 
 Plan& plan_of(const Call& call, const Key& key, const ConvOperands& o) {
   // Never destroyed: cuDNN may be gone by then.
-  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, KeyHash>;
+  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, PlanKeyHash<Key>>;
   constexpr size_t kMost = 4096;  // shapes that change all the time shall not fill the memory
   const auto at = plans.find(key);
   if (at != plans.end()) return *at->second;

@@ -2,12 +2,26 @@
 // Opens cuDNN and keeps its handles; see cuda/cudnn.h.
 #include "cuda/cudnn.h"
 
+#include "core/warning.h"
 #include "cuda/graph.h"
 #include "cuda/libraries.h"
 
 namespace gradstep::cuda::cudnn {
 
-bool available() { return flags().cudnn_enabled && library("cudnn") != nullptr; }
+bool available() {
+  if (!flags().cudnn_enabled) return false;
+  if (library("cudnn")) return true;
+#ifndef GS_CUDA_SHIM  // where it is missing on purpose
+  static const bool told = [] {
+    warn_once("cudnn",
+              "cuDNN was not found: gradstep's own kernels compute convolutions, batch norm and "
+              "recurrent layers, slower. pip install 'gradstep[cuda]' brings it.");
+    return true;
+  }();
+  (void)told;
+#endif
+  return false;
+}
 
 const Api& api() {
   static const Api functions = [] {
@@ -38,6 +52,13 @@ void check(Status s, const char* function) {
        why);
 }
 
+RelaxedCapture::RelaxedCapture() : capturing_(is_capturing()) {
+  if (capturing_) (void)cudaThreadExchangeStreamCaptureMode(&mode_);
+}
+RelaxedCapture::~RelaxedCapture() {
+  if (capturing_) (void)cudaThreadExchangeStreamCaptureMode(&mode_);
+}
+
 Handle handle(const Call& call) {
   struct OfDevice {
     Handle handle = nullptr;
@@ -47,13 +68,9 @@ Handle handle(const Call& call) {
   OfDevice& d = all[call.operands[0]->device.index];
   const cudaStream_t stream = stream_of(call);
   if (!d.handle) {
-    // It allocates, which a capture would refuse.
-    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
-    if (is_capturing()) (void)cudaThreadExchangeStreamCaptureMode(&mode);
+    const RelaxedCapture relaxed;  // it allocates
     Handle h = nullptr;
-    const Status s = api().Create(&h);
-    if (is_capturing()) (void)cudaThreadExchangeStreamCaptureMode(&mode);
-    check(s, "cudnnCreate");
+    check(api().Create(&h), "cudnnCreate");
     check(api().SetStream(h, stream), "cudnnSetStream");
     d = {h, stream};
   }

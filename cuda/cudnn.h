@@ -4,6 +4,8 @@
 //   if (cudnn::available()) cudnn::check(cudnn::api().SetStream(handle, stream), "cudnnSetStream");
 // tests/cuda_api/check_cudnn.cpp compares every value and function with NVIDIA's headers.
 #pragma once
+#include <type_traits>
+
 #include "cuda/runtime.h"
 
 namespace gradstep::cuda::cudnn {
@@ -14,6 +16,9 @@ using Handle = struct HandleObject*;
 using TensorDesc = struct TensorObject*;
 using FilterDesc = struct FilterObject*;
 using ConvDesc = struct ConvObject*;
+using DropoutDesc = struct DropoutObject*;
+using RnnDesc = struct RnnObject*;
+using RnnDataDesc = struct RnnDataObject*;
 
 enum class Status : int { Success = 0, NotSupported = 3000, InternalError = 4000 };
 /// The problem is right but has no implementation: any code of the class of NotSupported.
@@ -25,6 +30,17 @@ enum class Format : int { NCHW = 0 };
 enum class Mode : int { CrossCorrelation = 1 };
 enum class Math : int { Default = 0, TensorOp = 1, Fma = 3 };
 enum class Determinism : int { No = 0, Yes = 1 };
+using Seed = unsigned long long;
+enum class BatchNorm : int { Spatial = 1 };
+enum class RnnAlgorithm : int { Standard = 0, PersistentSmall = 3 };
+enum class RnnUse : int { Inference = 0, Training = 1 };
+enum class RnnCell : int { Relu = 0, Tanh = 1, Lstm = 2, Gru = 3 };
+enum class RnnBias : int { Double = 2 };
+enum class RnnDirections : int { One = 0, Two = 1 };
+enum class RnnInput : int { Linear = 0 };
+enum class RnnLayout : int { Steps = 0, Packed = 1, Batch = 2 };
+enum class RnnGradient : int { Add = 0 };
+constexpr unsigned kRnnPacked = 0, kRnnPadded = 1;
 constexpr int kForwardAlgorithms = 8, kDataAlgorithms = 6, kFilterAlgorithms = 7;
 
 /// What cuDNN tells of an algorithm; the same for all three products, whose enums are ints.
@@ -87,7 +103,44 @@ struct Perf {
     (Handle, TensorDesc, TensorDesc, ConvDesc, FilterDesc, int, size_t*))                         \
   X(ConvolutionBackwardFilter, Status,                                                            \
     (Handle, const void*, TensorDesc, const void*, TensorDesc, const void*, ConvDesc, int, void*, \
-     size_t, const void*, FilterDesc, void*))
+     size_t, const void*, FilterDesc, void*))                                                     \
+  X(DeriveBNTensorDescriptor, Status, (TensorDesc, TensorDesc, BatchNorm))                        \
+  X(BatchNormalizationForwardTraining, Status,                                                    \
+    (Handle, BatchNorm, const void*, const void*, TensorDesc, const void*, TensorDesc, void*,     \
+     TensorDesc, const void*, const void*, double, void*, void*, double, void*, void*))           \
+  X(BatchNormalizationBackward, Status,                                                           \
+    (Handle, BatchNorm, const void*, const void*, const void*, const void*, TensorDesc,           \
+     const void*, TensorDesc, const void*, TensorDesc, void*, TensorDesc, const void*, void*,     \
+     void*, double, const void*, const void*))                                                    \
+  X(GetTensorNdDescriptor, Status, (TensorDesc, int, Data*, int*, int*, int*))                    \
+  X(CreateDropoutDescriptor, Status, (DropoutDesc*))                                              \
+  X(SetDropoutDescriptor, Status, (DropoutDesc, Handle, float, void*, size_t, Seed))              \
+  X(DestroyDropoutDescriptor, Status, (DropoutDesc))                                              \
+  X(CreateRNNDescriptor, Status, (RnnDesc*))                                                      \
+  X(SetRNNDescriptor_v8, Status,                                                                  \
+    (RnnDesc, RnnAlgorithm, RnnCell, RnnBias, RnnDirections, RnnInput, Data, Data, Math, int32_t, \
+     int32_t, int32_t, int32_t, DropoutDesc, uint32_t))                                           \
+  X(DestroyRNNDescriptor, Status, (RnnDesc))                                                      \
+  X(CreateRNNDataDescriptor, Status, (RnnDataDesc*))                                              \
+  X(SetRNNDataDescriptor, Status,                                                                 \
+    (RnnDataDesc, Data, RnnLayout, int, int, int, const int*, void*))                             \
+  X(DestroyRNNDataDescriptor, Status, (RnnDataDesc))                                              \
+  X(GetRNNTempSpaceSizes, Status, (Handle, RnnDesc, RnnUse, RnnDataDesc, size_t*, size_t*))       \
+  X(GetRNNWeightSpaceSize, Status, (Handle, RnnDesc, size_t*))                                    \
+  X(GetRNNWeightParams, Status,                                                                   \
+    (Handle, RnnDesc, int32_t, size_t, const void*, int32_t, TensorDesc, void**, TensorDesc,      \
+     void**))                                                                                     \
+  X(RNNForward, Status,                                                                           \
+    (Handle, RnnDesc, RnnUse, const int32_t*, RnnDataDesc, const void*, RnnDataDesc, void*,       \
+     TensorDesc, const void*, void*, TensorDesc, const void*, void*, size_t, const void*, size_t, \
+     void*, size_t, void*))                                                                       \
+  X(RNNBackwardData_v8, Status,                                                                   \
+    (Handle, RnnDesc, const int32_t*, RnnDataDesc, const void*, const void*, RnnDataDesc, void*,  \
+     TensorDesc, const void*, const void*, void*, TensorDesc, const void*, const void*, void*,    \
+     size_t, const void*, size_t, void*, size_t, void*))                                          \
+  X(RNNBackwardWeights_v8, Status,                                                                \
+    (Handle, RnnDesc, RnnGradient, const int32_t*, RnnDataDesc, const void*, TensorDesc,          \
+     const void*, RnnDataDesc, const void*, size_t, void*, size_t, void*, size_t, void*))
 
 struct Api {
 #define GS_MEMBER(name, result, arguments) result(*name) arguments;
@@ -105,6 +158,57 @@ const Api& api();
 Handle handle(const Call& call);
 /// Raises what a failed function means; `function` with its prefix.
 void check(Status s, const char* function);
+
+/// Memory for a workspace, or null where there is none to be had.
+class Workspace {
+ public:
+  Workspace(size_t bytes, const Call& call)
+      : bytes_(bytes), device_(call.operands[0]->device.index) {
+    try {
+      p_ = cuda::allocate(bytes, device_);
+      fits_ = true;
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::OutOfMemory) throw;
+    }
+  }
+  ~Workspace() { cuda::deallocate(p_, bytes_, device_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  bool fits() const { return fits_; }
+  void* data() const { return p_; }
+
+ private:
+  size_t bytes_;
+  int device_;
+  bool fits_ = false;
+  void* p_ = nullptr;
+};
+
+/// While it lives a capture refuses nothing that cuDNN may do beside launching (allocate, load a
+/// kernel).
+class RelaxedCapture {
+ public:
+  RelaxedCapture();
+  ~RelaxedCapture();
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  bool capturing_;
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+/// Of what a plan is kept by: a struct without padding, or with zeros there.
+template <class Key>
+struct PlanKeyHash {
+  size_t operator()(const Key& k) const {
+    static_assert(std::is_trivially_copyable_v<Key>);
+    uint64_t h = 1469598103934665603u;  // FNV-1a
+    const auto* p = reinterpret_cast<const unsigned char*>(&k);
+    for (size_t i = 0; i < sizeof(k); ++i) h = (h ^ p[i]) * 1099511628211u;
+    return size_t(h);
+  }
+};
 
 inline Data data_type(DType t) {
   return t == DType::Float64    ? Data::Double

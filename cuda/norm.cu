@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch norm, forward and backward, and the backward of group norm on a GPU: sums over planes
-// (cuda/reduce.h), a small kernel that makes coefficients of them, and one pass that applies them.
+// (cuda/reduce.h), a small kernel that makes coefficients of them, and one pass that applies them;
+// or cuDNN (norm_cudnn.cu).
 // Tensors are contiguous. Halves may come as they are.
 #include <algorithm>
 
+#include "cuda/norm.h"
 #include "cuda/reduce.h"
 #include "cuda/rows.h"
 
@@ -174,6 +176,7 @@ void batch_norm(const Call& call) {
   const Channels s(x);
   if (s.channels == 0) return;
   const DeviceGuard guard(x.device.index);
+  if (cudnn_batch_norm(call)) return;
   const TensorImpl *running_mean = call.maybe_in(3), *running_var = call.maybe_in(4);
   const DeviceScratch<double> var(s.channels, call);
   ChannelArgs a{};
@@ -250,6 +253,7 @@ void batch_norm_backward(const Call& call) {
   const Channels s(x);
   if (s.channels == 0) return;
   const DeviceGuard guard(x.device.index);
+  if (cudnn_batch_norm_backward(call)) return;
   const bool training = call.i(1) != 0;
   const DeviceScratch<double> sums(2 * s.channels, call);
   ChannelArgs a{};

@@ -4,11 +4,13 @@
 // weights and one kernel for gates and states. Backward, a step is a product and one kernel that
 // ends with the gradients of the gates' sums; the gradients of weights and input are products over
 // all steps. Kept values lie row by row, the gates of a row one after the other.
+// rnn_cudnn.cu does the same with cuDNN.
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
 #include "cuda/gemm.h"
+#include "cuda/rnn.h"
 #include "cuda/values.h"
 #include "fn/rnn.h"
 
@@ -499,9 +501,11 @@ void backward_of(const Call& call) {
 }
 
 void rnn(const Call& call) {
+  if (cudnn_rnn(call)) return;
   call.compute == Compute::F32 ? forward_of<float>(call) : forward_of<double>(call);
 }
 void rnn_backward(const Call& call) {
+  if (cudnn_rnn_backward(call)) return;
   call.compute == Compute::F32 ? backward_of<float>(call) : backward_of<double>(call);
 }
 GS_CUDA_KERNEL("rnn", rnn);

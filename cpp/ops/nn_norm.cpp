@@ -140,8 +140,9 @@ void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Ten
                        std::initializer_list<const Tensor*> statistics) {
   const Tensor dy = contiguous(b.grad());
   const Tensor dx = empty(x.sizes(), options_of(x));
-  const Tensor dweight = b.needs(1) ? empty({affine}, options_of(x)) : Tensor();
-  const Tensor dbias = b.needs(2) ? empty({affine}, options_of(x)) : Tensor();
+  const Options parameters = options_of(**(statistics.end() - 1));
+  const Tensor dweight = b.needs(1) ? empty({affine}, parameters) : Tensor();
+  const Tensor dbias = b.needs(2) ? empty({affine}, parameters) : Tensor();
   const Tensor* outputs[] = {&dx, &dweight, &dbias};
   const Tensor* inputs[5] = {&dy, &x, &weight};
   size_t n = 3;
@@ -331,13 +332,13 @@ void batch_norm_backward(Backward& b) {
   }
   const bool training = b.i(1) != 0;
   const Dims dims = channel_dims(x.ndim());
-  const Tensor fixed = per_channel(scale, x.ndim());
-  const Statistics s = training ? standardize(x, dims, b.f(0), true)
-                                : Statistics{(x - per_channel(mean, x.ndim())) * fixed, fixed};
-  const Tensor& dy = b.grad();
+  const Tensor fixed = per_channel(scale, x.ndim()), wide = as_float(x);
+  const Statistics s = training ? standardize(wide, dims, b.f(0), true)
+                                : Statistics{(wide - per_channel(mean, x.ndim())) * fixed, fixed};
+  const Tensor dy = as_float(b.grad());
   if (b.needs(0)) {
     const Tensor g = weight.defined() ? dy * per_channel(weight, x.ndim()) : dy;
-    b.set(0, training ? standardize_gradient(g, s, dims, true) : g * s.scale);
+    b.set(0, to(training ? standardize_gradient(g, s, dims, true) : g * s.scale, x.dtype()));
   }
   if (b.needs(1)) b.set(1, sum(dy * s.normalized, dims));
   if (b.needs(2)) b.set(2, sum(dy, dims));
@@ -355,16 +356,36 @@ void write_statistics(const Tensor& running, const Tensor& value) {
   copy_(running, value);
 }
 
-}  // namespace
-
-Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                  const Tensor& running_mean, const Tensor& running_var, bool training,
-                  double momentum, double eps) {
+/// Of checked sizes. Where x is of halves, all else is float32.
+Tensor batch_norm_of(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                     const Tensor& running_mean, const Tensor& running_var, bool training,
+                     double momentum, double eps) {
   static const Op& op = []() -> const Op& {
     Op& made = define("batch_norm", &batch_norm_backward);
     made.written_inputs = 0b11000;  // the running statistics
     return made;
   }();
+  const Options statistics{is_half(x.dtype()) ? DType::Float32 : x.dtype(), x.device()};
+  const Tensor mean = empty({x.size(1)}, statistics), scale = empty({x.size(1)}, statistics);
+  check_affine("batch_norm", mean, weight, bias);
+  const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
+  const Tensor out = empty(x.sizes(), options_of(x));
+  // params: eps, training, momentum
+  const Params p = params(eps, static_cast<int64_t>(training), momentum);
+  run(op, p, {&out, &mean, &scale}, {&source, &w, &c, &running_mean, &running_var});
+  if (training && running_mean.defined()) mark_written(running_mean);
+  if (training && running_var.defined()) mark_written(running_var);
+  if (needs_grad(x, weight, bias)) {
+    record(op, p, {&out}, {&source, &w, &c}, {keep(source), keep(w), keep(mean), keep(scale)});
+  }
+  return out;
+}
+
+}  // namespace
+
+Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  const Tensor& running_mean, const Tensor& running_var, bool training,
+                  double momentum, double eps) {
   GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
            x.ndim());
   const int64_t channels = x.size(1);
@@ -381,27 +402,17 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
         x.sizes());
   }
   if (is_half(x.dtype())) {
-    // Running statistics may be halves too: they are updated through float copies.
+    // Running statistics may be halves too: they are updated through float copies. The GPU's
+    // kernels take x as it is.
     const Tensor mean = as_float(running_mean), var = as_float(running_var);
-    const Tensor y = batch_norm(as_float(x), as_float(weight), as_float(bias), mean, var, training,
-                                momentum, eps);
+    const Tensor y =
+        batch_norm_of(x.device().type == DeviceType::CUDA ? x : as_float(x), as_float(weight),
+                      as_float(bias), mean, var, training, momentum, eps);
     write_statistics(running_mean, training ? mean : Tensor());
     write_statistics(running_var, training ? var : Tensor());
     return to(y, x.dtype());
   }
-  check_affine("batch_norm", x, weight, bias);
-  const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
-  const Tensor out = empty(x.sizes(), options_of(x));
-  const Tensor mean = empty({channels}, options_of(x)), scale = empty({channels}, options_of(x));
-  // params: eps, training, momentum
-  const Params p = params(eps, static_cast<int64_t>(training), momentum);
-  run(op, p, {&out, &mean, &scale}, {&source, &w, &c, &running_mean, &running_var});
-  if (training && running_mean.defined()) mark_written(running_mean);
-  if (training && running_var.defined()) mark_written(running_var);
-  if (needs_grad(x, weight, bias)) {
-    record(op, p, {&out}, {&source, &w, &c}, {keep(source), keep(w), keep(mean), keep(scale)});
-  }
-  return out;
+  return batch_norm_of(x, weight, bias, running_mean, running_var, training, momentum, eps);
 }
 
 // ---- instance norm: each sample's channels as channels of one batch ----

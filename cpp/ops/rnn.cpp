@@ -122,6 +122,23 @@ void run_layer_kernel(const Op& op, const Params& params, const std::vector<cons
           static_cast<uint16_t>(inputs.size()), operands.data(), params});
 }
 
+/// How many bytes the device's kernel wants kept for the gradient, in the place of the first
+/// direction's `kept`; 0: it keeps what the CPU's does. The device is not asked, its library is.
+int64_t block_to_keep(const Layer& layer, const std::vector<const Tensor*>& outputs,
+                      const std::vector<const Tensor*>& inputs, const Options& options) {
+  static const Op& op = Op::get("rnn_reserve");
+  const Kernel kernel = op.kernel[static_cast<int>(options.device.type)];
+  if (!kernel) return 0;
+  const Tensor bytes = empty({1}, {DType::Int64, Device{}});
+  std::vector<TensorImpl*> operands;
+  for (const Tensor* t : outputs) operands.push_back(t->get());
+  operands.push_back(bytes.get());
+  for (const Tensor* t : inputs) operands.push_back(t->get());
+  kernel({&op, compute_type(options.dtype), static_cast<uint8_t>(outputs.size() + 1),
+          static_cast<uint16_t>(inputs.size()), operands.data(), layer.params()});
+  return *bytes.data<int64_t>();
+}
+
 // Kept: y, batch sizes, the inputs, then for each direction what the kernel kept.
 constexpr int kKeptInputs = 2;
 
@@ -209,19 +226,21 @@ std::vector<Tensor> run_layer(const Layer& layer, std::vector<Tensor> inputs, co
   const int64_t rows = y.numel() == 0 ? 0 : y.numel() / y.size(-1);
   std::vector<Tensor> kept(static_cast<size_t>(3 * layer.directions));
   std::vector<const Tensor*> outputs{&y, &h, &c}, operands;
+  for (const Tensor& t : inputs) operands.push_back(&t);
+  std::vector<const Tensor*> call_inputs = operands;
+  call_inputs.insert(call_inputs.begin() + kStates, &layer.batch_sizes);
+  const int64_t block = recorded ? block_to_keep(layer, outputs, call_inputs, options) : 0;
+  if (block > 0) kept[0] = empty({block}, {DType::UInt8, options.device});
   for (size_t i = 0; i < kept.size(); ++i) {
     const std::span<const Tensor> w(&inputs[kStates + i / 3 * kWeights], kWeights);
     const int64_t hidden = w[kHidden].sizes()[0] / gates_of(layer.unit);
     const bool wanted[] = {gates_of(layer.unit) > 1, is_lstm, w[kProjection].defined()};
-    if (recorded && wanted[i % 3]) {
+    if (recorded && block == 0 && wanted[i % 3]) {
       const int64_t columns = (hidden + kMaxLanes - 1) / kMaxLanes * kMaxLanes;
       kept[i] = empty({rows + kMaxRows, i % 3 == 0 ? 4 * columns : columns}, options);
     }
     outputs.push_back(&kept[i]);
   }
-  for (const Tensor& t : inputs) operands.push_back(&t);
-  std::vector<const Tensor*> call_inputs = operands;
-  call_inputs.insert(call_inputs.begin() + kStates, &layer.batch_sizes);
   run_layer_kernel(op, layer.params(), outputs, call_inputs, options.dtype);
   if (recorded) {
     std::vector<Save> saves{keep_output(y), keep(layer.batch_sizes)};

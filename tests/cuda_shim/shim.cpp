@@ -438,6 +438,15 @@ extern "C" __attribute__((visibility("default"))) void shim_access(int on) {
   }
 }
 
+/// For them too: does work of a stream, with device memory open, when the stream comes to it.
+extern "C" __attribute__((visibility("default"))) void shim_run(cudaStream_t stream,
+                                                                const std::function<void()>* work) {
+  shim::enqueue(stream, [work = *work](int device) {
+    const Access access(device);
+    work();
+  });
+}
+
 // ---- the runtime ----
 
 const char* cudaGetErrorString(cudaError_t e) {
