@@ -100,6 +100,25 @@ def test_several_commands_at_once_leave_one_log(check, tmp_path):
 
 
 @pytest.mark.cpu_only
+def test_what_fails_on_the_cpu_too_is_told_apart(check, tmp_path, monkeypatch):
+    assert check.twin("tests/a.py::test_b[x-cuda] - why") == "tests/a.py::test_b[x]"
+    assert check.twin("tests/a.py::test_b[cuda] - why") == "tests/a.py::test_b"
+    assert check.twin("tests/a.py::test_b[cuda-x] - why") == "tests/a.py::test_b[cuda-x]"
+    (tmp_path / "test_x.py").write_text("def test_a(): assert 0\ndef test_b(): pass\n")
+    run = check.Run(tmp_path / "x.log", time.monotonic() + 60)
+    names = {c: f"test_x.py::test_{c}" for c in "ab"}
+    found = {}
+    for which in ("a", "ab"):
+        result = check.Result("pytest", "failed")
+        result.data = {"failed": [f"{names[c]}[cuda] - no" for c in which]}
+        monkeypatch.setattr(check, "ROOT", tmp_path)
+        check.compare_with_the_cpu(run, result, {})
+        found[which] = result.status, result.lines
+    assert found["ab"][0] == "failed" and found["ab"][1][0] == f"{names['b']}[cuda] - no"
+    assert found["a"][0] == "passed"
+
+
+@pytest.mark.cpu_only
 def test_every_test_file_is_in_one_share(check):
     files = sorted((ROOT / "tests").glob("test_*.py"))
     parts = check.shares(files, 4)
