@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lists of tensors: zeroing, norms, plain arithmetic, SGD; and what all lists share on the host.
+// Lists of tensors: zeroing, plain arithmetic, SGD; and what all lists share on the host.
 #include "cuda/multi.h"
 
+#include <mutex>
+
 #include "core/layout.h"
-#include "fn/reduce.h"
+#include "cuda/graph.h"
 
 namespace gradstep::cuda {
 
@@ -28,6 +30,50 @@ void set_host_number(const TensorImpl& t, double value) {
     using T = decltype(tag);
     *reinterpret_cast<T*>(t.data) = convert<T>(value);
   });
+}
+
+bool takes_many_arguments() {
+  static const bool takes = [] {
+    int version = 0;
+    check(cudaDriverGetVersion(&version), "cudaDriverGetVersion");
+    return kManyArguments > kFewArguments && version >= 12010;
+  }();
+  return takes;
+}
+
+// Kernels of one stream never overlap, so a stream needs one number, which every kernel leaves at
+// 0. A captured graph may run beside its stream: it brings its own.
+Tickets::Tickets(const Call& call, bool wanted) {
+  if (!wanted) return;
+  const int device = call.operands[0]->device.index;
+  const cudaStream_t stream = stream_of(call);
+  if (is_capturing()) {
+    device_ = device;
+    p_ = static_cast<uint32_t*>(allocate(sizeof(uint32_t), device));
+    check(cudaMemsetAsync(p_, 0, sizeof(uint32_t), stream), call.op->name);
+    return;
+  }
+  struct OfStream {
+    int device;
+    cudaStream_t stream;
+    uint32_t* p;
+  };
+  static std::mutex mutex;
+  static auto* known = new std::vector<OfStream>;  // never freed, as streams are
+  const std::lock_guard lock(mutex);
+  for (const OfStream& k : *known) {
+    if (k.device == device && k.stream == stream) p_ = k.p;
+  }
+  if (p_) return;
+  void* made = nullptr;
+  check(cudaMalloc(&made, sizeof(uint32_t)), call.op->name);
+  check(cudaMemsetAsync(made, 0, sizeof(uint32_t), stream), call.op->name);
+  p_ = static_cast<uint32_t*>(made);
+  known->push_back({device, stream, p_});
+}
+
+Tickets::~Tickets() {
+  if (device_ >= 0) deallocate(p_, sizeof(uint32_t), device_);
 }
 
 namespace {
@@ -74,16 +120,16 @@ void same_layout(TensorImpl** tensors, int n, unsigned writes, Copies& copies) {
 namespace {
 
 struct ZeroArgs {
-  static constexpr int kMost = int((kArgumentBytes - 64) / 20);
+  static constexpr int kMost = int((kFewArguments - 64) / 20);
   Chunks<kMost> chunks;
   int64_t sizes[kMost];  // in bytes
   char* data[kMost];
 };
-static_assert(sizeof(ZeroArgs) <= kArgumentBytes);
+static_assert(sizeof(ZeroArgs) <= kFewArguments);
 constexpr int64_t kZeroChunk = 8 * 16 * kMultiThreads;  // bytes
 
 __global__ void __launch_bounds__(kMultiThreads) zero_kernel(const __grid_constant__ ZeroArgs a) {
-  const Piece piece = piece_of_block(a.chunks, a.sizes, kZeroChunk);
+  const Piece piece = piece_of(a.chunks, a.sizes, kZeroChunk, blockIdx.x);
   char* const p = a.data[piece.k] + piece.from;
   const int64_t left = int64_t((16 - reinterpret_cast<uintptr_t>(p) % 16) % 16);
   const int64_t head = left < piece.n ? left : piece.n;
@@ -121,111 +167,7 @@ void zero(const Call& call) {
   flush();
 }
 
-// ---- norms ----
-
-struct NormArgs {
-  static constexpr int kMost = int((kArgumentBytes - 64) / 24);
-  double* partial;  // one for each block
-  char* out;        // one number for each tensor
-  Chunks<kMost> chunks;
-  uint32_t types[kMost];  // and kWide
-  int64_t sizes[kMost];
-  const char* data[kMost];
-};
-static_assert(sizeof(NormArgs) <= kArgumentBytes);
-constexpr int kFinishThreads = 128;
-
-/// A block's share in the compute type, then in double: a thread adds 32 elements.
-template <class F, class S>
-__global__ void __launch_bounds__(kMultiThreads) norm_kernel(const __grid_constant__ NormArgs a) {
-  constexpr int W = kFew<S>;
-  constexpr F f;
-  const Piece piece = piece_of_block(a.chunks, a.sizes, kMultiChunk);
-  const DType type = DType(a.types[piece.k] & 15u);
-  const char* const p = a.data[piece.k];
-  S sum[W];
-  GS_UNROLL
-  for (int e = 0; e < W; ++e) sum[e] = F::template init<S>();
-  const int64_t whole = a.types[piece.k] & kWide ? piece.n / W * W : 0;
-  for (int64_t i = int64_t(threadIdx.x) * W; i < whole; i += int64_t(blockDim.x) * W) {
-    const Few<S, W> v = load_few<W, S>(p, type, piece.from + i);
-    GS_UNROLL
-    for (int e = 0; e < W; ++e) sum[e] = f.combine(sum[e], f.map(v.v[e]));
-  }
-  for (int64_t i = whole + threadIdx.x; i < piece.n; i += blockDim.x) {
-    sum[0] = f.combine(sum[0], f.map(load_as<S>(p, type, piece.from + i)));
-  }
-  double all = double(sum[0]);
-  GS_UNROLL
-  for (int e = 1; e < W; ++e) all = f.combine(all, double(sum[e]));
-  const auto combine = [] GS_LAMBDA(double x, double y) { return F{}.combine(x, y); };
-  all = block_reduce(all, combine, F::template init<double>());
-  if (threadIdx.x == 0) a.partial[blockIdx.x] = all;
-}
-
-/// A block for each tensor.
-template <class F, class S>
-__global__ void __launch_bounds__(kFinishThreads)
-    norm_finish_kernel(const __grid_constant__ NormArgs a) {
-  constexpr F f;
-  const uint32_t begin = a.chunks.first[blockIdx.x], end = a.chunks.first[blockIdx.x + 1];
-  double all = F::template init<double>();
-  for (uint32_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-    all = f.combine(all, a.partial[i]);
-  }
-  const auto combine = [] GS_LAMBDA(double x, double y) { return F{}.combine(x, y); };
-  all = block_reduce(all, combine, F::template init<double>());
-  if (threadIdx.x == 0) reinterpret_cast<S*>(a.out)[blockIdx.x] = S(f.finish(all, 1));
-}
-
-template <class F, class S>
-void run_norm(const Call& call) {
-  Copies copies;
-  NormArgs a;
-  a.out = call.out(0).data;
-  const auto flush = [&] {
-    const DeviceScratch<double> partial(a.chunks.blocks(), call);
-    a.partial = partial.data();
-    launch_grid(call, &norm_kernel<F, S>, a.chunks.blocks(), kMultiThreads, a);
-    launch_grid(call, &norm_finish_kernel<F, S>, unsigned(a.chunks.count), kFinishThreads, a);
-    a.out += int64_t(sizeof(S)) * a.chunks.count;
-    a.chunks.count = 0;
-  };
-  for (int i = 0; i < call.n_in; ++i) {
-    if (a.chunks.full()) flush();
-    TensorImpl* t = call.maybe_in(i);
-    same_layout(&t, 1, 0, copies);
-    const int k = a.chunks.count;
-    a.data[k] = t->data;
-    a.types[k] = uint32_t(t->dtype) | (aligned_few(t->data, t->dtype) ? kWide : 0);
-    a.sizes[k] = t->numel;
-    a.chunks.add(chunk_count(t->numel, kMultiChunk));
-  }
-  flush();
-}
-
-template <class S>
-void norm_of_type(const Call& call) {
-  const double order = call.f(0);
-  if (order == 2)
-    run_norm<RootSumSquares, S>(call);
-  else if (order == 1)
-    run_norm<AbsSum, S>(call);
-  else
-    run_norm<AbsMax, S>(call);
-}
-
-/// params: the order, 1, 2 or infinity. Output: one number of the compute type for each input.
-void norm(const Call& call) {
-  const DeviceGuard guard(call.operands[0]->device.index);
-  if (call.compute == Compute::F64)
-    norm_of_type<double>(call);
-  else
-    norm_of_type<float>(call);
-}
-
 GS_CUDA_KERNEL("multi_zero", zero);
-GS_CUDA_KERNEL("multi_norm", norm);
 
 // ---- updates ----
 
@@ -238,7 +180,8 @@ const bool registered = [] {
   register_update<SgdUpdate>("multi_sgd");
   register_update<SgdFirst>("multi_sgd_first");
   register_update<SgdNext>("multi_sgd_momentum");
-  register_update<ScaleInPlace>("multi_scale");
+  register_update<ScaleToNorm>("multi_scale_to_norm");
+  register_update<ClampInPlace>("multi_clamp");
   register_update<AddScaled>("multi_add_scaled");
   register_update<LerpInPlace>("multi_lerp");
   return true;

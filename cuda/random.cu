@@ -214,7 +214,7 @@ void random_uniform(const Call& call) {
 
 void random_normal(const Call& call) {
   const TensorImpl& out = call.out(0);
-  check_normal(out.dtype, call.f(2));
+  check_normal(out.dtype, call.f(2), DeviceType::CUDA);
   by_type(out.dtype, [&](auto tag) {
     using S = decltype(tag);
     fill(call, out, NormalFill<S>{{}, S(call.f(1)), S(call.f(2))});
@@ -223,7 +223,7 @@ void random_normal(const Call& call) {
 
 void random_log_normal(const Call& call) {
   const TensorImpl& out = call.out(0);
-  check_log_normal(out.dtype, call.f(2));
+  check_log_normal(out.dtype, call.f(2), DeviceType::CUDA);
   by_type(out.dtype, [&](auto tag) {
     using S = decltype(tag);
     fill(call, out, LogNormalFill<S>{{}, S(call.f(1)), S(call.f(2))});
@@ -232,7 +232,7 @@ void random_log_normal(const Call& call) {
 
 void random_cauchy(const Call& call) {
   const TensorImpl& out = call.out(0);
-  check_cauchy(out.dtype, call.f(2));
+  check_cauchy(out.dtype, call.f(2), DeviceType::CUDA);
   by_type(out.dtype, [&](auto tag) {
     using S = decltype(tag);
     fill(call, out, CauchyFill<S>{{}, S(call.f(1)), S(call.f(2))});
@@ -242,7 +242,7 @@ void random_cauchy(const Call& call) {
 }  // namespace
 
 void fill_exponential(const Call& call, const TensorImpl& out, double lambda) {
-  check_exponential(out.dtype, lambda);
+  check_exponential(out.dtype, lambda, DeviceType::CUDA);
   by_type(out.dtype, [&](auto tag) {
     using S = decltype(tag);
     fill(call, out, ExponentialFill<S>{{}, S(lambda)});
@@ -255,7 +255,7 @@ void random_exponential(const Call& call) { fill_exponential(call, call.out(0), 
 
 void random_geometric(const Call& call) {
   const TensorImpl& out = call.out(0);
-  check_geometric(out.dtype, call.f(1));
+  check_geometric(out.dtype, call.f(1), DeviceType::CUDA);
   by_type(out.dtype, [&](auto tag) {
     using S = decltype(tag);
     fill(call, out, GeometricFill<S>{{}, S(std::log1p(-S(call.f(1))))});
@@ -280,9 +280,9 @@ void random_integers(const Call& call) {
   if (call.i(1) == 0) return fill_integers(call, out, integer_range(out.dtype));
   const bool bounded = call.i(1) == 2;
   if (out.numel == 0 && !bounded && call.i(2) == kLowestInteger) return;
-  fill_integers(
-      call, out,
-      integer_range(out.dtype, call.i(2), bounded ? std::optional(call.i(3)) : std::nullopt));
+  fill_integers(call, out,
+                integer_range(out.dtype, call.i(2),
+                              bounded ? std::optional(call.i(3)) : std::nullopt, DeviceType::CUDA));
 }
 
 // ---- Bernoulli with a probability for each element ----

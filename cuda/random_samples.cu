@@ -114,7 +114,7 @@ __global__ void rank_kernel(const int64_t* keys, int64_t n, char* out, DType typ
 void random_permutation(const Call& call) {
   TensorImpl& out = call.out(0);
   const int64_t n = out.numel;
-  check_randperm(out.dtype, n);
+  check_randperm(out.dtype, n, DeviceType::CUDA);
   if (n == 0) return;
   const DeviceGuard guard(out.device.index);
   const Tensor keys = empty({n}, DType::Int64, out.device);

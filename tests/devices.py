@@ -2,7 +2,11 @@
 """What the helpers of tests that run on both devices share: inputs on the default device, and errors, which a GPU
 finds when it is waited for. PyTorch, the reference, is always on the CPU."""
 
+import ctypes
+import os
 import re
+
+import pytest
 
 import gradstep as gs
 
@@ -24,3 +28,16 @@ def on_the_cpu(build):
     with gs.device("cpu"):
         made = build()
     return made.to(gs.get_default_device())
+
+
+def launches(run):
+    """How many kernels run() starts on the emulated GPU; others do not count them."""
+    plugin = ctypes.CDLL(os.environ.get("GRADSTEP_CUDA_PLUGIN", ""))
+    if not hasattr(plugin, "shim_launches"):
+        pytest.skip("only the emulated GPU counts its launches")
+    plugin.shim_launches.restype = ctypes.c_int64
+    gs.cuda.synchronize()
+    before = plugin.shim_launches()
+    run()
+    gs.cuda.synchronize()
+    return plugin.shim_launches() - before

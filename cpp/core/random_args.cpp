@@ -77,8 +77,14 @@ void check_bounds(int64_t from, int64_t last) {
   GS_CHECK(last_fits, "to - 1 is out of bounds for {}", kCName<T>);
 }
 
-void check_floating(DType dtype, const char* name) {
-  dispatch_floating(dtype, name, [](auto) {});
+/// `name` is that of PyTorch's kernel on the CPU; on a GPU it ends otherwise.
+std::string kernel_name(std::string name, DeviceType device) {
+  if (device == DeviceType::CUDA) name.replace(name.size() - 3, 3, "cuda");
+  return name;
+}
+
+void check_floating(DType dtype, const char* name, DeviceType device) {
+  dispatch_floating(dtype, kernel_name(name, device).c_str(), [](auto) {});
 }
 
 }  // namespace
@@ -97,7 +103,8 @@ IntegerRange integer_range(DType dtype) {
   return range;
 }
 
-IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to) {
+IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to,
+                           DeviceType device) {
   IntegerRange range{0, 0, true};
   dispatch(dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -129,11 +136,10 @@ IntegerRange integer_range(DType dtype, int64_t from, std::optional<int64_t> to)
       }
     } else {
       if constexpr (!std::is_same_v<T, int64_t> && (!kFloating<T> || std::is_same_v<T, Half>)) {
+        const std::string name = kernel_name("random_full_64_bits_range_kernel_cpu", device);
         GS_CHECK_KIND(NotImplemented, dtype != DType::Bool && dtype != DType::Float16,
-                      "\"random_full_64_bits_range_kernel_cpu\" not implemented for '{}'",
-                      scalar_name(dtype));
-        fail(ErrorKind::Runtime,
-             "random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16");
+                      "\"{}\" not implemented for '{}'", name, scalar_name(dtype));
+        fail(ErrorKind::Runtime, "{} handles only int64, double, float and bfloat16", name);
       }
       return;
     }
@@ -160,30 +166,30 @@ void check_uniform(DType dtype, double from, double to) {
   });
 }
 
-void check_normal(DType dtype, double std) {
+void check_normal(DType dtype, double std, DeviceType device) {
   GS_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std {}", std);
-  check_floating(dtype, "normal_kernel_cpu");
+  check_floating(dtype, "normal_kernel_cpu", device);
 }
 
-void check_log_normal(DType dtype, double std) {
+void check_log_normal(DType dtype, double std, DeviceType device) {
   GS_CHECK(std > 0.0, "log_normal_ expects std > 0.0, but found std={}", std);
-  check_floating(dtype, "log_normal_cpu");
+  check_floating(dtype, "log_normal_cpu", device);
 }
 
-void check_cauchy(DType dtype, double sigma) {
+void check_cauchy(DType dtype, double sigma, DeviceType device) {
   GS_CHECK(sigma > 0.0, "cauchy_ expects sigma > 0.0, but found sigma={}", sigma);
-  check_floating(dtype, "cauchy_cpu");
+  check_floating(dtype, "cauchy_cpu", device);
 }
 
-void check_exponential(DType dtype, double lambda) {
+void check_exponential(DType dtype, double lambda, DeviceType device) {
   GS_CHECK(lambda > 0.0, "exponential_ expects lambda > 0.0, but found lambda={}", lambda);
-  check_floating(dtype, "exponential_cpu");
+  check_floating(dtype, "exponential_cpu", device);
 }
 
-void check_geometric(DType dtype, double p) {
+void check_geometric(DType dtype, double p, DeviceType device) {
   GS_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p={}", p);
-  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool,
-                "\"geometric_cpu\" not implemented for 'Bool'");
+  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool, "\"{}\" not implemented for 'Bool'",
+                kernel_name("geometric_cpu", device));
 }
 
 void check_bernoulli(double p) {
@@ -192,12 +198,13 @@ void check_bernoulli(double p) {
 
 void check_dropout(DType dtype, double p) {
   GS_CHECK(0 <= p && p <= 1, "dropout probability has to be between 0 and 1, but got {}", p);
-  check_floating(dtype, "dropout");
+  check_floating(dtype, "dropout", DeviceType::CPU);
 }
 
-void check_randperm(DType dtype, int64_t n) {
+void check_randperm(DType dtype, int64_t n, DeviceType device) {
   GS_CHECK(n >= 0, "n must be non-negative, got{}", n);
-  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool, "\"randperm\" not implemented for 'Bool'");
+  GS_CHECK_KIND(NotImplemented, dtype != DType::Bool, "\"{}\" not implemented for 'Bool'",
+                device == DeviceType::CPU ? "randperm" : "randperm_out_cuda");
 }
 
 void check_multinomial(DType dtype, int64_t n_categories, int64_t n_samples, bool replacement) {

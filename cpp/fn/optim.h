@@ -449,6 +449,37 @@ struct ScaleInPlace {
   }
 };
 
+/// h: the total norm of some tensors, the largest that it may be. x *= min(1, largest / (total +
+/// 1e-6)), computed as PyTorch computes it: a NaN total makes everything NaN.
+template <class S>
+struct ScaleToNorm {
+  static constexpr int kTensors = 1, kCounters = 0;
+  static constexpr unsigned kWrites = 0b1;
+  S factor;
+  GS_FN static ScaleToNorm make(const double* h, double*, bool) {
+    const S wanted = S(1) / (S(h[0]) + S(1e-6)) * S(h[1]);
+    return {wanted > S(1) ? S(1) : wanted};
+  }
+  template <class T>
+  GS_FN void operator()(T& x) const {
+    x = x * T(factor);
+  }
+};
+
+/// h: low, high. x = min(max(x, low), high); NaN stays.
+template <class S>
+struct ClampInPlace {
+  static constexpr int kTensors = 1, kCounters = 0;
+  static constexpr unsigned kWrites = 0b1;
+  S low, high;
+  GS_FN static ClampInPlace make(const double* h, double*, bool) { return {S(h[0]), S(h[1])}; }
+  template <class T>
+  GS_FN void operator()(T& x) const {
+    x = select(x < T(low), T(low), x);
+    x = select(x > T(high), T(high), x);
+  }
+};
+
 /// h: alpha. x += alpha * y
 template <class S>
 struct AddScaled {
@@ -474,6 +505,23 @@ struct LerpInPlace {
     x = lerp(x, y, weight);
   }
 };
+
+// ---- the scale of a loss ----
+
+/// After the steps of one iteration: a scale that made a gradient infinite shrinks, one that did
+/// not for `interval` iterations in a row, counted by `tracker`, grows, but never to infinity.
+GS_FN void update_loss_scale(float& scale, int32_t& tracker, bool found_inf, double growth,
+                             double backoff, int64_t interval) {
+  if (found_inf) {
+    scale = float(scale * backoff);
+    tracker = 0;
+    return;
+  }
+  if (++tracker != interval) return;
+  const float grown = float(scale * growth);
+  if (grown - grown == 0) scale = grown;
+  tracker = 0;
+}
 
 }  // namespace GS_ISA
 }  // namespace gradstep

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The multi skeleton on the CPU: one pass over a list of tensors of any sizes, for optimizer steps,
-// zeroing, scaling and norms. All tensors together are cut into chunks, so 161 tiny ones cost one
-// region; what is contiguous and of the compute type runs as it is, the rest goes through L1.
-// Compiled once for each instruction set. See Note [Operands of a multi call].
+// zeroing, clipping, unscaling and norms. All tensors together are cut into chunks, so 161 tiny
+// ones cost one region; what is contiguous and of the compute type runs as it is, the rest goes
+// through L1. Compiled once for each instruction set. See Note [Operands of a multi call].
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -68,8 +69,10 @@ void run_loop(const F& shared, char* const* data, int64_t from, int64_t n,
   if (i < n) apply_rest<F, S>(rule, p, i, static_cast<int>(n - i), all);
 }
 
-template <class F, class S>
-void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int64_t n) {
+/// `look` gets each chunk as it was loaded, before the rule; `writes` says what is stored.
+template <class F, class S, class Look>
+void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int64_t n,
+                 unsigned writes, const Look& look) {
   alignas(64) S buffer[F::kTensors][kChunk];
   alignas(64) char raw[kChunk * sizeof(double)];
   for (int64_t done = 0; done < n; done += kChunk) {
@@ -89,10 +92,11 @@ void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int
         t.load[j](p[j], flat ? flat : raw, m);
       }
     }
+    look(p, 0, m);
     run_loop<F, S>(rule, p, 0, m, std::make_index_sequence<F::kTensors>());
     for (int j = 0; j < F::kTensors; ++j) {
       const Walker& w = t.walker[j];
-      if (!(F::kWrites >> j & 1)) continue;
+      if (!(writes >> j & 1)) continue;
       char* const flat = w.is_flat() ? w.data + at * w.item : nullptr;
       if (!t.store[j]) {
         if (!flat) w.scatter(at, m, p[j]);
@@ -108,9 +112,13 @@ void run_strided(const F& rule, const Strided<F::kTensors>& t, int64_t from, int
 
 // Note [Operands of a multi call]
 // Inputs stand parameter by parameter: the tensors of the functor (fn/optim.h), then its counters
-// (0-d tensors, advanced by the kernel). After the last parameter comes one operand that replaces
-// params[0] if it is not null: a learning rate in a tensor. Some inputs are written (kWrites, and
-// the counters); n_out is 0. So a call replayed later sees the counters and rates of that time.
+// (0-d tensors, advanced by the kernel). After the last parameter come three operands that may be
+// null, each one number: what replaces params[0] (a learning rate in a tensor); what the second
+// tensor of each parameter, the gradient, is divided by first, in memory, too; and a float that, if
+// it is not 0, turns the call into nothing at all: a gradient was infinite. Some inputs are written
+// (kWrites, and the counters); n_out is 0. So a call replayed later sees the numbers of that time.
+
+constexpr int kExtras = 3;
 
 double read_number(const TensorImpl& t) {
   if (t.dtype == DType::Float32) return *reinterpret_cast<const float*>(t.data);
@@ -154,18 +162,79 @@ void for_pieces(const AnyItem* items, int64_t count, int64_t begin, int64_t end,
   }
 }
 
+/// Lists that were gathered parameter by parameter and their run over all of them.
+template <class F, class S>
+class Update {
+ public:
+  static constexpr int kTensors = F::kTensors;
+  explicit Update(int64_t n) : items_(n + 1) {}
+
+  void add(TensorImpl* const* t, const F& rule) {
+    if (t[0]->numel == 0) return;
+    Item<F>& item = items_[count_++];
+    item.begin = total_;
+    item.strided = -1;
+    item.rule = rule;
+    total_ += t[0]->numel;
+    bool direct = true;
+    for (int j = 0; j < kTensors; ++j) {
+      item.data[j] = t[j]->data;
+      direct = direct && t[j]->dtype == dtype_of<S> && t[j]->contiguous;
+    }
+    if (!direct) {
+      item.strided = static_cast<int64_t>(strided_.size());
+      strided_.push_back(make_strided<kTensors>(t, dtype_of<S>));
+    }
+  }
+
+  /// look(pointers, from, n) sees each range before the rule.
+  template <class Look>
+  void run(unsigned writes, const Look& look) {
+    items_[count_].begin = total_;
+    parallel_for(total_, kMultiGrain, [&](int64_t begin, int64_t end) {
+      for_pieces(
+          items_.data(), count_, begin, end, [&](const Item<F>& item, int64_t from, int64_t n) {
+            if (item.strided < 0) {
+              look(item.data, from, n);
+              run_loop<F, S>(item.rule, item.data, from, n, std::make_index_sequence<kTensors>());
+            } else {
+              run_strided<F, S>(item.rule, strided_[static_cast<size_t>(item.strided)], from, n,
+                                writes, look);
+            }
+          });
+    });
+  }
+  void run() {
+    run(F::kWrites, [](char* const*, int64_t, int64_t) {});
+  }
+
+ private:
+  const Scratch<Item<F>> items_;
+  std::vector<Strided<kTensors>> strided_;
+  int64_t count_ = 0, total_ = 0;
+};
+
+/// x /= divisor
+template <class S>
+void divide(char* data, int64_t from, int64_t n, S divisor) {
+  S* const p = reinterpret_cast<S*>(data) + from;
+  for (int64_t i = 0; i < n; ++i) p[i] /= divisor;
+}
+
 template <class F, class S>
 void run_update(const Call& call) {
   constexpr int kTensors = F::kTensors, kCounters = F::kCounters, kWidth = kTensors + kCounters;
-  constexpr DType kType = dtype_of<S>;
-  const int64_t n_params = (call.n_in - 1) / kWidth;
+  const int n_tensors = call.n_in - kExtras;
+  const TensorImpl* const lr = call.maybe_in(n_tensors);
+  const TensorImpl* const grad_scale = call.maybe_in(n_tensors + 1);
+  const TensorImpl* const found_inf = call.maybe_in(n_tensors + 2);
+  if (found_inf && read_number(*found_inf) != 0) return;
+  const int64_t n_params = n_tensors / kWidth;
   double h[Params::kSlots];
   for (int i = 0; i < call.params.count; ++i) h[i] = call.f(i);
-  if (const TensorImpl* lr = call.maybe_in(call.n_in - 1)) h[0] = read_number(*lr);
+  if (lr) h[0] = read_number(*lr);
 
-  const Scratch<Item<F>> items(n_params + 1);
-  std::vector<Strided<kTensors>> strided;
-  int64_t count = 0, total = 0;
+  Update<F, S> update(n_params);
   double last[3] = {-1, -1, -1};
   double next[3] = {};
   bool last_single = false;
@@ -188,34 +257,17 @@ void run_update(const Call& call) {
       made = true;
     }
     for (int c = 0; c < kCounters; ++c) write_number(*t[kTensors + c], next[c]);
-
-    if (t[0]->numel == 0) continue;
-    Item<F>& item = items[count++];
-    item.begin = total;
-    item.strided = -1;
-    item.rule = rule;
-    total += t[0]->numel;
-    bool direct = true;
-    for (int j = 0; j < kTensors; ++j) {
-      item.data[j] = t[j]->data;
-      direct = direct && t[j]->dtype == kType && t[j]->contiguous;
-    }
-    if (!direct) {
-      item.strided = static_cast<int64_t>(strided.size());
-      strided.push_back(make_strided<kTensors>(t, kType));
+    update.add(t, rule);
+  }
+  if constexpr (kTensors > 1) {
+    if (grad_scale) {
+      const S scale = static_cast<S>(read_number(*grad_scale));
+      return update.run(F::kWrites | 2u, [=](char* const* data, int64_t from, int64_t n) {
+        divide<S>(data[1], from, n, scale);
+      });
     }
   }
-  items[count].begin = total;
-
-  parallel_for(total, kMultiGrain, [&](int64_t begin, int64_t end) {
-    for_pieces(items.data(), count, begin, end, [&](const Item<F>& item, int64_t from, int64_t n) {
-      if (item.strided < 0) {
-        run_loop<F, S>(item.rule, item.data, from, n, std::make_index_sequence<kTensors>());
-      } else {
-        run_strided<F, S>(item.rule, strided[static_cast<size_t>(item.strided)], from, n);
-      }
-    });
-  });
+  update.run();
 }
 
 template <template <class> class F>
@@ -327,80 +379,125 @@ struct NormItem {
   int64_t begin;
   char* data;
   int64_t strided;
-  int index;  // of the tensor in the call
 };
 
-/// out: the norm of each tensor; partial results are merged in the order of chunks, whoever
-/// computed them.
+/// The norm of the first n inputs as one vector; partial results are merged in the order of chunks,
+/// whoever computed them.
 template <class N, class S>
-void run_norm(const Call& call, bool root) {
+double total_norm(const Call& call, int n_tensors) {
   constexpr DType kType = dtype_of<S>;
-  const Scratch<NormItem> items(call.n_in + 1);
+  const Scratch<NormItem> items(n_tensors + 1);
   std::vector<Strided<1>> strided;
   int64_t count = 0, total = 0;
-  S* const out = reinterpret_cast<S*>(call.out(0).data);
-  for (int i = 0; i < call.n_in; ++i) {
+  for (int i = 0; i < n_tensors; ++i) {
     TensorImpl& t = call.in(i);
-    out[i] = 0;
     if (t.numel == 0) continue;
     const bool direct = t.dtype == kType && t.contiguous;
-    items[count++] = {total, t.data, direct ? -1 : static_cast<int64_t>(strided.size()), i};
+    items[count++] = {total, t.data, direct ? -1 : static_cast<int64_t>(strided.size())};
     TensorImpl* const p = &t;
     if (!direct) strided.push_back(make_strided<1>(&p, kType));
     total += t.numel;
   }
-  if (count == 0) return;
+  if (count == 0) return 0;
   items[count].begin = total;
   const int64_t chunk = chunk_size(total, kMultiGrain), n_chunks = chunk_count(total, kMultiGrain);
-  // A walk along the concatenation steps to the next item, the next chunk or both, so their sum is
-  // unique.
-  const Scratch<double> partial(count + n_chunks);
+  const Scratch<double> partial(n_chunks);
   parallel_for(total, kMultiGrain, [&](int64_t begin, int64_t end) {
-    const int64_t c = begin / chunk;
-    for_pieces(items.data(), count, begin, end, [&](const NormItem& item, int64_t from, int64_t n) {
-      double sum = 0;
-      if (item.strided < 0) {
-        sum = norm_of_range<N, S>(item.data, from, n);
-      } else {
-        const Strided<1>& t = strided[static_cast<size_t>(item.strided)];
-        alignas(64) S buffer[kChunk];
-        alignas(64) char raw[kChunk * sizeof(double)];
-        for (int64_t at = from; at < from + n; at += kChunk) {
-          const int64_t m = std::min<int64_t>(kChunk, from + n - at);
-          t.walker[0].gather(at, m, t.load[0] ? static_cast<void*>(raw) : buffer);
-          if (t.load[0]) t.load[0](buffer, raw, m);
-          sum = N::merge(sum, norm_of_range<N, S>(reinterpret_cast<const char*>(buffer), 0, m));
-        }
-      }
-      partial[c + (&item - items.data())] = sum;
-    });
-  });
-  for (int64_t i = 0; i < count; ++i) {
     double sum = 0;
-    for (int64_t c = items[i].begin / chunk; c <= (items[i + 1].begin - 1) / chunk; ++c) {
-      sum = N::merge(sum, partial[c + i]);
-    }
-    out[items[i].index] = static_cast<S>(root ? __builtin_sqrt(sum) : sum);
-  }
+    for_pieces(items.data(), count, begin, end, [&](const NormItem& item, int64_t from, int64_t n) {
+      if (item.strided < 0) {
+        sum = N::merge(sum, norm_of_range<N, S>(item.data, from, n));
+        return;
+      }
+      const Strided<1>& t = strided[static_cast<size_t>(item.strided)];
+      alignas(64) S buffer[kChunk];
+      alignas(64) char raw[kChunk * sizeof(double)];
+      for (int64_t at = from; at < from + n; at += kChunk) {
+        const int64_t m = std::min<int64_t>(kChunk, from + n - at);
+        t.walker[0].gather(at, m, t.load[0] ? static_cast<void*>(raw) : buffer);
+        if (t.load[0]) t.load[0](buffer, raw, m);
+        sum = N::merge(sum, norm_of_range<N, S>(reinterpret_cast<const char*>(buffer), 0, m));
+      }
+    });
+    partial[begin / chunk] = sum;
+  });
+  double sum = 0;
+  for (int64_t c = 0; c < n_chunks; ++c) sum = N::merge(sum, partial[c]);
+  return kSame<N, SquareSum> ? __builtin_sqrt(sum) : sum;
 }
 
 template <class S>
-void norm_of_type(const Call& call) {
+double norm_of_order(const Call& call, int n_tensors) {
   const double order = call.f(0);
-  if (order == 2)
-    run_norm<SquareSum, S>(call, true);
-  else if (order == 1)
-    run_norm<AbsSum, S>(call, false);
-  else
-    run_norm<AbsMax, S>(call, false);
+  if (order == 2) return total_norm<SquareSum, S>(call, n_tensors);
+  if (order == 1) return total_norm<AbsSum, S>(call, n_tensors);
+  return total_norm<AbsMax, S>(call, n_tensors);
 }
 
-/// params: the order, 1, 2 or infinity. Output: one number of the compute type for each input.
-void norm_kernel(const Call& call) {
+/// params: the order, 1, 2 or infinity. Output: the norm of all inputs, of any floating types.
+void total_norm_kernel(const Call& call) {
+  write_number(call.out(0), call.compute == Compute::F64 ? norm_of_order<double>(call, call.n_in)
+                                                         : norm_of_order<float>(call, call.n_in));
+}
+
+template <class S>
+void clip_norm(const Call& call) {
+  const int n_tensors = call.n_in - 1;
+  const TensorImpl& total = call.in(n_tensors);
+  write_number(total, norm_of_order<S>(call, n_tensors));
+  const double h[] = {read_number(total), call.f(1)};
+  const auto rule = ScaleToNorm<S>::make(h, nullptr, true);
+  if (rule.factor == S(1)) return;
+  Update<ScaleToNorm<S>, S> update(n_tensors);
+  for (int i = 0; i < n_tensors; ++i) update.add(call.operands + i, rule);
+  update.run();
+}
+
+/// params: the order, the largest norm. Inputs: tensors of one compute type, which are scaled to
+/// that, and last one number, where the norm that they had is written.
+void clip_norm_kernel(const Call& call) {
   if (call.compute == Compute::F64)
-    norm_of_type<double>(call);
+    clip_norm<double>(call);
   else
-    norm_of_type<float>(call);
+    clip_norm<float>(call);
+}
+
+// ---- the scale of a loss ----
+
+template <class S>
+void unscale(const Call& call) {
+  using F = ScaleInPlace<S>;
+  const int n_tensors = call.n_in - 2;
+  const double h[] = {read_number(call.in(n_tensors))};
+  const auto rule = F::make(h, nullptr, true);
+  Update<F, S> update(n_tensors);
+  for (int i = 0; i < n_tensors; ++i) update.add(call.operands + i, rule);
+  std::atomic<bool> found = false;
+  update.run(F::kWrites, [&](char* const* data, int64_t from, int64_t n) {
+    const double most = norm_of_range<AbsMax, S>(data[0], from, n);  // leaves it in the cache
+    if (most - most != 0) found.store(true, std::memory_order_relaxed);
+  });
+  if (found) write_number(call.in(n_tensors + 1), 1);
+}
+
+/// Inputs: tensors of one compute type, which are multiplied; one number, the factor; one number
+/// that becomes 1 if an element was infinite or NaN.
+void unscale_kernel(const Call& call) {
+  if (call.compute == Compute::F64)
+    unscale<double>(call);
+  else
+    unscale<float>(call);
+}
+
+/// Inputs: scale (float), tracker (int32), found_inf (float). params: growth factor, backoff
+/// factor, growth interval. The factors count as float here, as PyTorch's do on the CPU.
+void loss_scale_kernel(const Call& call) {
+  const auto as_float = [&](int slot) {
+    return static_cast<double>(static_cast<float>(call.f(slot)));
+  };
+  update_loss_scale(*reinterpret_cast<float*>(call.in(0).data),
+                    *reinterpret_cast<int32_t*>(call.in(1).data), read_number(call.in(2)) != 0,
+                    as_float(0), as_float(1), call.i(2));
 }
 
 // ---- registration ----
@@ -441,11 +538,15 @@ void register_multi_kernels() {
   add("multi_adadelta", &update_kernel<AdadeltaUpdate>);
   add("multi_rprop", &update_kernel<RpropUpdate>);
   add("multi_asgd", &update_kernel<AsgdUpdate>);
-  add("multi_scale", &update_kernel<ScaleInPlace>);
+  add("multi_scale_to_norm", &update_kernel<ScaleToNorm>);
+  add("multi_clamp", &update_kernel<ClampInPlace>);
   add("multi_add_scaled", &update_kernel<AddScaled>);
   add("multi_lerp", &update_kernel<LerpInPlace>);
   add("multi_zero", &zero_kernel);
-  add("multi_norm", &norm_kernel);
+  add("multi_total_norm", &total_norm_kernel);
+  add("multi_clip_norm", &clip_norm_kernel);
+  add("multi_unscale", &unscale_kernel);
+  add("update_loss_scale", &loss_scale_kernel);
 }
 
 }  // namespace GS_ISA

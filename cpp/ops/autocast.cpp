@@ -3,6 +3,7 @@
 #include "ops/autocast.h"
 
 #include <unordered_map>
+#include <vector>
 
 #include "graph/node.h"
 #include "ops/pointwise.h"
@@ -89,6 +90,8 @@ constexpr std::string_view kLowerCuda[] = {
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "convolution",
+    "einsum",
     "gru",
     "gru_cell",
     "linear",
@@ -136,22 +139,27 @@ constexpr std::string_view kFloatCuda[] = {
     "margin_ranking_loss",
     "mse_loss",
     "multi_margin_loss",
-    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "norm",
+    "pairwise_distance",
     "pdist",
     "poisson_nll_loss",
     "pow",
     "prod",
     "reciprocal",
     "renorm",
+    "resize_axes",
+    "rms_norm",
     "rsqrt",
     "sinh",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
     "softplus",
+    "square",
     "sum",
+    "sum_to_size",
     "tan",
     "triplet_margin_loss",
 };
@@ -250,6 +258,23 @@ DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> argume
     GS_CHECK(t.dtype() == lower, "Unexpected floating ScalarType in at::autocast::prioritize");
   }
   return lower;
+}
+
+void autocast_arguments(std::string_view function, std::initializer_list<Tensor*> arguments) {
+  DeviceType device = DeviceType::CPU;
+  std::vector<Tensor> tensors;
+  for (const Tensor* t : arguments) {
+    if (!t->defined()) continue;
+    tensors.push_back(*t);
+    if (t->device().type == DeviceType::CUDA) device = DeviceType::CUDA;
+  }
+  if (!autocast_state().on[static_cast<int>(device)]) return;
+  const Cast cast = cast_of(function, device);
+  if (cast == Cast::None) return;
+  const DType to_type = autocast_type(cast, device, tensors);
+  for (Tensor* t : arguments) {
+    if (t->defined() && t->device().type == device) *t = autocast(*t, to_type);
+  }
 }
 
 void clear_autocast_cache() { kept().clear(); }

@@ -53,6 +53,10 @@ Tensor autocast(const Tensor& x, DType to);
 /// The type that a function with this rule gives its arguments on a device.
 DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> arguments);
 
+/// The casts that a function of that name makes of its arguments where one of them is: those on a
+/// GPU make it the GPU's, and only they are cast.
+void autocast_arguments(std::string_view function, std::initializer_list<Tensor*> arguments);
+
 void clear_autocast_cache();
 
 }  // namespace gradstep

@@ -9,6 +9,7 @@
 #include "core/layout.h"
 #include "graph/node.h"
 #include "ops/pointwise.h"
+#include "optim/lists.h"
 
 namespace gradstep {
 
@@ -214,20 +215,9 @@ Tensor make_state(const StateSpec& spec, const TensorImpl& p, const double* h) {
 
 // ---- launches ----
 
-namespace {
-
-constexpr size_t kMaxOperands = 60000;  // of a call: n_in has 16 bits
-
-void launch_list(const Op& op, Compute compute, std::span<TensorImpl* const> operands,
-                 const Params& params) {
-  launch({&op, compute, 0, static_cast<uint16_t>(operands.size()), operands.data(), params});
-}
-
-}  // namespace
-
-UpdateList::UpdateList(const Variant& variant, std::span<const double> h, TensorImpl* lr,
+UpdateList::UpdateList(const Variant& variant, std::span<const double> h, LiveNumbers live,
                        size_t expected)
-    : variant_(variant), op_(Op::get(variant.op)), lr_(lr), expected_(expected) {
+    : variant_(variant), op_(Op::get(variant.op)), live_(live), expected_(expected) {
   for (const double v : h) params_.push(v);
 }
 
@@ -239,7 +229,7 @@ UpdateList::Bucket& UpdateList::bucket_of(const TensorImpl& p) {
   GS_CHECK(is_floating(p.dtype), "optimizer can only update floating point tensors, got {}",
            p.dtype);
   buckets_.push_back({p.device, compute, {}});
-  buckets_.back().operands.reserve(expected_ * (2 + variant_.states.size()) + 1);
+  buckets_.back().operands.reserve(expected_ * (2 + variant_.states.size()) + kExtras);
   return buckets_.back();
 }
 
@@ -255,8 +245,10 @@ void UpdateList::add(TensorImpl* p, TensorImpl* g, TensorImpl* const* states) {
   for (size_t k = 0; k < variant_.states.size(); ++k) {
     TensorImpl* const s = states[k];
     if (variant_.states[k].counter) {
-      GS_CHECK(s->numel == 1, "optimizer: the state {} must be a single number",
-               variant_.states[k].name);
+      GS_CHECK(
+          s->numel == 1 && (s->device == p->device || s->device.type == DeviceType::CPU),
+          "optimizer: the state {} must be a single number on {} or the CPU, got shape {} on {}",
+          variant_.states[k].name, p->device, s->sizes, s->device);
     } else {
       GS_CHECK(s->sizes == p->sizes && s->device == p->device,
                "optimizer: the state {} of shape {} does not fit its parameter of shape {}",
@@ -268,149 +260,35 @@ void UpdateList::add(TensorImpl* p, TensorImpl* g, TensorImpl* const* states) {
 
 void UpdateList::run() {
   const size_t width = 2 + variant_.states.size();
-  const size_t most = kMaxOperands / width * width;
+  const size_t most = (kMaxOperands - kExtras) / width * width;
   for (Bucket& b : buckets_) {
+    // Each device reads the numbers in its own memory; a rate on the CPU goes by value everywhere.
+    const auto beside = [&](TensorImpl* t, DType dtype) {
+      return t ? to(Tensor(Ref(t)), dtype, b.device) : Tensor();
+    };
+    const bool here = !live_.lr || live_.lr->device.type == DeviceType::CPU;
+    const Tensor lr = here ? Tensor() : beside(live_.lr, live_.lr->dtype);
+    const Tensor grad_scale = beside(live_.grad_scale, DType::Float32);
+    const Tensor found_inf = beside(live_.found_inf, DType::Float32);
+    TensorImpl* const extras[] = {here ? live_.lr : lr.get(), grad_scale.get(), found_inf.get()};
     const size_t n = b.operands.size();
     for (size_t from = 0; from < n; from += most) {
-      const size_t to = std::min(from + most, n);
-      if (to == n) {
-        b.operands.push_back(lr_);
-        launch_list(op_, b.compute, {b.operands.data() + from, to - from + 1}, params_);
+      const size_t end = std::min(from + most, n);
+      if (end == n) {
+        b.operands.insert(b.operands.end(), extras, extras + kExtras);
+        launch_list(op_, b.compute, {b.operands.data() + from, end - from + kExtras}, params_);
       } else {
         std::vector<TensorImpl*> part(b.operands.begin() + static_cast<long>(from),
-                                      b.operands.begin() + static_cast<long>(to));
-        part.push_back(lr_);
+                                      b.operands.begin() + static_cast<long>(end));
+        part.insert(part.end(), extras, extras + kExtras);
         launch_list(op_, b.compute, part, params_);
       }
     }
     for (size_t i = 0; i < n; ++i) {
-      if (i % width != 1) ++b.operands[i]->version();  // all but the gradient
+      if (i % width != 1 || grad_scale.defined()) ++b.operands[i]->version();
     }
   }
   buckets_.clear();
-}
-
-// ---- lists of tensors ----
-
-void multi_zero(std::span<TensorImpl* const> tensors) {
-  static const Op& op = Op::get("multi_zero");
-  // One device at a time; almost always there is only one.
-  std::vector<TensorImpl*> same;
-  std::vector<TensorImpl*> rest(tensors.begin(), tensors.end());
-  while (!rest.empty()) {
-    const Device device = rest[0]->device;
-    std::vector<TensorImpl*> others;
-    same.clear();
-    for (TensorImpl* t : rest)
-      (t->device == device && same.size() < kMaxOperands ? same : others).push_back(t);
-    launch_list(op, Compute::F32, same, Params());
-    rest.swap(others);
-  }
-  for (TensorImpl* t : tensors) ++t->version();
-}
-
-namespace {
-
-/// Runs a rule without state over lists of the same length, one bucket for each device and compute
-/// type.
-void run_lists(const char* name, std::span<TensorImpl* const> x, std::span<TensorImpl* const> y,
-               double number, TensorImpl* live) {
-  const bool two = y.data() != nullptr;
-  GS_CHECK(!two || x.size() == y.size(), "{}: expected lists of the same length, got {} and {}",
-           name, x.size(), y.size());
-  struct Bucket {
-    Device device;
-    Compute compute;
-    std::vector<TensorImpl*> operands;
-  };
-  std::vector<Bucket> buckets;
-  for (size_t i = 0; i < x.size(); ++i) {
-    TensorImpl* const t = x[i];
-    GS_CHECK(is_floating(t->dtype), "{}: expected floating point tensors, got {}", name, t->dtype);
-    GS_CHECK(!two || (y[i]->sizes == t->sizes && y[i]->device == t->device),
-             "{}: expected tensors of the same shape and device, got {} and {}", name, t->sizes,
-             two ? y[i]->sizes : t->sizes);
-    Bucket* found = nullptr;
-    for (Bucket& b : buckets) {
-      if (b.device == t->device && b.compute == compute_type(t->dtype) &&
-          b.operands.size() < kMaxOperands) {
-        found = &b;
-      }
-    }
-    if (!found) found = &buckets.emplace_back(Bucket{t->device, compute_type(t->dtype), {}});
-    found->operands.push_back(t);
-    if (two) found->operands.push_back(y[i]);
-  }
-  Params params;
-  params.push(number);
-  for (Bucket& b : buckets) {
-    b.operands.push_back(live);
-    launch_list(Op::get(name), b.compute, b.operands, params);
-  }
-  for (TensorImpl* t : x) ++t->version();
-}
-
-}  // namespace
-
-void multi_scale(std::span<TensorImpl* const> tensors, double factor, TensorImpl* live_factor) {
-  run_lists("multi_scale", tensors, {}, factor, live_factor);
-}
-void multi_add_scaled(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y,
-                      double alpha) {
-  if (!x.empty() || !y.empty()) run_lists("multi_add_scaled", x, y, alpha, nullptr);
-}
-void multi_lerp(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double weight) {
-  if (!x.empty() || !y.empty()) run_lists("multi_lerp", x, y, weight, nullptr);
-}
-
-Tensor multi_norm(std::span<TensorImpl* const> tensors, double order) {
-  static const Op& op = Op::get("multi_norm");
-  const double infinity = kEvery;
-  GS_CHECK_VALUE(order == 1 || order == 2 || order == infinity, "norms of order {} are not fused",
-                 order);
-  Compute compute = Compute::F32;
-  for (const TensorImpl* t : tensors) {
-    GS_CHECK(t->device == tensors[0]->device, "norms: expected all tensors on {}, got {}",
-             tensors[0]->device, t->device);
-    if (t->dtype == DType::Float64) compute = Compute::F64;
-  }
-  const Device device = tensors.empty() ? Device() : tensors[0]->device;
-  const Tensor out = empty({static_cast<int64_t>(tensors.size())}, storage_type(compute), device);
-  Params params;
-  params.push(order);
-  std::vector<TensorImpl*> operands;
-  for (size_t from = 0; from < tensors.size(); from += kMaxOperands) {
-    const size_t n = std::min(kMaxOperands, tensors.size() - from);
-    const auto at = static_cast<int64_t>(from);
-    const Tensor part = alias(out, {static_cast<int64_t>(n)}, {1}, at);
-    operands.assign(1, part.get());
-    operands.insert(operands.end(), tensors.begin() + at,
-                    tensors.begin() + at + static_cast<int64_t>(n));
-    launch({&op, compute, 1, static_cast<uint16_t>(n), operands.data(), params});
-  }
-  return out;
-}
-
-void zero_grad(std::span<TensorImpl* const> params, bool set_to_none) {
-  if (set_to_none) {
-    for (TensorImpl* p : params) {
-      if (!p->meta) continue;
-      if (g_watcher) [[unlikely]]
-        g_watcher->gradient(*p, GradEvent::Replaced);
-      p->meta->grad.reset();
-    }
-    return;
-  }
-  std::vector<TensorImpl*> grads;
-  grads.reserve(params.size());
-  for (TensorImpl* p : params) {
-    TensorImpl* const g = read_grad(*p);
-    if (!g) continue;
-    if (g->grad_fn) release_autograd(g);  // detach_()
-    g->requires_grad = false;
-    grads.push_back(g);
-  }
-  if (!grads.empty()) multi_zero(grads);
 }
 
 // ---- optimizers ----
@@ -456,7 +334,7 @@ void Optimizer::step() {
 void Optimizer::update_group(ParamGroup& group) {
   const double* h = group.hyper.data();
   const Variant& variant = algorithm_.variant(h);
-  UpdateList list(variant, group.hyper, nullptr, group.params.size());
+  UpdateList list(variant, group.hyper, {}, group.params.size());
   std::optional<UpdateList> first;
   for (const Tensor& p : group.params) {
     TensorImpl* const g = read_grad(*p.get());
@@ -478,7 +356,7 @@ void Optimizer::update_group(ParamGroup& group) {
       }
     }
     if (fresh && algorithm_.first) {
-      if (!first) first.emplace(*algorithm_.first, group.hyper, nullptr, group.params.size());
+      if (!first) first.emplace(*algorithm_.first, group.hyper, LiveNumbers(), group.params.size());
       first->add(p.get(), g, states);
     } else {
       list.add(p.get(), g, states);

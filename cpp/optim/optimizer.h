@@ -70,12 +70,18 @@ struct Algorithm {
 /// A new state tensor for parameter p.
 Tensor make_state(const StateSpec& spec, const TensorImpl& p, const double* h);
 
+/// Numbers in tensors of one element that the kernel reads when it runs; each may be null.
+struct LiveNumbers {
+  TensorImpl* lr = nullptr;          // replaces h[0]
+  TensorImpl* grad_scale = nullptr;  // gradients are divided by it first
+  TensorImpl* found_inf = nullptr;   // not 0: a gradient was infinite, nothing happens at all
+};
+
 /// The parameters of one fused step.
 class UpdateList {
  public:
-  /// `lr` may be null; if not, it is a 0-d tensor that replaces h[0]. Keeps the pointers until
-  /// run().
-  UpdateList(const Variant& variant, std::span<const double> h, TensorImpl* lr, size_t expected);
+  /// Keeps the pointers until run().
+  UpdateList(const Variant& variant, std::span<const double> h, LiveNumbers live, size_t expected);
   /// Takes a parameter, its gradient and its states; they must live until run().
   void add(TensorImpl* p, TensorImpl* g, TensorImpl* const* states);
   /// Updates all of them and raises their versions.
@@ -91,27 +97,10 @@ class UpdateList {
   const Variant& variant_;
   const Op& op_;
   Params params_;
-  TensorImpl* lr_;
+  LiveNumbers live_;
   size_t expected_;
   std::vector<Bucket> buckets_;
 };
-
-// ---- lists of tensors ----
-
-/// Gradients to None, or detached and zeroed in place.
-void zero_grad(std::span<TensorImpl* const> params, bool set_to_none);
-/// x = 0 for all, of any dtypes.
-void multi_zero(std::span<TensorImpl* const> tensors);
-/// x *= factor; `factor` may also be a 0-d tensor, which is read when the kernel runs.
-void multi_scale(std::span<TensorImpl* const> tensors, double factor,
-                 TensorImpl* live_factor = nullptr);
-/// x += alpha * y
-void multi_add_scaled(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double alpha);
-/// x += weight * (y - x)
-void multi_lerp(std::span<TensorImpl* const> x, std::span<TensorImpl* const> y, double weight);
-/// The norm of each tensor (order 1, 2 or infinity): float, or double if one of them is. All on one
-/// device.
-Tensor multi_norm(std::span<TensorImpl* const> tensors, double order);
 
 // ---- optimizers ----
 

@@ -12,9 +12,7 @@ namespace {
 /// Whoever asks without a device means CUDA, as in PyTorch.
 DeviceType device_type(const Args& a, int i) {
   const std::string type = a.has(i) ? a.str(i) : "cuda";
-  GS_CHECK(type == "cpu" || type == "cuda",
-           "User specified an unsupported autocast device_type '{}'", type);
-  return type == "cpu" ? DeviceType::CPU : DeviceType::CUDA;
+  return parse_device(type.c_str()).type;
 }
 
 bool is_enabled(DeviceType device) { return autocast_state().on[static_cast<int>(device)]; }
@@ -62,6 +60,11 @@ const FunctionRow kRows[] = {
      }},
     {"get_autocast_gpu_dtype", "()", Fn, "",
      [](Args&) { return wrap(dtype_of(DeviceType::CUDA)); }},
+    {"set_autocast_gpu_dtype", "(dtype dtype)", Fn, "",
+     [](Args& a) {
+       set_dtype(DeviceType::CUDA, *a.opt_dtype(0));
+       return none();
+     }},
     {"is_autocast_cache_enabled", "()", Fn, "True if casts of leaves are kept within a region.",
      [](Args&) { return wrap(autocast_state().cache); }},
     {"set_autocast_cache_enabled", "(bool enabled)", Fn, "",

@@ -51,9 +51,10 @@ PyObject* einsum_row(Args& a) {
 }
 
 PyObject* inner_row(Args& a) {
-  const Tensor x = a.tensor(0), y = a.tensor(1);
+  Tensor x = a.tensor(0), y = a.tensor(1);
   const bool product = (x.ndim() > 1 || y.ndim() > 1) && !a.has(2);
-  return wrap_out(a, 2, product ? inner(lower(x), lower(y)) : inner(x, y));
+  if (product && modes().autocast) autocast_arguments("tensordot", {&x, &y});
+  return wrap_out(a, 2, inner(x, y));
 }
 
 const FunctionRow kRows[] = {

@@ -218,12 +218,7 @@ PyObject* linear_and_gelu(PyObject* linear, PyObject* gelu, PyObject* value) {
   if (!is_tensor(weight.p) || !(is_tensor(bias.p) || bias.p == Py_None)) return nullptr;
   Tensor x = unwrap(value), w = unwrap(weight.p);
   Tensor b = bias.p == Py_None ? Tensor() : unwrap(bias.p);
-  if (autocasts(x)) {
-    const DType to = autocast_dtype(x);
-    for (Tensor* t : {&x, &w, &b}) {
-      if (t->defined() && t->device().type == x.device().type) *t = autocast(*t, to);
-    }
-  }
+  if (modes().autocast) autocast_arguments("linear", {&x, &w, &b});
   return wrap(linear_gelu_tanh(x, w, b));
 }
 

@@ -2,7 +2,8 @@
 // The fused optimizer steps for Python, and the C++ optimizers as gradstep._C._optim.SGD and so on.
 // Python's own optimizers keep PyTorch's structures (param_groups, a list of dicts that anyone may
 // edit, and state, a dict by parameter); each call reads them as they are then:
-//   _optim_step("Adam", group, state)     one fused step of a group, making missing state
+//   _optim_step("Adam", group, state, grad_scale, found_inf)
+//                                         one fused step of a group, making missing state
 //   _optim_check("Adam", defaults)        PyTorch's errors for hyperparameters out of range
 //   _zero_grad(params, set_to_none)       and the _multi_ functions on lists of tensors
 #include <Python.h>
@@ -16,6 +17,7 @@
 
 #include "graph/node.h"
 #include "ops/op.h"
+#include "optim/lists.h"
 #include "optim/optimizer.h"
 #include "python/capture.h"
 #include "python/function.h"
@@ -120,9 +122,27 @@ std::vector<TensorImpl*> tensor_list(PyObject* list) {
 /// A learning rate on a GPU: the kernel reads it there, nobody waits for it.
 bool is_remote(PyObject* o) { return is_tensor(o) && impl_of(o)->device.type != DeviceType::CPU; }
 
-/// The state of one parameter as the kernel takes it; says whether something had to be made.
-bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObject* const* keys,
-                double* h, PyObject* lr, TensorImpl** out) {
+/// The state of one parameter as the kernel takes it, if there is all of it.
+bool find_state(PyObject* state, PyObject* param, size_t n, PyObject* const* keys,
+                TensorImpl** out) {
+  PyObject* const kept = PyDict_GetItemWithError(state, param);
+  if (!kept) {
+    if (PyErr_Occurred()) throw PythonError();
+    return n == 0;
+  }
+  expect(PyDict_Check(kept), "optimizer: the state of a parameter must be a dict");
+  for (size_t k = 0; k < n; ++k) {
+    PyObject* const v = PyDict_GetItemWithError(kept, keys[k]);
+    if (!v && PyErr_Occurred()) throw PythonError();
+    if (!v || !is_tensor(v)) return false;
+    out[k] = impl_of(v);
+  }
+  return true;
+}
+
+/// Makes what is missing of it; says whether that was more than another form of what was there.
+bool complete_state(PyObject* state, PyObject* param, const Variant& variant, PyObject* const* keys,
+                    double* h, PyObject* lr, TensorImpl** out) {
   PyObject* kept = PyDict_GetItemWithError(state, param);
   if (!kept) {
     if (PyErr_Occurred()) throw PythonError();
@@ -130,17 +150,8 @@ bool read_state(PyObject* state, PyObject* param, const Variant& variant, PyObje
     if (PyDict_SetItem(state, param, made.p) < 0) throw PythonError();
     kept = made.p;  // state holds it
   }
-  expect(PyDict_Check(kept), "optimizer: the state of a parameter must be a dict");
   bool fresh = false;
   const size_t n = variant.states.size();
-  size_t found = 0;
-  while (found < n) {
-    PyObject* const v = PyDict_GetItemWithError(kept, keys[found]);
-    if (!v || !is_tensor(v)) break;
-    out[found++] = impl_of(v);
-  }
-  if (found == n) return false;
-  if (PyErr_Occurred()) throw PythonError();
   // Something has to be made, perhaps of the learning rate.
   if (is_remote(lr)) h[0] = number_of(lr);
   // Counters first: PyTorch's order of the keys.
@@ -187,7 +198,24 @@ bool read_live_numbers(PyObject* name, PyObject* group, const Op* op, double* h,
   return names.algorithm->variant(h).op == std::string_view(op->name);
 }
 
-void step_group(PyObject* name, PyObject* group, PyObject* state) {
+/// An optional tensor of one element.
+TensorImpl* live_number(PyObject* o, const char* name) {
+  if (o == Py_None) return nullptr;
+  GS_CHECK_TYPE(is_tensor(o), "optimizer: expected {} to be a Tensor, got {}", name,
+                Py_TYPE(o)->tp_name);
+  TensorImpl* const t = impl_of(o);
+  GS_CHECK(t->numel == 1, "optimizer: expected {} of one element, got shape {}", name, t->sizes);
+  return t;
+}
+
+// Note [Skipped steps]
+// With GradScaler nobody waits for a GPU to learn whether a gradient was infinite: the kernel reads
+// found_inf and does nothing if it is set. But then a first step must leave no state behind, as if
+// it had not been taken (SGD's first buffer is the gradient itself, without dampening). So where
+// state is to be made, found_inf is read here, once, and on a GPU that waits.
+
+void step_group(PyObject* name, PyObject* group, PyObject* state, PyObject* grad_scale,
+                PyObject* found_inf) {
   const Names& names = names_of(name);
   static PyObject* const params_key = PyUnicode_InternFromString("params");
   const Algorithm& algorithm = *names.algorithm;
@@ -204,8 +232,12 @@ void step_group(PyObject* name, PyObject* group, PyObject* state) {
   PyObject* const params = item(group, params_key);
   expect(PyList_Check(params), "optimizer: param_group['params'] must be a list");
   const auto n = static_cast<size_t>(PyList_GET_SIZE(params));
-  UpdateList list(variant, {h, n_hyper}, lr, n);
+  const LiveNumbers numbers{lr, live_number(grad_scale, "grad_scale"),
+                            live_number(found_inf, "found_inf")};
+  UpdateList list(variant, {h, n_hyper}, numbers, n);
   std::optional<UpdateList> first;
+  const size_t n_states = variant.states.size();
+  bool taken = !numbers.found_inf;  // known to be
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params); ++i) {
     PyObject* const param = PyList_GET_ITEM(params, i);
     GS_CHECK_TYPE(is_tensor(param),
@@ -215,9 +247,14 @@ void step_group(PyObject* name, PyObject* group, PyObject* state) {
     TensorImpl* const g = read_grad(*p);
     if (!g) continue;
     TensorImpl* states[kMaxStates];
-    if (!variant.states.empty() && read_state(state, param, variant, keys, h, lr_object, states) &&
-        algorithm.first) {
-      if (!first) first.emplace(*algorithm.first, std::span<const double>(h, n_hyper), lr, n);
+    bool fresh = false;
+    if (!find_state(state, param, n_states, keys, states)) {
+      if (!taken && number_of(found_inf) != 0) return;
+      taken = true;
+      fresh = complete_state(state, param, variant, keys, h, lr_object, states);
+    }
+    if (fresh && algorithm.first) {
+      if (!first) first.emplace(*algorithm.first, std::span<const double>(h, n_hyper), numbers, n);
       first->add(p, g, states);
     } else {
       list.add(p, g, states);
@@ -229,9 +266,10 @@ void step_group(PyObject* name, PyObject* group, PyObject* state) {
 
 PyObject* optim_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
-    expect(n == 3 && PyDict_Check(args[1]) && PyDict_Check(args[2]),
-           "_optim_step(algorithm, group, state): expected a name and two dicts");
-    step_group(args[0], args[1], args[2]);
+    expect(n == 5 && PyDict_Check(args[1]) && PyDict_Check(args[2]),
+           "_optim_step(algorithm, group, state, grad_scale, found_inf): expected a name, two "
+           "dicts and two tensors or None");
+    step_group(args[0], args[1], args[2], args[3], args[4]);
     return none();
   });
 }
@@ -277,17 +315,6 @@ PyObject* zero_list(PyObject*, PyObject* list) {
   });
 }
 
-PyObject* scale_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return guard([&] {
-    expect(n == 2, "_multi_scale_(tensors, factor): expected 2 arguments");
-    TensorImpl* const live = is_tensor(args[1]) ? impl_of(args[1]) : nullptr;
-    GS_CHECK(!live || live->numel == 1,
-             "_multi_scale_: expected a factor of one element, got shape {}", live->sizes);
-    multi_scale(tensor_list(args[0]), live ? 0 : number_of(args[1]), live);
-    return none();
-  });
-}
-
 PyObject* add_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
     expect(n == 3, "_multi_add_(x, y, alpha): expected 3 arguments");
@@ -317,44 +344,108 @@ PyObject* gradients_of(PyObject*, PyObject* params) {
   });
 }
 
-PyObject* one_kind(PyObject*, PyObject* list) {
-  return guard([&] {
-    const std::vector<TensorImpl*> tensors = tensor_list(list);
-    return wrap(std::all_of(tensors.begin(), tensors.end(), [&](const TensorImpl* t) {
-      return t->dtype == tensors[0]->dtype && t->device == tensors[0]->device;
-    }));
-  });
-}
-
 PyObject* norm_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard([&] {
     expect(n == 2, "_multi_norm(tensors, order): expected 2 arguments");
-    return wrap(multi_norm(tensor_list(args[0]), number_of(args[1])));
+    return wrap(total_norm(tensor_list(args[0]), number_of(args[1])));
+  });
+}
+
+PyObject* clip_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 3, "_multi_clip_norm_(tensors, largest, order): expected 3 arguments");
+    return wrap(clip_norm(tensor_list(args[0]), number_of(args[1]), number_of(args[2])));
+  });
+}
+
+PyObject* scale_list_to_norm(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 3 && is_tensor(args[2]),
+           "_multi_scale_to_norm_(tensors, largest, total): expected 3 arguments");
+    scale_to_norm(tensor_list(args[0]), number_of(args[1]), Tensor(Ref(impl_of(args[2]))));
+    return none();
+  });
+}
+
+PyObject* clamp_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 3, "_multi_clamp_(tensors, low, high): expected 3 arguments");
+    multi_clamp(tensor_list(args[0]), number_of(args[1]), number_of(args[2]));
+    return none();
+  });
+}
+
+// ---- the scale of a loss: PyTorch's functions under their names ----
+
+TensorImpl* one_number(PyObject* o, const char* name, DType dtype) {
+  GS_CHECK_TYPE(is_tensor(o), "expected {} to be a Tensor, got {}", name, Py_TYPE(o)->tp_name);
+  TensorImpl* const t = impl_of(o);
+  GS_CHECK(t->numel == 1, "{} must be a 1-element tensor.", name);
+  GS_CHECK(t->dtype == dtype, "{} must be {} tensor.", name,
+           dtype == DType::Float32 ? "a float" : "an int");
+  return t;
+}
+
+PyObject* unscale_list(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 3,
+           "_amp_foreach_non_finite_check_and_unscale_(grads, found_inf, inv_scale): expected 3 "
+           "arguments");
+    TensorImpl* const factor = one_number(args[2], "inv_scale", DType::Float32);
+    unscale(tensor_list(args[0]), one_number(args[1], "found_inf", DType::Float32), factor);
+    return none();
+  });
+}
+
+PyObject* update_scale(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 6,
+           "_amp_update_scale_(scale, growth_tracker, found_inf, growth_factor, backoff_factor, "
+           "growth_interval): expected 6 arguments");
+    TensorImpl* const found_inf = one_number(args[2], "found_inf", DType::Float32);
+    TensorImpl* const scale = one_number(args[0], "current_scale", DType::Float32);
+    TensorImpl* const tracker = one_number(args[1], "growth_tracker", DType::Int32);
+    GS_CHECK(scale->device == tracker->device && scale->device == found_inf->device,
+             "_amp_update_scale_: expected all tensors on {}, got {} and {}", scale->device,
+             tracker->device, found_inf->device);
+    update_loss_scale(scale, tracker, found_inf, number_of(args[3]), number_of(args[4]),
+                      static_cast<int64_t>(number_of(args[5])));
+    return Py_NewRef(args[0]);
   });
 }
 
 PyMethodDef methods[] = {
     {"_optim_step", as_function(&optim_step), METH_FASTCALL,
-     "_optim_step(algorithm, group, state)\n--\n\nOne fused update of a parameter group."},
+     "_optim_step(algorithm, group, state, grad_scale, found_inf)\n--\n\nOne fused update of a "
+     "parameter group."},
     {"_optim_check", as_function(&optim_check), METH_FASTCALL,
      "_optim_check(algorithm, defaults)\n--\n\nRaises for hyperparameters out of range."},
     {"_zero_grad", as_function(&zero_grad_of_list), METH_FASTCALL,
      "_zero_grad(params, set_to_none)\n--\n\nGradients to None, or detached and zeroed in place."},
     {"_multi_zero_", &zero_list, METH_O,
      "_multi_zero_(tensors)\n--\n\nZeros all tensors in one pass."},
-    {"_multi_scale_", as_function(&scale_list), METH_FASTCALL,
-     "_multi_scale_(tensors, factor)\n--\n\nMultiplies all tensors by a number or a 0-d tensor."},
     {"_multi_add_", as_function(&add_list), METH_FASTCALL,
      "_multi_add_(x, y, alpha)\n--\n\nx += alpha * y for two lists."},
     {"_multi_lerp_", as_function(&lerp_list), METH_FASTCALL,
      "_multi_lerp_(x, y, weight)\n--\n\nx += weight * (y - x) for two lists."},
     {"_grads_of", &gradients_of, METH_O,
      "_grads_of(params)\n--\n\nThe gradients of those that have one, as a list."},
-    {"_one_kind", &one_kind, METH_O,
-     "_one_kind(tensors)\n--\n\nTrue if all have the dtype and the device of the first."},
     {"_multi_norm", as_function(&norm_list), METH_FASTCALL,
-     "_multi_norm(tensors, order)\n--\n\nThe norm (order 1, 2 or inf) of each tensor, as one "
-     "tensor."},
+     "_multi_norm(tensors, order)\n--\n\nThe norm (order 1, 2 or inf) of all tensors as one "
+     "vector."},
+    {"_multi_clip_norm_", as_function(&clip_list), METH_FASTCALL,
+     "_multi_clip_norm_(tensors, largest, order)\n--\n\nScales all tensors so that their norm is "
+     "at most `largest`; the norm before."},
+    {"_multi_scale_to_norm_", as_function(&scale_list_to_norm), METH_FASTCALL,
+     "_multi_scale_to_norm_(tensors, largest, total)\n--\n\nThe same where the norm is known."},
+    {"_multi_clamp_", as_function(&clamp_list), METH_FASTCALL,
+     "_multi_clamp_(tensors, low, high)\n--\n\nLimits all elements."},
+    {"_amp_foreach_non_finite_check_and_unscale_", as_function(&unscale_list), METH_FASTCALL,
+     "_amp_foreach_non_finite_check_and_unscale_(grads, found_inf, inv_scale)\n--\n\nMultiplies "
+     "all of them; found_inf becomes 1 if an element is infinite or NaN."},
+    {"_amp_update_scale_", as_function(&update_scale), METH_FASTCALL,
+     "_amp_update_scale_(scale, growth_tracker, found_inf, growth_factor, backoff_factor, "
+     "growth_interval)\n--\n\nGradScaler's scale after an iteration."},
     {nullptr, nullptr, 0, nullptr}};
 
 // ---- the C++ optimizers ----

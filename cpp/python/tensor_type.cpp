@@ -205,7 +205,15 @@ PyObject* nb_inplace_subtract(PyObject* a, PyObject* b) {
 }
 PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
   if (mod != Py_None) Py_RETURN_NOTIMPLEMENTED;
-  return binary(a, b, [](const Operand& x, const Operand& y) { return gradstep::pow(x, y); });
+  return guard([&]() -> PyObject* {
+    Tensor x, y;
+    Operand base(0), exponent(0);
+    if (!as_operand(a, x, base) || !as_operand(b, y, exponent)) Py_RETURN_NOTIMPLEMENTED;
+    if (modes().autocast) [[unlikely]]
+      autocast_arguments("pow", {&x, &y});
+    return wrap(
+        gradstep::pow(x.defined() ? Operand(x) : base, y.defined() ? Operand(y) : exponent));
+  });
 }
 PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
   return inplace(a, b, [](const Operand& x, const Operand& y) { pow_inplace(*x.tensor, y); });
@@ -213,11 +221,10 @@ PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
   if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
   return guard([&] {
-    const Tensor x = unwrap(a), y = unwrap(b);
-    if (!autocasts(x)) [[likely]]
-      return wrap(matmul(x, y));
-    const DType to = autocast_dtype(x);
-    return wrap(matmul(autocast(x, to), autocast(y, to)));
+    Tensor x = unwrap(a), y = unwrap(b);
+    if (modes().autocast) [[unlikely]]
+      autocast_arguments("matmul", {&x, &y});
+    return wrap(matmul(x, y));
   });
 }
 PyObject* nb_divmod(PyObject* a, PyObject* b) {

@@ -55,10 +55,7 @@ PyType_Spec dtype_spec = {"gradstep.dtype", sizeof(PyDType), 0,
 
 // ---- device ----
 
-struct PyDevice {
-  PyObject_HEAD Device value;
-};
-PyTypeObject* device_type;
+}  // namespace
 
 Device parse_device(const char* text) {
   const std::string s(text);
@@ -85,6 +82,13 @@ Device parse_device(const char* text) {
   }
   return d;
 }
+
+namespace {
+
+struct PyDevice {
+  PyObject_HEAD Device value;
+};
+PyTypeObject* device_type;
 
 PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"type", "index", nullptr};

@@ -22,6 +22,8 @@ DType unwrap_dtype(PyObject* o);
 bool is_device(PyObject* o);
 Device unwrap_device(PyObject* o);
 /// Where tensors go that were not told where: torch.set_default_device, `with torch.device(..)`.
+/// "cuda:1" as a device; PyTorch's error for other texts.
+Device parse_device(const char* text);
 Device default_device();
 void set_default_device(Device d);  // outside of `with` blocks, in this thread
 /// The device that was asked for, or else the default one, with its number; raises PyTorch's error

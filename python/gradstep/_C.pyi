@@ -1277,6 +1277,10 @@ def _addmm_activation(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number
     """relu, or gelu, of beta * input + alpha * (mat1 @ mat2). On a GPU one call, and gelu is the tanh form."""
 def _alias(input: Tensor) -> Tensor:
     """A view without history, for what a custom function returns unchanged."""
+def _amp_foreach_non_finite_check_and_unscale_(*args: Any, **kwargs: Any) -> Any:
+    """Multiplies all of them; found_inf becomes 1 if an element is infinite or NaN."""
+def _amp_update_scale_(*args: Any, **kwargs: Any) -> Any:
+    """GradScaler's scale after an iteration."""
 def _attach_function(ctx: Any, name: builtins.str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], dirty: Sequence[Tensor]) -> Any: ...
 def _autocast(input: Tensor, dtype: _dtype) -> Tensor:
     """input in that type if it is of another floating type than float64."""
@@ -1330,16 +1334,18 @@ def _is_capturing(*args: Any, **kwargs: Any) -> Any: ...
 def _make_subclass(cls: Any, data: Tensor, require_grad: builtins.bool = False) -> Tensor: ...
 def _multi_add_(*args: Any, **kwargs: Any) -> Any:
     """x += alpha * y for two lists."""
+def _multi_clamp_(*args: Any, **kwargs: Any) -> Any:
+    """Limits all elements."""
+def _multi_clip_norm_(*args: Any, **kwargs: Any) -> Any:
+    """Scales all tensors so that their norm is at most `largest`; the norm before."""
 def _multi_lerp_(*args: Any, **kwargs: Any) -> Any:
     """x += weight * (y - x) for two lists."""
 def _multi_norm(*args: Any, **kwargs: Any) -> Any:
-    """The norm (order 1, 2 or inf) of each tensor, as one tensor."""
-def _multi_scale_(*args: Any, **kwargs: Any) -> Any:
-    """Multiplies all tensors by a number or a 0-d tensor."""
+    """The norm (order 1, 2 or inf) of all tensors as one vector."""
+def _multi_scale_to_norm_(*args: Any, **kwargs: Any) -> Any:
+    """The same where the norm is known."""
 def _multi_zero_(*args: Any, **kwargs: Any) -> Any:
     """Zeros all tensors in one pass."""
-def _one_kind(*args: Any, **kwargs: Any) -> Any:
-    """True if all have the dtype and the device of the first."""
 def _optim_check(*args: Any, **kwargs: Any) -> Any:
     """Raises for hyperparameters out of range."""
 def _optim_step(*args: Any, **kwargs: Any) -> Any:
@@ -2484,6 +2490,7 @@ def set_autocast_enabled(device_type: builtins.str, enabled: builtins.bool) -> N
     """Of CUDA."""
 @overload
 def set_autocast_enabled(enabled: builtins.bool) -> None: ...
+def set_autocast_gpu_dtype(dtype: _dtype) -> Tensor: ...
 def set_default_device(d: _device_like | None) -> None: ...
 def set_default_dtype(d: _dtype) -> None: ...
 def set_num_threads(n: builtins.int) -> None: ...

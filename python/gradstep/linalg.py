@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradstep import _C
-from gradstep._autocast import in_float32, in_lower
+from gradstep._autocast import in_float32_on_cpu, in_lower
 from gradstep._C import Tensor, cross, matmul
 from gradstep._C import linalg_vector_norm as vector_norm
 from gradstep.autograd import Function
@@ -114,7 +114,7 @@ class _Inv(Function):
         return -(y.mT @ g @ y.mT)
 
 
-@in_float32
+@in_float32_on_cpu
 def inv(A: Tensor) -> Tensor:
     """The inverse of a square matrix, or of each of a batch.
 
@@ -170,7 +170,7 @@ class _Solve(Function):
         return -(db @ x.mT), db
 
 
-@in_float32
+@in_float32_on_cpu
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B where left is False. B is a matrix, a batch of them, or a vector.
 
@@ -233,7 +233,7 @@ class _Cholesky(Function):
         return 0.5 * (s + s.mT)
 
 
-@in_float32
+@in_float32_on_cpu
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L', for a symmetric positive definite A; L' where upper.
 
@@ -269,14 +269,14 @@ def _off_diagonal_reciprocal(gap: Tensor, n: int) -> Tensor:
     return (1 - eye) / (gap + eye)
 
 
-@in_float32
+@in_float32_on_cpu
 def eigh(A: Tensor, UPLO: str = "L") -> _Eigh:
     """Eigenvalues in ascending order and eigenvectors, in columns, of a symmetric matrix."""
     _square("eigh", A)
     return _Eigh(*_EighFunction.apply(A, UPLO.upper() == "L"))
 
 
-@in_float32
+@in_float32_on_cpu
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of a symmetric matrix in ascending order."""
     return eigh(A, UPLO).eigenvalues
@@ -312,7 +312,7 @@ class _SvdFunction(Function):
         return u @ inner @ vh + out
 
 
-@in_float32
+@in_float32_on_cpu
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> _Svd:
     """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices."""
     if A.dim() < 2:
@@ -327,7 +327,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return _Svd(u, s, vh)
 
 
-@in_float32
+@in_float32_on_cpu
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values in descending order."""
     return svd(A, full_matrices=False).S
@@ -352,7 +352,7 @@ class _QrFunction(Function):
         ).mT
 
 
-@in_float32
+@in_float32_on_cpu
 def qr(A: Tensor, mode: str = "reduced") -> _Qr:
     """Q, R with A = Q R; without gradients where mode is 'complete'."""
     rows, cols = A.shape[-2:]

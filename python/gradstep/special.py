@@ -4,6 +4,7 @@
 from typing import Any
 
 from gradstep import _C
+from gradstep._autocast import as_it_is
 from gradstep._C import (
     digamma,
     erf,
@@ -73,6 +74,7 @@ def ndtr(input: _C.Tensor) -> _C.Tensor:
     return 0.5 * erfc(-_SQRT_HALF * input)
 
 
+@as_it_is
 def log_ndtr(input: _C.Tensor) -> _C.Tensor:
     """log(ndtr(x)).
 
@@ -82,6 +84,7 @@ def log_ndtr(input: _C.Tensor) -> _C.Tensor:
     return _C.log(ndtr(input))
 
 
+@as_it_is
 def ndtri(input: _C.Tensor) -> _C.Tensor:
     """The inverse of ndtr.
 

@@ -270,6 +270,8 @@ void* dynamic_shared() {
                                  ~uintptr_t(127));
 }
 
+int64_t g_launches = 0;
+
 void run_grid(int device, dim3 grid, dim3 block, size_t shared_bytes, Body body, void* context) {
   const unsigned n = block.x * block.y * block.z;
   if (n == 0 || n > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
@@ -279,6 +281,7 @@ void run_grid(int device, dim3 grid, dim3 block, size_t shared_bytes, Body body,
   static const bool skip = std::getenv("GS_SHIM_SKIP") != nullptr;
   if (skip) return;
   const Access access(device);
+  ++g_launches;
   static unsigned launches = 0;
   static const std::string order = std::getenv("GS_SHIM_ORDER") ? std::getenv("GS_SHIM_ORDER") : "";
   const unsigned kind = order == "forward"   ? 0
@@ -426,6 +429,11 @@ void shim::enqueue(cudaStream_t stream, std::function<void(int)> work) {
   submit(s, [work = std::move(work), device = s.device] { work(device); });
 }
 
+/// How many kernels ran so far, for tests that count them.
+extern "C" __attribute__((visibility("default"))) int64_t shim_launches() {
+  return shim::g_launches;
+}
+
 /// Opens device memory to the host's code (1) and closes it again (0): for stand-ins of NVIDIA's
 /// libraries, which find it by dlsym.
 extern "C" __attribute__((visibility("default"))) void shim_access(int on) {
@@ -501,6 +509,11 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr a, int) {
 }
 cudaError_t cudaRuntimeGetVersion(int* v) {
   *v = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* v) {
+  const char* const set = std::getenv("GS_SHIM_DRIVER");
+  *v = set ? std::atoi(set) : 13000;
   return cudaSuccess;
 }
 

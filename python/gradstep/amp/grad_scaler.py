@@ -5,10 +5,14 @@ scaler = GradScaler("cpu")
 scaler.scale(loss).backward()
 scaler.step(optimizer)        # not taken if a gradient is infinite or NaN
 scaler.update()
+
+Whether a gradient was infinite stays on its device: gradstep's optimizers read it there and then do
+nothing, so that neither step() nor update() waits for a GPU. Other optimizers are not called.
 """
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,7 +21,7 @@ from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor
-from gradstep.autograd.grad_mode import no_grad
+from gradstep.optim.optimizer import FusedOptimizer
 
 __all__ = ["GradScaler", "OptState"]
 
@@ -32,6 +36,18 @@ class OptState(Enum):
 
 def _fresh_state() -> dict[str, Any]:
     return {"stage": OptState.READY, "found_inf_per_device": {}}
+
+
+def _one(value: float, device: Any) -> Tensor:
+    return _C.full((), value, dtype=_C.float32, device=device)
+
+
+def _any_of(found: list[Tensor], device: Any) -> Tensor:
+    """Their sum: not 0 if one of them is not 0."""
+    total = found[0].to(device=device) if found else _one(0.0, device)
+    for other in found[1:]:
+        total = total + other.to(device=device)
+    return total
 
 
 class GradScaler:
@@ -110,7 +126,7 @@ class GradScaler:
     # ---- unscaling ----
 
     def _unscale_grads_(
-        self, optimizer: Any, inv_scale: Tensor, allow_fp16: bool
+        self, optimizer: Any, inv_scale: Tensor, found_inf: Tensor, allow_fp16: bool
     ) -> dict[Any, Tensor]:
         """Gradients times inv_scale; for each device, 1 if one was infinite or NaN, else 0."""
         per_device: dict[Any, list[Tensor]] = {}
@@ -123,12 +139,24 @@ class GradScaler:
                     raise ValueError("Attempting to unscale FP16 gradients.")
                 per_device.setdefault(grad.device, []).append(grad)
         found = {}
-        with no_grad():
-            for device, grads in per_device.items():
-                largest = _C._multi_norm(grads, float("inf"))
-                found[device] = (~largest.isfinite()).any().to(_C.float32)
-                _C._multi_scale_(grads, inv_scale)
+        for device, grads in per_device.items():
+            found[device] = found_inf.to(device=device)
+            _C._amp_foreach_non_finite_check_and_unscale_(
+                grads, found[device], inv_scale.to(device=device)
+            )
         return found
+
+    def _check_inf_per_device(self, optimizer: Any) -> dict[Any, Tensor]:
+        """The same for gradients that stay as they are: an optimizer unscales them itself."""
+        scale, _ = self._check_scaled("_check_inf_per_device")
+        found = self._unscale_grads_(
+            optimizer, _one(1.0, scale.device), _one(0.0, scale.device), True
+        )
+        self._per_optimizer_states[id(optimizer)]["found_inf_per_device"] = found
+        return found
+
+    def _found_inf_per_device(self, optimizer: Any) -> dict[Any, Tensor]:
+        return self._per_optimizer_states[id(optimizer)]["found_inf_per_device"]  # type: ignore[no-any-return]
 
     def unscale_(self, optimizer: Any) -> None:
         """Divides the gradients of the optimizer's parameters by the scale: before clipping them."""
@@ -143,7 +171,9 @@ class GradScaler:
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
         inv_scale = scale.double().reciprocal().float()
-        state["found_inf_per_device"] = self._unscale_grads_(optimizer, inv_scale, False)
+        state["found_inf_per_device"] = self._unscale_grads_(
+            optimizer, inv_scale, _one(0.0, scale.device), False
+        )
         state["stage"] = OptState.UNSCALED
 
     # ---- stepping ----
@@ -154,17 +184,45 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
             raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
-        self._check_scaled("step")
+        scale, _ = self._check_scaled("step")
         state = self._per_optimizer_states[id(optimizer)]
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
+        unscales = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if unscales and "grad_scaler" in inspect.signature(optimizer.step).parameters:
+            warnings.warn(
+                "GradScaler is going to stop passing itself as a keyword argument to the passed "
+                "optimizer. In the near future GradScaler registers `grad_scale: Tensor` and "
+                "`found_inf: Tensor` to the passed optimizer and let the optimizer use them "
+                "directly.",
+                FutureWarning,
+                stacklevel=2,
+            )
+            result = optimizer.step(*args, **kwargs, grad_scaler=self)
+            state["stage"] = OptState.STEPPED
+            return result
+        grad_scale = getattr(optimizer, "grad_scale", None)
         if state["stage"] is OptState.READY:
-            self.unscale_(optimizer)
-        found = state["found_inf_per_device"]
-        if not found:
+            if unscales:
+                self._check_inf_per_device(optimizer)
+                grad_scale = scale if grad_scale is None else scale * grad_scale
+            else:
+                self.unscale_(optimizer)
+        found = list(state["found_inf_per_device"].values())
+        if not found and not unscales:
             raise AssertionError("No inf checks were recorded for this optimizer.")
         result = None
-        if not any(f.item() for f in found.values()):
+        if unscales or (
+            isinstance(optimizer, FusedOptimizer) and optimizer._skips_infinite_steps()
+        ):
+            optimizer.grad_scale = grad_scale
+            optimizer.found_inf = _any_of(found, scale.device)
+            try:
+                result = optimizer.step(*args, **kwargs)
+            finally:
+                del optimizer.grad_scale
+                del optimizer.found_inf
+        elif not any(f.item() for f in found):
             result = optimizer.step(*args, **kwargs)
         state["stage"] = OptState.STEPPED
         return result
@@ -188,28 +246,22 @@ class GradScaler:
         elif new_scale is not None:
             scale.fill_(new_scale)
         else:
-            self._adapt(scale, tracker)
+            found = [
+                f
+                for state in self._per_optimizer_states.values()
+                for f in state["found_inf_per_device"].values()
+            ]
+            if not found:
+                raise AssertionError("No inf checks were recorded prior to update.")
+            _C._amp_update_scale_(
+                scale,
+                tracker,
+                _any_of(found, scale.device),
+                self._growth_factor,
+                self._backoff_factor,
+                self._growth_interval,
+            )
         self._per_optimizer_states = defaultdict(_fresh_state)
-
-    def _adapt(self, scale: Tensor, tracker: Tensor) -> None:
-        found = [
-            f.item()
-            for state in self._per_optimizer_states.values()
-            for f in state["found_inf_per_device"].values()
-        ]
-        if not found:
-            raise AssertionError("No inf checks were recorded prior to update.")
-        if any(found):
-            scale.mul_(self._backoff_factor)
-            tracker.zero_()
-            return
-        successes = int(tracker.item()) + 1
-        if successes == self._growth_interval:
-            grown = scale * self._growth_factor
-            if grown.isfinite().item():  # a scale never grows to infinity
-                scale.copy_(grown)
-            successes = 0
-        tracker.fill_(successes)
 
     # ---- settings ----
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradstep import _C
-from gradstep._autocast import in_float32
+from gradstep._autocast import in_float32, in_float32_on_cpu
 from gradstep._C import Tensor
 
 
@@ -190,7 +190,7 @@ def triplet_margin_with_distance_loss(
     return _reduce((margin + to_positive - to_negative).clamp_min(0), reduction)
 
 
-@in_float32
+@in_float32_on_cpu
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from gradstep import _C
-from gradstep._autocast import in_float32
+from gradstep._autocast import in_float32_on_cpu
 from gradstep._C import Tensor
 
 
@@ -158,7 +158,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-@in_float32
+@in_float32_on_cpu
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -171,7 +171,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-@in_float32
+@in_float32_on_cpu
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -337,7 +337,7 @@ _GRID_MODES = ("bilinear", "nearest", "bicubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
 
 
-@in_float32
+@in_float32_on_cpu
 def grid_sample(
     input: Tensor,
     grid: Tensor,

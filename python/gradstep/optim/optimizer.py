@@ -8,6 +8,7 @@ takes effect at the next step. `FusedOptimizer` adds the step itself: one native
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -397,6 +398,8 @@ class FusedOptimizer(Optimizer):
                 "with tensor operations to differentiate through it"
             )
         super().__init__(params, defaults)
+        if defaults.get("fused"):
+            self._step_supports_amp_scaling = True  # GradScaler leaves gradients to step()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -417,9 +420,15 @@ class FusedOptimizer(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        amp = self.__dict__  # what a GradScaler lends for one step
+        grad_scale, found_inf = amp.get("grad_scale"), amp.get("found_inf")
         for group in self.param_groups:
-            _C._optim_step(self._algorithm, group, self.state)
+            _C._optim_step(self._algorithm, group, self.state, grad_scale, found_inf)
         return loss
+
+    def _skips_infinite_steps(self) -> bool:
+        """Whether step() does nothing where a tensor `found_inf` says so: not if it is another's."""
+        return inspect.unwrap(type(self).step) is FusedOptimizer.step
 
 
 def tensors_of(groups: Iterable[dict[str, Any]]) -> Iterator[Tensor]:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient clipping: ``clip_grad_norm_(model.parameters(), 1.0)`` between backward and step.
 
-Only public tensor operations; the total stays a tensor, so that nothing waits for the device.
+All gradients in one native call; the total stays a tensor, so that nothing waits for the device.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from types import GeneratorType
 from typing import Any
 
 from gradstep import _C
@@ -34,38 +35,32 @@ def get_total_norm(
     if not tensors:
         return _C.tensor(0.0)
     with no_grad():
-        if _C._one_kind(tensors) and norm_type in _FUSED_ORDERS:
-            norms = _C._multi_norm(tensors, norm_type)
+        if norm_type in _FUSED_ORDERS:
+            total = _C._multi_norm(tensors, norm_type)
         else:
             device = tensors[0].device
             norms = _C.stack([tensor.norm(norm_type).to(device) for tensor in tensors])
-        total = norms.norm(norm_type)
-        if error_if_nonfinite and not _C.isfinite(total):
-            raise RuntimeError(
-                f"The total norm of order {norm_type} for gradients from `parameters` is "
-                "non-finite, so it cannot be clipped. To disable this error and scale the "
-                "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
-            )
+            total = norms.norm(norm_type)
+        _check_finite(total, norm_type, error_if_nonfinite)
     return total
+
+
+def _check_finite(total: Tensor, norm_type: float, error_if_nonfinite: bool) -> None:
+    if error_if_nonfinite and not _C.isfinite(total):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients from `parameters` is "
+            "non-finite, so it cannot be clipped. To disable this error and scale the "
+            "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
+        )
 
 
 def clip_grads_with_norm_(
     parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale the gradients so that a total norm already known becomes at most `max_norm`."""
-    _scale(_C._grads_of(_as_list(parameters)), max_norm, total_norm)
-
-
-def _scale(grads: list[Tensor], max_norm: float, total_norm: Tensor) -> None:
-    if not grads:
-        return
-    with no_grad():
-        scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-        if _C._one_kind(grads):
-            _C._multi_scale_(grads, scale.to(grads[0].device))
-        else:
-            for grad in grads:
-                grad.mul_(scale.to(grad.device))
+    _C._multi_scale_to_norm_(
+        _C._grads_of(_as_list(parameters)), float(max_norm), total_norm.detach()
+    )
 
 
 def clip_grad_norm_(
@@ -76,9 +71,19 @@ def clip_grad_norm_(
     foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients so that their total norm is at most `max_norm`; returns the old norm."""
+    if isinstance(parameters, GeneratorType):
+        parameters = list(parameters)
+        if not parameters:
+            warnings.warn(
+                "`parameters` is an empty generator, no gradient clipping will occur.",
+                stacklevel=2,
+            )
     grads = _C._grads_of(_as_list(parameters))
+    norm_type = float(norm_type)
+    if grads and norm_type in _FUSED_ORDERS and not error_if_nonfinite:
+        return _C._multi_clip_norm_(grads, float(max_norm), norm_type)
     total = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
-    _scale(grads, max_norm, total)
+    _C._multi_scale_to_norm_(grads, float(max_norm), total)
     return total
 
 
@@ -104,7 +109,4 @@ def clip_grad_value_(
 ) -> None:
     """Limit every gradient element to [-clip_value, clip_value]."""
     clip_value = float(clip_value)
-    with no_grad():
-        for param in _as_list(parameters):
-            if param.grad is not None:
-                param.grad.clamp_(-clip_value, clip_value)
+    _C._multi_clamp_(_C._grads_of(_as_list(parameters)), -clip_value, clip_value)
