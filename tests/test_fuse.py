@@ -327,3 +327,26 @@ def test_random_programs(seed):
         x.requires_grad_()
         row.requires_grad_()
     check(fn, x, y, row)
+
+
+# ---- memory ----
+
+
+def test_cheap_results_are_computed_again_where_that_saves_memory():
+    nn = torch.nn
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *[nn.Sequential(nn.LayerNorm(256), nn.Linear(256, 256), nn.GELU()) for _ in range(6)]
+    )
+
+    def fn(x):
+        for p in model.parameters():
+            p.grad = None
+        loss = model(x).square().mean()
+        loss.backward()
+        return loss, [p.grad for p in model.parameters()]
+
+    captured = check(fn, randn(512, 256))
+    (entry,) = captured._entries()
+    assert ops_of(captured).count("layer_norm") > 6
+    assert entry.arena_bytes < 0.75 * entry.eager_bytes

@@ -350,4 +350,154 @@ class MapFuser {
 
 void fuse_maps(Program& p) { MapFuser(p).run(); }
 
+// ---- memory ----
+
+// Note [Computing twice]
+// Most of the arena is what backward wants back from forward. Some of it is one pass over something
+// that is kept anyway: gelu's result of its argument, a layer norm's of its input. Where such a
+// place lies idle while the arena is fullest, the call is made again just before the place is used
+// again. The same kernel on the same values gives the same bits. It stops at kEnough.
+
+namespace {
+
+constexpr size_t kLarge = size_t{256} << 10;  // smaller places are not worth a call
+constexpr double kEnough = 0.64;              // of what eager mode takes; packing adds some
+
+class Recomputer {
+ public:
+  explicit Recomputer(Program& p) : p_(p) {}
+
+  void run() {
+    do {
+      find_uses();
+    } while (peak() > kEnough * static_cast<double>(p_.eager_bytes) && improve());
+  }
+
+ private:
+  void find_uses() {
+    uses_.clear();
+    by_place_.assign(p_.places.size(), {});
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      uses_.push_back(uses_of(p_, p_.steps[i]));
+      for (const Use& u : uses_[i]) by_place_[at(u.place)].emplace_back(i, u.write);
+    }
+  }
+
+  /// The bytes that live in the fullest step, which becomes full_.
+  double peak() {
+    std::vector<double> change(p_.steps.size() + 1, 0.0);
+    for (size_t k = 0; k < p_.places.size(); ++k) {
+      if (p_.places[k].home != Home::Inside || by_place_[k].empty()) continue;
+      change[by_place_[k].front().first] += static_cast<double>(p_.places[k].bytes);
+      change[by_place_[k].back().first + 1] -= static_cast<double>(p_.places[k].bytes);
+    }
+    double most = 0, now = 0;
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      now += change[i];
+      if (now > most) {
+        most = now;
+        full_ = i;
+      }
+    }
+    return most;
+  }
+
+  bool improve() {
+    for (size_t i = 0; i < full_; ++i) {
+      const Step& s = p_.steps[i];
+      const bool cheap = (is_map(s) && is_quiet(s)) || is_named(s, {"layer_norm"});
+      if (!cheap || s.live >= 0) continue;
+      const size_t next = next_use(i);
+      if (next != 0 && inputs_stay(i, next)) {
+        again(i, next);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// The first use of the step's result after the fullest step, if there is none between; or 0.
+  size_t next_use(size_t i) const {
+    const int32_t place = uses_[i][0].place;
+    if (p_.places[at(place)].home != Home::Inside || p_.places[at(place)].bytes < kLarge) return 0;
+    size_t next = 0;
+    for (const auto& [step, write] : by_place_[at(place)]) {
+      if (write != (step == i) || step == full_) return 0;
+      if (next == 0 && step > full_) next = step;
+    }
+    return next;
+  }
+
+  bool inputs_stay(size_t i, size_t next) const {
+    for (const Use& u : uses_[i]) {
+      if (u.write) continue;
+      const Place& input = p_.places[at(u.place)];
+      if (input.home == Home::Inside && by_place_[at(u.place)].back().first <= next) return false;
+      for (size_t k = i + 1; k < next; ++k) {
+        for (const Use& other : uses_[k]) {
+          if (other.write && meet(p_, u, other)) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  int32_t copy_of(int32_t operand, int32_t place) {
+    const auto index = static_cast<int32_t>(p_.operands.size());
+    const OperandView& from = p_.operands[at(operand)];
+    p_.operands.push_back({geometry_of(*from.tensor), place, from.from_base});
+    p_.places[at(place)].operands.push_back(index);
+    return index;
+  }
+  int32_t place_like(int32_t place) {
+    Place& made = p_.places.emplace_back();
+    const Place& like = p_.places[at(place)];
+    made.written = true;
+    made.home = Home::Inside;
+    made.bytes = like.bytes;
+    made.device = like.device;
+    return static_cast<int32_t>(p_.places.size() - 1);
+  }
+
+  void again(size_t i, size_t next) {
+    Step step = p_.steps[i];
+    const int32_t old = uses_[i][0].place;
+    for (size_t k = 0; k < step.n_out; ++k) {
+      if (step.operands[k] < 0) continue;
+      step.operands[k] =
+          copy_of(step.operands[k], place_like(p_.operands[at(step.operands[k])].place));
+    }
+    const int32_t place = p_.operands[at(step.operands[0])].place;
+    std::vector<std::pair<int32_t, int32_t>> renamed;
+    for (size_t k = next; k < p_.steps.size(); ++k) {
+      for (int32_t& o : p_.steps[k].operands) {
+        if (o < 0 || p_.operands[at(o)].place != old) continue;
+        const auto known = std::find_if(renamed.begin(), renamed.end(),
+                                        [&](const auto& r) { return r.first == o; });
+        if (known != renamed.end()) {
+          o = known->second;
+        } else {
+          renamed.emplace_back(o, copy_of(o, place));
+          o = renamed.back().second;
+        }
+      }
+    }
+    p_.steps.insert(p_.steps.begin() + static_cast<ptrdiff_t>(next), std::move(step));
+    for (Leaf& leaf : p_.leaves) {
+      for (int32_t* b : {&leaf.dropped_at, &leaf.made_at}) {
+        if (*b > static_cast<int32_t>(next)) ++*b;
+      }
+    }
+  }
+
+  Program& p_;
+  std::vector<std::vector<Use>> uses_;                          // of each step
+  std::vector<std::vector<std::pair<size_t, bool>>> by_place_;  // step, whether it writes
+  size_t full_ = 0;
+};
+
+}  // namespace
+
+void recompute_cheap_steps(Program& p) { Recomputer(p).run(); }
+
 }  // namespace gradstep

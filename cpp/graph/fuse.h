@@ -11,4 +11,7 @@ void drop_dead_steps(Program& p);
 /// Puts map calls over the same elements together.
 void fuse_maps(Program& p);
 
+/// Computes large cheap results a second time where that makes the arena smaller.
+void recompute_cheap_steps(Program& p);
+
 }  // namespace gradstep

@@ -77,6 +77,7 @@ void Program::move(Place& place, Storage* storage, char* base) {
 void Program::seal() {
   drop_dead_steps(*this);
   fuse_maps(*this);
+  recompute_cheap_steps(*this);
   for (Place& p : places) p.first = p.last = -1;
   for (size_t i = 0; i < steps.size(); ++i) {
     for (const int32_t o : steps[i].operands) {

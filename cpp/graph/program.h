@@ -47,6 +47,9 @@ struct Place {
   std::vector<int32_t> operands;
 };
 
+/// A tensor of the same geometry that only a program uses: without storage or history.
+Ref<TensorImpl> geometry_of(const TensorImpl& t);
+
 struct OperandView {
   Ref<TensorImpl> tensor;  // geometry, and the address of now
   int32_t place;

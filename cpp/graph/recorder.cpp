@@ -38,20 +38,6 @@ void copy_memory(const Storage& to, const Storage& from) {
   }
 }
 
-/// A tensor of the same geometry that only a program uses: without storage or history.
-Ref<TensorImpl> geometry_of(const TensorImpl& t) {
-  Ref<TensorImpl> out(TensorImpl::create());
-  out->data = t.data;
-  out->numel = t.numel;
-  out->sizes = t.sizes;
-  out->strides = t.strides;
-  out->dtype = t.dtype;
-  out->device = t.device;
-  out->contiguous = t.contiguous;
-  out->inference = t.inference;
-  return out;
-}
-
 Ref<TensorImpl> bytes_of(const Storage& s) {
   Ref<TensorImpl> out(TensorImpl::create());
   out->data = s.data;
@@ -68,6 +54,19 @@ bool same_geometry(const TensorImpl& a, const TensorImpl& b) {
 }
 
 }  // namespace
+
+Ref<TensorImpl> geometry_of(const TensorImpl& t) {
+  Ref<TensorImpl> out(TensorImpl::create());
+  out->data = t.data;
+  out->numel = t.numel;
+  out->sizes = t.sizes;
+  out->strides = t.strides;
+  out->dtype = t.dtype;
+  out->device = t.device;
+  out->contiguous = t.contiguous;
+  out->inference = t.inference;
+  return out;
+}
 
 Recorder::Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leaves)
     : program_(std::make_unique<Program>()), thread_(this_thread()) {
