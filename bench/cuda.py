@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optim as optimizers
@@ -209,12 +210,17 @@ def product_lines(sizes: Sizes) -> Iterator[Line]:
             yield Line("conv", f"{name}, fwd", forward, 0.97, options=switches)
             yield Line("conv", f"{name}, fwd+bwd", both, 0.97, options=switches)
 
-        def linear_gelu(lib: Any, dtype: str = dtype) -> Call:
+        def layers(lib: Any, kind: str, dtype: str = dtype) -> Call:
             rows, n_in, n_out = sizes.linear
-            net = lib.nn.Sequential(lib.nn.Linear(n_in, n_out), lib.nn.GELU("tanh"))
-            net = net.to(getattr(lib, dtype))
+            nn = lib.nn
+            modules = [nn.Linear(n_in, n_out)]
+            if "gelu" in kind:
+                modules.append(nn.GELU("none" if "exact" in kind else "tanh"))
+            if kind.endswith("+linear"):
+                modules.append(nn.Linear(n_out, n_in))
+            net = nn.Sequential(*modules).to(getattr(lib, dtype))
             x = lib.rand(rows, n_in).to(getattr(lib, dtype)).requires_grad_()
-            grad = lib.ones(rows, n_out).to(getattr(lib, dtype))
+            grad = lib.ones_like(net(x).detach())
 
             def run() -> None:
                 x.grad = None
@@ -223,9 +229,16 @@ def product_lines(sizes: Sizes) -> Iterator[Line]:
 
             return run
 
-        yield Line(
-            "linear", f"linear+bias+gelu {precision}, fwd+bwd", linear_gelu, 1.0, options=switches
-        )
+        # Plain layers too: a bias's gradient that comes with a product must not slow it down.
+        for kind, least in (
+            ("linear", 0.97),
+            ("linear+bias+gelu", 1.0),
+            ("linear+bias+exact gelu", 1.0),
+            ("linear+gelu+linear", 1.0),
+            ("linear+exact gelu+linear", 1.0),
+        ):
+            make = partial(layers, kind=kind)
+            yield Line("linear", f"{kind} {precision}, fwd+bwd", make, least, options=switches)
 
 
 def step_lines(sizes: Sizes) -> Iterator[Line]:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cuda
 FLOATS = (gs.float32, gs.float64, gs.bfloat16, gs.float16)
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
+    "relu in place": lambda: nn.ReLU(inplace=True),
     "gelu": nn.GELU,
     "gelu tanh": lambda: nn.GELU("tanh"),
 }
