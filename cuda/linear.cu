@@ -27,8 +27,8 @@ void matmul_sums(const Call& call) {
   Product p = product_of(call);
   p.fused = of_a ? Fused::SumA : Fused::SumB;
   p.sums = call.out(1).data;
-  // cuBLASLt has fewer kernels that also sum. For halves they are as fast as the others; large
-  // products of float keep the best kernel, small ones save a launch.
+  // cuBLASLt has fewer kernels that also sum. For halves they are those that training libraries
+  // rely on; large products of float keep the best kernel there is, small ones save a launch.
   const bool small = p.m * p.n < (int64_t(1) << 27) / std::max<int64_t>(p.k, 1);
   if ((is_half(p.type) || small) && multiply_fused(call, p)) return;
   p.fused = Fused::None;

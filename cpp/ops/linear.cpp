@@ -22,10 +22,9 @@ namespace {
 // dy and z and writes dz, and reads dz again for db, its sums over the rows. Here:
 // * db is made by the kernel that makes dz (activation_grad_sums), or without an activation by
 //   cuBLASLt while it reads dz for dw (matmul_sums).
-// * gelu's tanh form is computed by cuBLASLt as it writes z, which is then not read
-// (linear_gelu_tanh,
-//   for nn.Sequential), and the next layer multiplies the dy that it makes by gelu's derivative
-//   (product_gelu_grad): one pass that reads z.
+// * gelu's tanh form is computed by cuBLASLt as it writes z, which is then not read (in
+//   linear_gelu_tanh, for nn.Sequential), and the next layer multiplies the dy that it makes by
+//   gelu's derivative (product_gelu_grad): one pass that reads z.
 // The graph is what it would be: linear and activation each have their node, so hooks, restricted
 // runs and derivatives of derivatives find what they expect. Where nobody can look in between, a
 // derivative leaves a note at the node before it, in a place for a kept tensor that is else empty:
