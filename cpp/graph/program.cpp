@@ -3,6 +3,7 @@
 #include "graph/program.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "core/memory.h"
@@ -200,6 +201,22 @@ void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
   }
 }
 
+/// The same as the plain loop, but each step is timed, and what it wrote is looked at.
+void Program::run_watched(size_t& at, std::vector<uint64_t>* written) {
+  using Clock = std::chrono::steady_clock;
+  time_next = false;
+  seconds.assign(calls_.size(), 0);
+  for (const size_t n = calls_.size(); at < n; ++at) {
+    const Clock::time_point start = Clock::now();
+    steps[at].kernel(calls_[at]);
+    seconds[at] = std::chrono::duration<double>(Clock::now() - start).count();
+    if (!written) continue;
+    const auto number = static_cast<size_t>(std::max(steps[at].recorded, 0));
+    if (number >= written->size()) written->resize(number + 1);
+    (*written)[number] = hash_written(steps[at]);
+  }
+}
+
 std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uint64_t>* written) {
   GS_CHECK_KIND(Capture, !running_, "a captured function can't call itself");
   struct Running {
@@ -222,13 +239,10 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
     }
   };
   try {
-    for (const size_t n = calls_.size(); at < n; ++at) {
-      steps[at].kernel(calls_[at]);
-      if (!written) [[likely]]
-        continue;
-      const auto number = static_cast<size_t>(std::max(steps[at].recorded, 0));
-      if (number >= written->size()) written->resize(number + 1);
-      (*written)[number] = hash_written(steps[at]);
+    if (!written && !time_next) [[likely]] {
+      for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
+    } else {
+      run_watched(at, written);
     }
   } catch (...) {
     raise_versions();

@@ -127,10 +127,13 @@ class Program {
   std::vector<Ref<Generator>> generators;        // kept alive
   size_t n_recorded = 0;                         // steps before any pass
   size_t arena_bytes = 0;                        // of all devices
+  std::vector<double> seconds;                   // of each step, in the replay that was timed
+  bool time_next = false;                        // the next replay is timed
   size_t eager_bytes = 0;  // what the temporaries took at most at one time in the recorded run
 
  private:
   std::vector<Tensor> run(std::span<const Tensor> inputs, std::vector<uint64_t>* written);
+  void run_watched(size_t& at, std::vector<uint64_t>* written);
   void plan_arena();
   void move(Place& place, Storage* storage, char* base);
   void place_inputs(std::span<const Tensor> inputs);

@@ -148,6 +148,15 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
 
 namespace {
 
+/// transfer(out; in): the bytes of a dense tensor go to another device. params: non_blocking
+void transfer(const Call& call) {
+  const TensorImpl &to = call.out(0), &from = call.in(0);
+  cuda_api().copy_bytes(to.data, to.device, from.data, from.device,
+                        static_cast<size_t>(from.numel) * element_size(from.dtype), call.i(0) != 0);
+}
+const KernelRegistration to_cpu("transfer", DeviceType::CPU, &transfer);
+const KernelRegistration to_cuda("transfer", DeviceType::CUDA, &transfer);
+
 void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking = false) {
   static const Op& op = Op::get("copy");
   if (dst.device() == src.device()) {
@@ -166,9 +175,10 @@ void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking = false) 
   }
   const bool direct = alike || (dst.contiguous() && dst.numel() == src.numel());
   const Tensor into = direct ? dst : empty(src.sizes(), dst.dtype(), dst.device());
-  cuda_api().copy_bytes(into->data, into.device(), from->data, from.device(),
-                        static_cast<size_t>(from.numel()) * element_size(from.dtype()),
-                        non_blocking);
+  static const Op& move = Op::get("transfer");
+  TensorImpl* const operands[] = {into.get(), from.get()};
+  launch({&move, compute_type(from.dtype()), 1, 1, operands,
+          params(static_cast<int64_t>(non_blocking))});
   if (!direct) run(op, params(), {&dst}, {&into});
 }
 

@@ -822,6 +822,10 @@ void add_capture(PyObject* module) {
       .def_readwrite("verify", &Entry::verify)
       .def_readonly("guard", &Entry::guard)
       .def_readonly("replays", &Entry::replays)
+      .def_property_readonly("seconds", [](const Entry& e) { return e.program->seconds; })
+      .def_property(
+          "time_next", [](const Entry& e) { return e.program->time_next; },
+          [](Entry& e, bool on) { e.program->time_next = on; })
       .def_property_readonly("steps", &steps_of)
       .def_property_readonly("n_recorded", [](const Entry& e) { return e.program->n_recorded; })
       .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })

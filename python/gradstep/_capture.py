@@ -280,6 +280,13 @@ def _python_randomness() -> tuple[Any, ...]:
     return random.getstate(), bytes(state[1]), state[2:]
 
 
+def _shown(operand: Any) -> str:
+    """The dtype and shape of a step's operand."""
+    if operand is None:
+        return "-"
+    return f"{str(operand[3]).removeprefix('torch.')}{list(operand[2])}"
+
+
 class CapturedFunction(_C._Captured):
     """What capture() returns: call it as the function. See `capture`."""
 
@@ -299,7 +306,7 @@ class CapturedFunction(_C._Captured):
         self._fallback = fallback
         self._most = programs
         self._warm = False
-        self._warned = False
+        self._eager: set[Any] = set()  # signatures that run eagerly since they were refused
         self.calls_recorded = 0
 
     # ---- calls that no program fits ----
@@ -308,15 +315,20 @@ class CapturedFunction(_C._Captured):
         fn = self.__wrapped__
         if _C._is_capturing():  # a part of what is being recorded
             return fn(*args, **kwargs)
+        if not self._fallback:
+            self._check_unchanged(args, kwargs)
+            return self._record(args, kwargs)
+        tensors, _ = _C._flatten(args, kwargs)
+        signature = (_C.is_grad_enabled(), *((t.shape, t.dtype, t.device) for t in tensors))
+        if signature in self._eager:
+            return fn(*args, **kwargs)
         try:
             self._check_unchanged(args, kwargs)
             return self._record(args, kwargs)
         except CaptureError as error:
-            if not self._fallback:
-                raise
-            if not self._warned:
-                self._warned = True
+            if not self._eager:
                 warnings.warn(f"{fn.__qualname__} runs eagerly: {error}", UserWarning, stacklevel=2)
+            self._eager.add(signature)
             return fn(*args, **kwargs)
 
     def _check_unchanged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -400,6 +412,7 @@ class CapturedFunction(_C._Captured):
             walk.restore()
             raise
         entry.verify = self._verify
+        entry.time_next = True
         self._add(entry)
         self._keep(self._most)
         self.calls_recorded += 1
@@ -435,9 +448,55 @@ class CapturedFunction(_C._Captured):
 
     # ---- what users ask ----
 
+    def report(self) -> str:
+        """What the programs launch: the last one used first, as text.
+
+        Launches before and after fusion, the arena in bytes beside what eager held at most, and each
+        launch with its time in the program's first replay (on a GPU: the time to launch it), in
+        microseconds, and the line that it comes from.
+        """
+        text = [f"{self.__wrapped__.__qualname__}: {len(self._entries())} programs"]
+        for number, entry in enumerate(self._entries()):
+            text.append(
+                f"program {number}: {entry.n_recorded} launches recorded, {entry.n_steps} after "
+                f"fusion; arena {entry.arena_bytes:,} bytes (eager: {entry.eager_bytes:,}); "
+                f"{entry.replays} replays"
+            )
+            seconds = entry.seconds or [float("nan")] * entry.n_steps
+            for step, time in zip(entry.steps, seconds, strict=True):
+                shapes = ", ".join(_shown(operand) for operand in step["outputs"])
+                text.append(f"  {time * 1e6:9.2f} us  {step['op']:<28} {shapes:<24} {step['line']}")
+        return "\n".join(text)
+
+    def graph(self, program: int = 0) -> str:
+        """A program in the language of Graphviz: `graphviz.Source(step.graph())` draws it.
+
+        Boxes are launches, in their order; what was there before and what is left are ellipses.
+        """
+        entry = self._entries()[program]
+        lines = ["digraph program {", "  rankdir=TB; node [shape=box, fontname=monospace];"]
+        made_by: dict[int, str] = {}
+        for number, step in enumerate(entry.steps):
+            name = f"s{number}"
+            lines.append(f'  {name} [label="{step["op"]}", tooltip="{step["line"]}"];')
+            for operand in step["inputs"]:
+                if operand is None:
+                    continue
+                place, home = operand[:2]
+                if place not in made_by:
+                    made_by[place] = f"p{place}"
+                    label = f"{home} {place}\\n{_shown(operand)}"
+                    lines.append(f'  p{place} [shape=ellipse, label="{label}"];')
+                lines.append(f"  {made_by[place]} -> {name};")
+            for operand in step["outputs"]:
+                if operand is not None:
+                    made_by[operand[0]] = name
+        return "\n".join([*lines, "}"])
+
     def reset(self) -> None:
         """Forget all programs: the next call runs eagerly, the one after it records."""
         self._keep(0)
+        self._eager.clear()
         self._warm = False
 
 
