@@ -500,4 +500,18 @@ class Recomputer {
 
 void recompute_cheap_steps(Program& p) { Recomputer(p).run(); }
 
+bool may_overwrite(const Step& s, int out, int in) {
+  if (s.op->rule != TypeRule::None) return true;
+  if (!is_named(s, {"fused_map"})) return false;
+  const auto& plan = *reinterpret_cast<const FusedMap*>(static_cast<intptr_t>(s.params.s[0].i));
+  bool written = false;
+  for (const FusedMap::Member& m : plan.members) {
+    for (int k = 0; k < m.n_in; ++k) {
+      if (written && m.in[k] >= 0 && plan.values[at(m.in[k])].load == in) return false;
+    }
+    written |= plan.values[at(m.out)].store == out;
+  }
+  return written;
+}
+
 }  // namespace gradstep

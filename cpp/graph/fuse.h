@@ -14,4 +14,8 @@ void fuse_maps(Program& p);
 /// Computes large cheap results a second time where that makes the arena smaller.
 void recompute_cheap_steps(Program& p);
 
+/// Whether output `out` of a step may lie where its input `in`, of the same geometry, does: each
+/// element of the input is read before that of the output is written.
+bool may_overwrite(const Step& s, int out, int in);
+
 }  // namespace gradstep

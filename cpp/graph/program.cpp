@@ -18,12 +18,54 @@ namespace {
 size_t rounded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 }  // namespace
 
+/// Results of maps are written over operands that die in the call: each place's owner, the one
+/// whose memory it takes and whose life it prolongs.
+std::vector<int32_t> Program::write_over_dying() {
+  std::vector<int32_t> owner(places.size());
+  for (size_t k = 0; k < owner.size(); ++k) owner[k] = static_cast<int32_t>(k);
+  const auto view = [&](int32_t o) -> const OperandView& {
+    return operands[static_cast<size_t>(o)];
+  };
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& s = steps[i];
+    std::vector<int32_t> taken;
+    for (int out = 0; out < s.n_out; ++out) {
+      const int32_t o = s.operands[static_cast<size_t>(out)];
+      if (o < 0) continue;
+      Place& p = places[static_cast<size_t>(view(o).place)];
+      if (p.home != Home::Inside || p.first != static_cast<int32_t>(i) || p.bytes == 0) continue;
+      for (int in = 0; in < s.n_in; ++in) {
+        const int32_t q = s.operands[static_cast<size_t>(s.n_out + in)];
+        if (q < 0 || !may_overwrite(s, out, in)) continue;
+        const Place& dying = places[static_cast<size_t>(view(q).place)];
+        const TensorImpl &a = *view(o).tensor, &b = *view(q).tensor;
+        const auto same_place = [&](int32_t x) { return x >= 0 && view(x).place == view(q).place; };
+        if (dying.home != Home::Inside || dying.last != static_cast<int32_t>(i) ||
+            dying.bytes != p.bytes || a.dtype != b.dtype || !(a.sizes == b.sizes) ||
+            !(a.strides == b.strides) || view(o).from_base != view(q).from_base ||
+            std::count_if(s.operands.begin(), s.operands.end(), same_place) != 1 ||
+            std::count(taken.begin(), taken.end(), q) != 0) {
+          continue;
+        }
+        taken.push_back(q);
+        const int32_t root = owner[static_cast<size_t>(view(q).place)];
+        owner[static_cast<size_t>(view(o).place)] = root;
+        places[static_cast<size_t>(root)].last = p.last;
+        break;
+      }
+    }
+  }
+  return owner;
+}
+
 /// Places whose lives do not overlap share memory: the largest first, each at the lowest offset
 /// that is free during its life.
 void Program::plan_arena() {
+  const std::vector<int32_t> owner = write_over_dying();
   std::vector<int32_t> order;
   for (size_t k = 0; k < places.size(); ++k) {
-    if (places[k].home == Home::Inside && places[k].first >= 0 && places[k].bytes != 0)
+    if (owner[k] == static_cast<int32_t>(k) && places[k].home == Home::Inside &&
+        places[k].first >= 0 && places[k].bytes != 0)
       order.push_back(static_cast<int32_t>(k));
   }
   const auto at = [&](int32_t k) -> Place& { return places[static_cast<size_t>(k)]; };
@@ -59,7 +101,11 @@ void Program::plan_arena() {
       placed.push_back(k);
     }
     const Ref<Storage> arena(Storage::create(total, device));
-    for (const int32_t k : placed) move(at(k), arena.get(), arena->data + at(k).offset);
+    for (size_t k = 0; k < places.size(); ++k) {
+      if (std::find(placed.begin(), placed.end(), owner[k]) == placed.end()) continue;
+      places[k].offset = at(owner[k]).offset;
+      move(places[k], arena.get(), arena->data + places[k].offset);
+    }
     arena_bytes += total;
     order.swap(others);
   }

@@ -134,6 +134,7 @@ class Program {
  private:
   std::vector<Tensor> run(std::span<const Tensor> inputs, std::vector<uint64_t>* written);
   void run_watched(size_t& at, std::vector<uint64_t>* written);
+  std::vector<int32_t> write_over_dying();
   void plan_arena();
   void move(Place& place, Storage* storage, char* base);
   void place_inputs(std::span<const Tensor> inputs);
