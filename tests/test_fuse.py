@@ -349,4 +349,4 @@ def test_cheap_results_are_computed_again_where_that_saves_memory():
     captured = check(fn, randn(512, 256))
     (entry,) = captured._entries()
     assert ops_of(captured).count("layer_norm") > 6
-    assert entry.arena_bytes < 0.75 * entry.eager_bytes
+    assert entry.arena_bytes < 0.7 * entry.eager_bytes

@@ -356,7 +356,8 @@ void fuse_maps(Program& p) { MapFuser(p).run(); }
 // Most of the arena is what backward wants back from forward. Some of it is one pass over something
 // that is kept anyway: gelu's result of its argument, a layer norm's of its input. Where such a
 // place lies idle while the arena is fullest, the call is made again just before the place is used
-// again. The same kernel on the same values gives the same bits. It stops at kEnough.
+// again, or, if nobody looked at it, only then. The same kernel on the same values gives the same
+// bits. It stops at kEnough.
 
 namespace {
 
@@ -405,13 +406,17 @@ class Recomputer {
   bool improve() {
     for (size_t i = 0; i < full_; ++i) {
       const Step& s = p_.steps[i];
+      if (s.live >= 0 || s.n_out == 0 || s.operands[0] < 0) continue;
+      // Nobody has looked at it yet: it is made later instead of twice.
+      const auto& used = by_place_[at(uses_[i][0].place)];
+      const bool late = is_quiet(s) && s.n_out == 1 && used.size() > 1 && used[1].first > full_;
       const bool cheap = (is_map(s) && is_quiet(s)) || is_named(s, {"layer_norm"});
-      if (!cheap || s.live >= 0) continue;
+      if (!late && !cheap) continue;
       const size_t next = next_use(i);
-      if (next != 0 && inputs_stay(i, next)) {
-        again(i, next);
-        return true;
-      }
+      if (next == 0 || !inputs_stay(i, next)) continue;
+      again(i, next);
+      if (late) erase_steps(p_, {i});
+      return true;
     }
     return false;
   }
