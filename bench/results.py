@@ -24,6 +24,7 @@ COMMANDS = (
     ["train.py", "--threads", "2", "--plot", "bench/train.png"],
     ["train.py", "--fused", "--threads", "2"],
     ["train.py", "--memory", "--threads", "2"],
+    ["capture.py", "--threads", "2"],
     ["optim.py"],
     ["optim.py", "--fused", "--only", "ResNet-50"],
     ["ops.py"],

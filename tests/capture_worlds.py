@@ -22,7 +22,7 @@ import gradstep.nn.functional as F
 def bytes_of(value: Any) -> Any:
     """Tensors as bytes, wherever they are in a structure; the rest as it is."""
     if isinstance(value, torch.Tensor):
-        flat = value.detach().cpu().reshape(-1)
+        flat = value.detach().cpu().contiguous().reshape(-1)
         return tuple(value.shape), str(value.dtype), flat.view(torch.uint8).numpy().tobytes()
     if isinstance(value, dict):
         return {key: bytes_of(v) for key, v in value.items()}

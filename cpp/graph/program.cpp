@@ -304,6 +304,10 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
       out.push_back(inputs[static_cast<size_t>(r.input)]);
       continue;
     }
+    if (r.same >= 0) {
+      out.push_back(out[static_cast<size_t>(r.same)]);
+      continue;
+    }
     if (r.place < 0) {
       out.emplace_back(r.like);
       continue;

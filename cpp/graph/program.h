@@ -91,6 +91,7 @@ struct Leaf {
 /// A tensor that the function returns.
 struct Result {
   int32_t input = -1;  // it is that input itself
+  int32_t same = -1;   // it is that earlier result itself
   int32_t place = -1;  // a view of it
   ptrdiff_t from_base = 0;
   Ref<TensorImpl> like;  // geometry and history; where place < 0 the tensor itself
@@ -185,6 +186,8 @@ class Recorder final : public Watcher {
   /// Whether memory that was made in the run is still held by something else than these results and
   /// the gradients.
   bool holds(std::span<const Tensor> outputs) const { return held_place(outputs) >= 0; }
+  /// Whether an input lies in memory from outside, since a tensor that the function knows does.
+  bool pinned(const Tensor& input) const;
   /// What was refused, empty if nothing was.
   const std::string& refused() const { return refused_; }
 

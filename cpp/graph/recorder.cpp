@@ -78,6 +78,10 @@ Recorder::Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leave
           static_cast<int32_t>(inputs_.size() - 1);
     }
   }
+  // An input in the memory of a tensor that is known by itself: both are where they are.
+  for (const Tensor& t : leaves) {
+    if (t->storage->place != 0) program_->places[t->storage->place - 1].home = Home::Outside;
+  }
   for (const Tensor& t : leaves) {
     if (t->requires_grad && !t->grad_fn) leaf_of(*t.get());
   }
@@ -126,6 +130,11 @@ void Recorder::created(Storage& s) {
 void Recorder::destroyed(Storage& s) {
   seen_[s.place - 1].storage = nullptr;
   live_bytes_ -= s.bytes;
+}
+
+bool Recorder::pinned(const Tensor& input) const {
+  const uint32_t place = input->storage->place;
+  return place != 0 && program_->places[place - 1].home == Home::Outside;
 }
 
 int32_t Recorder::operand_of(const TensorImpl& t) {
@@ -233,7 +242,9 @@ void Recorder::launching(const Call& call) {
     step.operands.push_back(operand);
     const bool reads = k >= call.n_out, writes = writes_operand(*call.op, call.n_out, k);
     Seen& seen = seen_[static_cast<size_t>(at)];
-    if (reads && !seen.initialised) keep_host_data(at);
+    // A write to a part leaves what the host may have written elsewhere.
+    const bool part = static_cast<size_t>(t->numel) * element_size(t->dtype) < seen.storage->bytes;
+    if ((reads || part) && !seen.initialised) keep_host_data(at);
     if (writes) {
       keep_for_undo(at);
       program_->places[static_cast<size_t>(at)].written = true;
@@ -480,6 +491,12 @@ void Recorder::classify_results(std::span<const Tensor> outputs) {
       if (inputs_[k] == t.ref()) r.input = static_cast<int32_t>(k);
     }
     if (r.input >= 0) continue;
+    const auto same = std::find_if(outputs.begin(), outputs.end(),
+                                   [&](const Tensor& o) { return o.ref() == t.ref(); });
+    if (same - outputs.begin() + 1 < static_cast<ptrdiff_t>(program_->results.size())) {
+      r.same = static_cast<int32_t>(same - outputs.begin());
+      continue;
+    }
     if (t->storage->place == 0) {  // no call has seen it
       r.like = t.ref();
       continue;

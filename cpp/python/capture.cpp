@@ -13,6 +13,7 @@
 #include <structmember.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -153,6 +154,22 @@ class Guard {
     Item& item = add(Kind::List, std::move(path), l);
     for (const py::handle& v : l) item.values.push_back(py::reinterpret_borrow<py::object>(v));
   }
+  /// One attribute of a class, as its own dict has it.
+  void add_class_entry(std::string path, const py::type& cls, const py::object& key) {
+    add_entry(std::move(path),
+              py::reinterpret_borrow<py::dict>(reinterpret_cast<PyTypeObject*>(cls.ptr())->tp_dict),
+              key);
+  }
+  /// The code and defaults of a function, which can be replaced.
+  void add_function(std::string path, const py::object& fn) {
+    Item& item = add(Kind::Function, std::move(path), fn);
+    for (PyObject* o : parts_of(fn.ptr())) item.values.push_back(borrowed(o));
+  }
+  /// What `read` returns, for things that only Python can look into.
+  void add_read(std::string path, const py::object& read) {
+    Item& item = add(Kind::Read, std::move(path), read);
+    item.values.push_back(read());
+  }
   void add_cell(std::string path, const py::object& cell) {
     Item& item = add(Kind::Cell, std::move(path), cell);
     item.values.push_back(py::reinterpret_borrow<py::object>(PyCell_GET(cell.ptr())));
@@ -163,6 +180,7 @@ class Guard {
     item.data = t.data;
     item.requires_grad = t.requires_grad;
     item.is_leaf = t.grad_fn == nullptr;
+    item.hooks = hooks_of(t);
     item.sizes = t.sizes;
     item.strides = t.strides;
     item.dtype = t.dtype;
@@ -187,6 +205,9 @@ class Guard {
         return py::make_tuple(
             "cell", item.path, py::none(), shown(item.values[0]),
             shown(py::reinterpret_borrow<py::object>(PyCell_GET(item.owner.ptr()))));
+      case Kind::Function:
+        return py::make_tuple("function", item.path, py::none(), item.owner, item.owner);
+      case Kind::Read: return py::make_tuple("read", item.path, py::none(), py::none(), py::none());
       case Kind::List: {
         const py::list now = item.owner;
         for (size_t k = 0; k < std::min(item.values.size(), now.size()); ++k) {
@@ -216,7 +237,7 @@ class Guard {
   size_t size() const { return items_.size(); }
 
  private:
-  enum class Kind : uint8_t { Dict, Entry, List, Cell, TensorState };
+  enum class Kind : uint8_t { Dict, Entry, List, Cell, Function, Read, TensorState };
   struct Item {
     Kind kind;
     std::string path;
@@ -226,7 +247,23 @@ class Guard {
     bool requires_grad = false, is_leaf = true;
     DType dtype = DType::Float32;
     Dims sizes, strides;
+    uint64_t hooks = 0;
   };
+
+  static py::object borrowed(PyObject* o) { return py::reinterpret_borrow<py::object>(o); }
+  static std::array<PyObject*, 3> parts_of(PyObject* fn) {
+    const auto* f = reinterpret_cast<PyFunctionObject*>(fn);
+    return {f->func_code, f->func_defaults, f->func_kwdefaults};
+  }
+  /// Another number when a hook came or went: their ids only grow.
+  static uint64_t hooks_of(const TensorImpl& t) {
+    uint64_t sum = 0;
+    if (!t.meta) return sum;
+    for (const auto* list : {&t.meta->hooks.pre, &t.meta->hooks.post}) {
+      for (const auto& hook : *list) sum = sum * 31 + hook->id;
+    }
+    return sum;
+  }
 
   Item& add(Kind kind, std::string path, py::object owner) {
     Item& item = items_.emplace_back();
@@ -271,11 +308,22 @@ class Guard {
         return true;
       }
       case Kind::Cell: return same(item.values[0], PyCell_GET(item.owner.ptr()));
+      case Kind::Function: {
+        const auto now = parts_of(item.owner.ptr());
+        return std::equal(now.begin(), now.end(), item.values.begin(),
+                          [](PyObject* o, const py::object& was) { return o == was.ptr(); });
+      }
+      case Kind::Read: {
+        PyObject* const now = PyObject_CallNoArgs(item.owner.ptr());
+        if (!now) PyErr_Clear();
+        const Owned held(now);
+        return now && same(item.values[0], now);
+      }
       case Kind::TensorState: {
         const TensorImpl& t = *reinterpret_cast<PyTensor*>(item.owner.ptr())->impl;
         return t.data == item.data && t.requires_grad == item.requires_grad &&
                (t.grad_fn == nullptr) == item.is_leaf && t.dtype == item.dtype &&
-               t.sizes == item.sizes && t.strides == item.strides;
+               hooks_of(t) == item.hooks && t.sizes == item.sizes && t.strides == item.strides;
       }
     }
     return false;
@@ -288,7 +336,7 @@ class Guard {
 
 /// What a structure of tensors, containers and constants is made of, in order.
 struct Token {
-  enum class Kind : uint8_t { Tensor, Tuple, List, Dict, Named, Constant };
+  enum class Kind : uint8_t { Tensor, Tuple, List, Dict, Named, Keywords, Constant };
   Kind kind;
   Py_ssize_t n = 0;            // of a container
   PyObject* object = nullptr;  // a constant or key; the class of a Named; borrowed while comparing
@@ -300,8 +348,9 @@ struct InputKind {
   DType dtype;
   Device device;
   bool requires_grad, is_leaf, inference;
-  int32_t shares = -1;  // the first input in the same storage
-  ptrdiff_t apart = 0;  // .. and how far from its first element
+  int32_t shares = -1;     // the first input in the same storage
+  ptrdiff_t apart = 0;     // .. and how far from its first element
+  char* pinned = nullptr;  // it lies in memory that the function knows otherwise: here
 };
 
 InputKind kind_of(const Tensor& t, std::span<const Tensor> before) {
@@ -322,6 +371,7 @@ bool fits(const InputKind& a, const Tensor& t, std::span<const Tensor> before) {
       (t->grad_fn == nullptr) != a.is_leaf || t->inference != a.inference) {
     return false;
   }
+  if (a.pinned && t->data != a.pinned) return false;
   int32_t shares = -1;
   for (size_t k = 0; k < before.size(); ++k) {
     if (before[k]->storage != t->storage) continue;
@@ -392,8 +442,11 @@ PyObject* rebuild(const std::vector<Token>& tokens, size_t& at, const std::vecto
         PyTuple_SET_ITEM(out, i, rebuild(tokens, at, tensors, tensor));
       if (t.kind == Token::Kind::Tuple) return out;
       const Owned values(out);
-      return check(PyObject_CallMethod(t.object, "_make", "O", out));
+      if (PyObject_HasAttrString(t.object, "_make"))  // a namedtuple
+        return check(PyObject_CallMethod(t.object, "_make", "(O)", out));
+      return check(PyObject_CallOneArg(t.object, out));
     }
+    case Token::Kind::Keywords: break;  // of arguments only
     case Token::Kind::List: {
       PyObject* const out = check(PyList_New(t.n));
       for (Py_ssize_t i = 0; i < t.n; ++i)
@@ -506,6 +559,7 @@ struct Entry {
 Flat flatten_call(PyObject* args, PyObject* kwargs) {
   Flat flat;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) flat.add(PyTuple_GET_ITEM(args, i));
+  flat.tokens.push_back({Token::Kind::Keywords});  // f(x, y=z) is not f(x, {"y": z})
   if (kwargs && PyDict_GET_SIZE(kwargs) > 0) flat.add(kwargs);
   return flat;
 }
@@ -547,6 +601,8 @@ class Session {
     for (size_t k = 0; k < entry->arguments.tensors.size(); ++k) {
       entry->inputs.push_back(
           kind_of(entry->arguments.tensors[k], {entry->arguments.tensors.data(), k}));
+      if (recorder_->pinned(entry->arguments.tensors[k]))
+        entry->inputs.back().pinned = entry->arguments.tensors[k]->data;
     }
     entry->result.add(result.ptr());
     entry->result.keep();
@@ -791,6 +847,9 @@ void add_capture(PyObject* module) {
            py::arg("skip") = py::none())
       .def("add_entry", &Guard::add_entry)
       .def("add_list", &Guard::add_list)
+      .def("add_class_entry", &Guard::add_class_entry)
+      .def("add_function", &Guard::add_function)
+      .def("add_read", &Guard::add_read)
       .def("add_cell", &Guard::add_cell)
       .def("add_tensor", &Guard::add_tensor)
       .def("check", &Guard::check)

@@ -184,6 +184,11 @@ bool complete_state(PyObject* state, PyObject* param, const Variant& variant, Py
 
 /// The numbers of a group as they are now; a rate on a GPU is read there by the kernel.
 void read_numbers(const Names& names, PyObject* group, double* h) {
+  // They are read again before each replay: no reason to refuse a rate that is a tensor.
+  struct Unwatched {
+    Watcher* const watcher = std::exchange(g_watcher, nullptr);
+    ~Unwatched() { g_watcher = watcher; }
+  } const unwatched;
   PyObject* const lr = hyper_object(group, names, 0);
   h[0] = is_remote(lr) ? 0 : number_of(lr);
   for (size_t i = 1; i < names.algorithm->hyper.size(); ++i)

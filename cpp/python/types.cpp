@@ -274,6 +274,7 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     return nullptr;
   return guard([&]() -> PyObject* {
     const Device where = full_device(device ? unwrap_device(device) : Device{});
+    refuse_capture("a random generator is made, which a replay would not make anew");
     auto* self = reinterpret_cast<PyGenerator*>(check(type->tp_alloc(type, 0)));
     self->value = new Generator(Generator::kDefaultSeed, where);
     self->value->ref_count = 1;
@@ -283,13 +284,16 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 }
 void generator_dealloc(PyObject* self) {
   auto* g = reinterpret_cast<PyGenerator*>(self);
-  if (g->owned) delete g->value;
+  if (g->owned && --g->value->ref_count == 0) delete g->value;  // a program may hold it
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
 }
+constexpr auto kSeeded =
+    "a random generator is seeded or set, which a replay would not do; do it outside";
 PyObject* generator_manual_seed(PyObject* self, PyObject* seed) {
   return guard([&] {
+    refuse_capture(kSeeded);
     const int64_t s = unwrap_int(seed);
     Generator* g = reinterpret_cast<PyGenerator*>(self)->value;
     const std::lock_guard lock(g->mutex);
@@ -298,13 +302,17 @@ PyObject* generator_manual_seed(PyObject* self, PyObject* seed) {
   });
 }
 PyObject* generator_seed(PyObject* self, PyObject*) {
-  return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->seed());
+  return guard([&] {
+    refuse_capture(kSeeded);
+    return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->seed());
+  });
 }
 PyObject* generator_initial_seed(PyObject* self, PyObject*) {
   return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->initial_seed());
 }
 PyObject* generator_get_state(PyObject* self, PyObject*) {
   return guard([&] {
+    refuse_capture("the state of a random generator is read");
     const Generator& g = *reinterpret_cast<PyGenerator*>(self)->value;
     const Tensor t = empty({static_cast<int64_t>(g.state_bytes())}, DType::UInt8);
     g.get_state(t.data<uint8_t>());
@@ -313,6 +321,7 @@ PyObject* generator_get_state(PyObject* self, PyObject*) {
 }
 PyObject* generator_set_state(PyObject* self, PyObject* state) {
   return guard([&] {
+    refuse_capture(kSeeded);
     GS_CHECK_TYPE(is_tensor(state) && unwrap(state).dtype() == DType::UInt8 &&
                       unwrap(state).device().type == DeviceType::CPU,
                   "RNG state must be a torch.ByteTensor");

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import os
 import random
 import sys
 import types
 import warnings
+from array import array
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +28,9 @@ import numpy as np
 
 from gradstep import _C
 from gradstep._C import CaptureError, Tensor
+from gradstep.nn.modules import module as _modules
 from gradstep.nn.modules.module import Module
+from gradstep.optim import optimizer as _optimizers
 from gradstep.optim.lr_scheduler import LRScheduler
 from gradstep.optim.optimizer import FusedOptimizer, Optimizer
 
@@ -34,6 +39,8 @@ __all__ = ["CaptureError", "CapturedFunction", "OptimizedModule", "capture", "co
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _C._capture_setup(_PACKAGE)
 
+# With these, code looks at names that its constants do not show.
+_DYNAMIC = {"getattr", "setattr", "vars", "__dict__", "__getattribute__"}
 _NUMBERS = (int, float, bool, str, bytes, type(None))
 
 
@@ -69,18 +76,86 @@ def _is_constant(value: Any) -> bool:
     return type(value) in _NUMBERS
 
 
+# Hooks that run for all modules and optimizers.
+_GLOBAL_HOOKS = [
+    value
+    for namespace in (_modules, _optimizers)
+    for name, value in sorted(vars(namespace).items())
+    if name.startswith("_global_") and isinstance(value, dict)
+]
+_LARGE = 1 << 16  # bytes of a numpy array that are compared before each replay
+
+
+def _reader(path: str, value: Any) -> Callable[[], Any] | None:
+    """How to see that something changed which is neither a tensor, dict nor list; None if it can't."""
+    if isinstance(value, (set, frozenset)):
+        return lambda: tuple(sorted(map(id, value)))
+    if isinstance(value, deque):
+        return lambda: tuple(value)
+    if isinstance(value, (bytearray, array)):
+        return lambda: bytes(value)
+    if isinstance(value, np.ndarray):
+        if value.nbytes > _LARGE:
+            raise CaptureError(
+                f"{_user_frame()}: {path} is a numpy array, whose values a replay would not look "
+                "at; make it a tensor"
+            )
+        return lambda: value.tobytes()
+    if isinstance(value, random.Random):
+        return lambda: value.getstate()
+    if isinstance(value, (np.random.Generator, np.random.RandomState)):
+        bits: Any = value._bit_generator
+        return lambda: repr(bits.state)
+    if hasattr(type(value), "__next__") and not isinstance(value, io.IOBase):
+        return lambda: object()  # what it gives next is not known: never the same
+    slots = [
+        slot
+        for cls in type(value).__mro__
+        if "__slots__" in vars(cls) and _is_user_class(cls)
+        for slot in _slots_of(cls)
+    ]
+    return (lambda: tuple(getattr(value, slot, None) for slot in slots)) if slots else None
+
+
+def _slots_of(cls: Any) -> tuple[str, ...]:
+    slots = cls.__slots__
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _is_user_class(cls: type) -> bool:
+    return cls.__module__ == "__main__" or _is_users(
+        getattr(sys.modules.get(cls.__module__), "__file__", None)
+    )
+
+
 class _Walk:
     """Finds what a function can look at, and puts it into a guard."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: frozenset[str] = frozenset()) -> None:
         self.guard = _C._Guard()
         self.tensors: list[Tensor] = []
         self.containers: list[tuple[Any, Any]] = []  # with a copy, to undo what a run changed
+        self.globals: list[tuple[dict[str, Any], str, Any]] = []
         self._seen: set[int] = set()
-        self._names: set[str] = set()  # what the code looks up
+        self._names = set(names)  # what the code looks up
+        self._all = False  # .. by names that are made when it runs
         self._later: list[tuple[str, Any]] = []  # objects to look at when all names are known
 
+    @staticmethod
+    def of(fn: Callable[..., Any], arguments: list[Any]) -> _Walk:
+        """A name that the last object's code looks up may be one of the first object's."""
+        walk = _Walk()
+        while True:
+            known, everything = frozenset(walk._names), walk._all
+            walk = _Walk(known)
+            walk._all = everything
+            walk.run(fn, arguments)
+            if walk._names == known and walk._all == everything:
+                return walk
+
     def run(self, fn: Callable[..., Any], arguments: list[Any]) -> None:
+        for hooks in _GLOBAL_HOOKS:
+            self._dict("a hook of all modules or optimizers", hooks)
         self._value("", fn)
         for k, argument in enumerate(arguments):
             self._value(f"argument {k}", argument)
@@ -97,6 +172,8 @@ class _Walk:
 
     def restore(self) -> None:
         """Gives all containers the contents that they had."""
+        for namespace, variable, value in self.globals:
+            namespace[variable] = value
         for container, copy in self.containers:
             if isinstance(container, dict):
                 if dict.__len__(container) != len(copy) or any(
@@ -106,8 +183,16 @@ class _Walk:
                     container.update(copy)
             elif isinstance(container, list):
                 container[:] = copy
+            elif isinstance(container, random.Random):
+                container.setstate(copy)
+            elif isinstance(container, (set, deque)):
+                container.clear()
+                container.extend(copy) if isinstance(container, deque) else container.update(copy)
             else:
                 container.cell_contents = copy
+
+    def knows(self, value: Any) -> bool:
+        return id(value) in self._seen
 
     # ---- what there is ----
 
@@ -131,18 +216,37 @@ class _Walk:
                 self._value(path, part)
         elif isinstance(value, dict):
             self._dict(path, value)
-        elif isinstance(value, (list, tuple, set, frozenset)):
+        elif isinstance(value, (list, tuple)):
             self._sequence(path, value)
         elif isinstance(value, types.ModuleType):
             if _is_users(getattr(value, "__file__", None)):
                 self._later.append((path, value))
-        elif isinstance(value, LRScheduler) or isinstance(value, type):
+        elif isinstance(value, type):
+            self._seen.discard(id(value))
+            self._class(value)
+        elif isinstance(value, LRScheduler):
             pass
         elif isinstance(value, CapturedFunction):
             self._value(path, value.__wrapped__)
-        elif hasattr(value, "__dict__"):
-            self._class(type(value))
-            self._later.append((path, value))
+        else:
+            self._opaque(path, value)
+            if hasattr(value, "__dict__"):
+                self._class(type(value))
+                self._later.append((path, value))
+
+    def _opaque(self, path: str, value: Any) -> None:
+        read = _reader(path, value)
+        if read is None:
+            return
+        self.guard.add_read(path, read)
+        self._class(type(value))
+        if isinstance(value, (set, deque)):
+            self.containers.append((value, list(value)))
+        elif isinstance(value, random.Random):
+            self.containers.append((value, value.getstate()))
+        parts = tuple(value) if isinstance(value, (set, frozenset)) else read()
+        for k, part in enumerate(parts if isinstance(parts, tuple) else ()):
+            self._value(f"{path}[{k}]", part)
 
     def _dict(self, path: str, d: dict[Any, Any], skip: Any = None) -> None:
         self.guard.add_dict(path, d, skip)
@@ -162,6 +266,9 @@ class _Walk:
         if not _is_users(fn.__code__.co_filename):
             return
         name = fn.__qualname__
+        self.guard.add_function(name, fn)
+        if fn.__dict__:
+            self._dict(name, fn.__dict__)
         for variable, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
             try:
                 contents = cell.cell_contents
@@ -174,6 +281,8 @@ class _Walk:
             self._value(variable, contents)
         for k, default in enumerate(fn.__defaults__ or ()):
             self._value(f"default {k} of {name}", default)
+        if fn.__kwdefaults__:
+            self._dict(name, fn.__kwdefaults__)
         names = self._code(fn.__code__)
         for variable in sorted(names):
             if variable in fn.__globals__:
@@ -185,12 +294,15 @@ class _Walk:
             return
         self._seen.add(key)
         self.guard.add_entry(variable, namespace, sys.intern(variable))
+        self.globals.append((namespace, variable, namespace[variable]))
         self._value(variable, namespace[variable])
 
     def _code(self, code: types.CodeType) -> set[str]:
         """The names that a code object and the ones inside it look up."""
         names = set(code.co_names)
         self._names |= names
+        if _is_users(code.co_filename) and not names.isdisjoint(_DYNAMIC):
+            self._all = True
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 names |= self._code(constant)
@@ -203,10 +315,12 @@ class _Walk:
             return
         self._seen.add(id(cls))
         for base in cls.__mro__:
-            users = _is_users(getattr(sys.modules.get(base.__module__), "__file__", None)) or (
-                base.__module__ == "__main__"
-            )
-            for value in vars(base).values():
+            users = _is_user_class(base)
+            for key, value in vars(base).items():
+                if users and (not key.startswith("__") or callable(value)):
+                    self.guard.add_class_entry(base.__qualname__, base, key)
+                    if not isinstance(value, (types.FunctionType, property)):
+                        self._value(f"{base.__qualname__}.{key}", value)
                 fn = getattr(value, "__func__", value)
                 fn = getattr(fn, "fget", fn)
                 if not isinstance(fn, types.FunctionType):
@@ -218,6 +332,8 @@ class _Walk:
 
     def _unused(self, d: dict[str, Any]) -> set[str]:
         """Numbers that no code names: what somebody else counts there makes no difference."""
+        if self._all:
+            return set()
         return {k for k, v in d.items() if _is_constant(v) and k not in self._names}
 
     def _module(self, path: str, module: Module) -> None:
@@ -263,7 +379,8 @@ class _Walk:
 
     def _object(self, path: str, value: Any) -> None:
         d = vars(value)
-        skip = {k for k in d if k not in self._names}
+        whole = self._all and not isinstance(value, types.ModuleType)
+        skip = set() if whole else {k for k in d if k not in self._names}
         self.guard.add_dict(path, d, skip) if not isinstance(value, types.ModuleType) else None
         if isinstance(value, types.ModuleType):
             for key in sorted(set(d) - skip):
@@ -277,7 +394,30 @@ class _Walk:
 
 def _python_randomness() -> tuple[Any, ...]:
     state: Any = np.random.get_state()
-    return random.getstate(), bytes(state[1]), state[2:]
+    return random.getstate(), (state[0], tuple(state[1]), *state[2:])
+
+
+def _restore_randomness(state: tuple[Any, ...]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+
+
+def _check_result(result: Any, walk: _Walk, tensors: list[Tensor]) -> None:
+    """A replay makes containers and tensors anew; other objects it can only give again."""
+    made, constants = _C._flatten((result,), {})
+    known = {id(t) for t in tensors}
+    for value in (*constants, *(t for t in made if type(t) is not Tensor)):
+        kind = type(value)
+        if isinstance(value, (*_NUMBERS[:-1], np.generic, type)) or value is None:
+            continue
+        if kind.__module__.partition(".")[0] == "gradstep" and not isinstance(value, Tensor):
+            continue  # dtypes, devices, generators
+        if walk.knows(value) or id(value) in known:
+            continue
+        raise CaptureError(
+            f"{_user_frame()}: the result has a {kind.__name__}, which a replay would not make anew; "
+            "return tensors and numbers, in tuples, lists and dicts"
+        )
 
 
 def _shown(operand: Any) -> str:
@@ -305,7 +445,7 @@ class CapturedFunction(_C._Captured):
         self._verify = verify
         self._fallback = fallback
         self._most = programs
-        self._warm = False
+        self._warm: set[tuple[Any, ...]] = set()  # the constants of eager calls
         self._eager: set[Any] = set()  # signatures that run eagerly since they were refused
         self.calls_recorded = 0
 
@@ -316,39 +456,39 @@ class CapturedFunction(_C._Captured):
         if _C._is_capturing():  # a part of what is being recorded
             return fn(*args, **kwargs)
         if not self._fallback:
-            self._check_unchanged(args, kwargs)
-            return self._record(args, kwargs)
+            return self._record(args, kwargs, self._check_unchanged(args, kwargs))
         tensors, _ = _C._flatten(args, kwargs)
         signature = (_C.is_grad_enabled(), *((t.shape, t.dtype, t.device) for t in tensors))
         if signature in self._eager:
             return fn(*args, **kwargs)
         try:
-            self._check_unchanged(args, kwargs)
-            return self._record(args, kwargs)
+            return self._record(args, kwargs, self._check_unchanged(args, kwargs))
         except CaptureError as error:
             if not self._eager:
                 warnings.warn(f"{fn.__qualname__} runs eagerly: {error}", UserWarning, stacklevel=2)
             self._eager.add(signature)
             return fn(*args, **kwargs)
 
-    def _check_unchanged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise if a program of this signature does not fit since its world has changed."""
+    def _check_unchanged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Raise if a program of this signature does not fit since its world has changed; False if
+        other numbers of its world ask for a program of their own."""
         refusal = None
         for entry in self._entries():
             if not entry.signature_fits(args, kwargs):
                 continue
             index = entry.guard.check()
             if index < 0:
-                return
+                return False
             kind, path, key, was, now = entry.guard.explain(index)
             if kind != "tensor" and _is_constant(was) and _is_constant(now) and kind != "list":
-                return  # another number, a module in another mode: a program of its own
+                return False  # another number, a module in another mode
             refusal = refusal or self._what_changed(kind, path, key, was, now)
         if refusal:
             raise CaptureError(
                 f"{_user_frame()}: {refusal} since {self.__wrapped__.__qualname__} was recorded. "
                 "Call its reset() to record it again"
             )
+        return True
 
     @staticmethod
     def _what_changed(kind: str, path: str, key: Any, was: Any, now: Any) -> str:
@@ -362,6 +502,8 @@ class CapturedFunction(_C._Captured):
             name = f"{path}.{key}" if path else key
         elif isinstance(key, int):
             name = f"{path}[{key}]"
+        if kind in ("function", "read"):
+            return f"{path} was changed"
         if kind == "list" and key is None:
             return f"{name} has {now} elements instead of {was}"
         if was is None:
@@ -370,17 +512,31 @@ class CapturedFunction(_C._Captured):
             return f"{name} was removed"
         return f"{name} was replaced by another {type(now).__name__}"
 
-    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any], same_world: bool) -> Any:
+        """Run, and keep what was launched. A first run may make what later ones find (the state of
+        an optimizer), with other constants or in another world again: it is not kept."""
         fn = self.__wrapped__
         tensors, constants = _C._flatten(args, kwargs)
+        key = tuple(c if type(c) in _NUMBERS else id(c) for c in constants)
+        if _C.is_grad_enabled() and any(t.requires_grad and not t.is_leaf for t in tensors):
+            raise CaptureError(
+                f"{_user_frame()}: an argument has a history outside of {fn.__qualname__}, which a "
+                "replay would not follow; detach() it, or compute it inside"
+            )
+        if _C.is_autocast_cache_enabled() and any(map(_C.is_autocast_enabled, ("cpu", "cuda"))):
+            raise CaptureError(
+                f"{_user_frame()}: autocast is on around {fn.__qualname__}, and keeps casts that a "
+                "replay would not make anew; enter it inside, or with cache_enabled=False"
+            )
+        if _C.is_anomaly_enabled():
+            raise CaptureError(f"{_user_frame()}: anomaly detection looks at values")
         for value in constants:
             if isinstance(value, (np.ndarray, np.generic)):
                 raise CaptureError(
                     f"{_user_frame()}: an argument is a numpy array, whose values a replay would "
                     "not look at; pass a tensor"
                 )
-        walk = _Walk()
-        walk.run(fn, constants)
+        walk = _Walk.of(fn, constants)
         before = _python_randomness()
         session = _C._CaptureSession(tensors, walk.tensors)
         try:
@@ -388,7 +544,7 @@ class CapturedFunction(_C._Captured):
             if session.refused:  # and the function caught it
                 raise CaptureError(session.refused)
             changed = walk.guard.check()
-            if changed >= 0 and self._warm:
+            if changed >= 0 and key in self._warm and same_world:
                 kind, path, key, was, now = walk.guard.explain(changed)
                 raise CaptureError(
                     f"{_user_frame()}: {self._what_changed(kind, path, key, was, now)} inside "
@@ -400,16 +556,18 @@ class CapturedFunction(_C._Captured):
                     f"{_user_frame()}: random numbers of Python or numpy are drawn inside "
                     f"{fn.__qualname__}; a replay would not draw new ones. Use gradstep's"
                 )
-            if not self._warm:
-                self._warm = True
+            if changed >= 0 or not self._warm:
+                self._warm.add(key)
                 session.drop()
                 return result
+            _check_result(result, walk, tensors)
             if session.holds(result):
                 gc.collect()
             entry = session.finish(args, kwargs, result, walk.guard)
         except BaseException:
             session.roll_back()
             walk.restore()
+            _restore_randomness(before)
             raise
         entry.verify = self._verify
         entry.time_next = True
@@ -422,8 +580,7 @@ class CapturedFunction(_C._Captured):
         """A replay whose every written bit is compared with an eager run from the same state."""
         fn = self.__wrapped__
         tensors, constants = _C._flatten(args, kwargs)
-        walk = _Walk()
-        walk.run(fn, constants)
+        walk = _Walk.of(fn, constants)
         session = _C._CaptureSession(tensors, walk.tensors)
         try:
             session.look()
@@ -497,7 +654,7 @@ class CapturedFunction(_C._Captured):
         """Forget all programs: the next call runs eagerly, the one after it records."""
         self._keep(0)
         self._eager.clear()
-        self._warm = False
+        self._warm.clear()
 
 
 def capture(
