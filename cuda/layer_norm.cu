@@ -19,6 +19,7 @@ struct NormArgs {
   int64_t groups = 1, per_group = 1;  // the channels of group r % groups
   Operand dy, dx;                     // backward
   char* partial = nullptr;  // of the compute type, [2, blocks, n]: shares of dweight and dbias
+  int64_t second = 0, columns = 0;  // in shared memory: dy behind x, the block's shares
 
   GS_DEVICE int64_t affine_place(int64_t row, int64_t j) const {
     return inner == 0 ? j : row % groups * per_group + j / inner;
@@ -57,37 +58,42 @@ struct Pair {
 };
 
 // y = weight * (x - mean) * scale + bias
-template <class C, bool kCentered, bool kHeld>
+template <class C, bool kCentered, RowKind kKind>
 __global__ void __launch_bounds__(kRowMost) norm_rows(const __grid_constant__ NormArgs a) {
   using M = ShiftedMoments<C, false>;
   using Q = Fold<RootSumSquares, C>;
+  GS_DYNAMIC_SHARED(char, shared);
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
-    const Row<C, kHeld> x(part, a.x.p, a.x.type, r, exists);
+    using V = typename RowPart<C>::Vector;
+    const Row<C, kKind> x(part, a.x.p, a.x.type, r, exists, C(0), shared);
+    const auto values = [&](int64_t k) { return x.at(k); };
+    const bool counts = exists && combines<kKind>(a.shape);
     double centre = 0, var = 0;
     if constexpr (kCentered) {
       auto none = M::init();
       if (exists && part.n > 0) M::start(none, a.x.get<C>(x.base));
       auto s = none;
-      if (exists) {
-        part.template each<kHeld>([&](int64_t k) {
-          const auto v = x.at(k);
+      if (counts) {
+        part.template each<kKind, 4>(values, [&](int64_t k, const V& v) {
           GS_UNROLL
           for (int e = 0; e < part.W; ++e) {
             if (part.place(k, e) < part.n) M::template take<1>(s, v.v + e, 0);
           }
         });
       }
-      s = row_reduce(a.shape, s, MergeStates<M>{}, none);
+      if (!row_total<kKind>(a.shape, r, s, MergeStates<M>{}, none)) return;
       auto m = Moments<C, false>::init();
       if (part.n > 0) m = Moments<C, false>::moments(double(part.n), double(s.centre), s.s1, s.s2);
       centre = m.mean;
       var = m.m2 / double(part.n);
     } else {
       auto s = Q::init();
-      if (exists) {
-        part.template each<kHeld>([&](int64_t k) { Q::template take<part.W>(s, x.at(k).v, 0); });
+      if (counts) {
+        part.template each<kKind, 4>(
+            values, [&](int64_t, const V& v) { Q::template take<part.W>(s, v.v, 0); });
       }
-      var = row_sum(a.shape, s) / double(part.n);
+      if (!row_total<kKind>(a.shape, r, s, AddValues{}, Q::init())) return;
+      var = double(s) / double(part.n);
     }
     if (!exists) return;
     const C mean = C(centre), scale = C(1 / sqrt(var + a.eps));
@@ -95,8 +101,7 @@ __global__ void __launch_bounds__(kRowMost) norm_rows(const __grid_constant__ No
       if (kCentered) a.mean.set(r, mean);
       a.scale.set(r, scale);
     }
-    part.template each<kHeld>([&](int64_t k) {
-      auto v = x.at(k);
+    part.template each<kKind, 4>(values, [&](int64_t k, V v) {
       const auto w = a.affine<C>(a.weight, part, r, k, C(1));
       const auto b = a.affine<C>(a.bias, part, r, k, C(0));
       GS_UNROLL
@@ -106,6 +111,22 @@ __global__ void __launch_bounds__(kRowMost) norm_rows(const __grid_constant__ No
   });
 }
 
+template <class V>
+GS_DEVICE V sum(V a, const V& b) {
+  GS_UNROLL
+  for (int e = 0; e < int(sizeof(a.v) / sizeof(a.v[0])); ++e) a.v[e] += b.v[e];
+  return a;
+}
+
+/// Vector k to its place in a row of columns.
+template <class C>
+GS_DEVICE void write_vector(const RowPart<C>& part, int64_t k, const Few<C, kFew<C>>& v, C* out) {
+  GS_UNROLL
+  for (int e = 0; e < part.W; ++e) {
+    if (part.place(k, e) < part.n) out[part.place(k, e)] = v.v[e];
+  }
+}
+
 /// The sums over the block's rows of what its threads have for each column, to row blockIdx.x of
 /// `out`.
 template <class C>
@@ -113,23 +134,20 @@ GS_DEVICE void write_columns(const RowShape& s, const RowPart<C>& part, const Fe
                              C* out) {
   constexpr int kColumns = kRowsBlock * kRowHeld;
   if (s.threads > 32) {
-    part.template each<true>([&](int64_t k) {
-      GS_UNROLL
-      for (int e = 0; e < part.W; ++e) {
-        if (part.place(k, e) < s.n) out[part.place(k, e)] = mine[k].v[e];
-      }
-    });
+    GS_UNROLL
+    for (int k = 0; k < kRowHeld / part.W; ++k) write_vector(part, k, mine[k], out);
     return;
   }
   __shared__ C columns[kColumns];
   const int group = int(threadIdx.x) / s.threads;
   __syncthreads();
-  part.template each<true>([&](int64_t k) {
+  GS_UNROLL
+  for (int k = 0; k < kRowHeld / part.W; ++k) {
     GS_UNROLL
     for (int e = 0; e < part.W; ++e) {
       columns[group * s.threads * kRowHeld + part.place(k, e)] = mine[k].v[e];
     }
-  });
+  }
   __syncthreads();
   for (int j = int(threadIdx.x); j < int(s.n); j += kRowsBlock) {
     C sum = C(0);
@@ -139,58 +157,77 @@ GS_DEVICE void write_columns(const RowShape& s, const RowPart<C>& part, const Fe
 }
 
 // dx = scale * (g - mean(g) - xn * mean(g * xn)), g = dy * weight, xn = (x - mean) * scale;
-// dweight = sum(dy * xn), dbias = sum(dy): a block adds up its rows in registers.
-template <class C, bool kCentered, bool kHeld>
+// dweight = sum(dy * xn), dbias = sum(dy): a block adds up its rows in registers or, where rows
+// stand in shared memory, there.
+template <class C, bool kCentered, RowKind kKind>
 __global__ void __launch_bounds__(kBackwardMost)
     norm_rows_backward(const __grid_constant__ NormArgs a) {
   constexpr int W = RowPart<C>::W, kVectors = kRowHeld / W;
-  Few<C, W> dw[kVectors] = {}, db[kVectors] = {};
+  using V = Few<C, W>;
+  GS_DYNAMIC_SHARED(char, shared);
+  V dw[kVectors] = {}, db[kVectors] = {};
+  V* const columns = reinterpret_cast<V*>(shared + a.columns);  // dweight's, then dbias's
+  const int64_t vectors = a.shape.turns(W) * a.shape.threads;
+  if (kKind == RowKind::Shared && a.partial) {
+    for (int64_t v = threadIdx.x; v < 2 * vectors; v += a.shape.threads) columns[v] = V{};
+  }
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
-    const Row<C, kHeld> x(part, a.x.p, a.x.type, r, exists);
-    const Row<C, kHeld> dy(part, a.dy.p, a.dy.type, r, exists);
+    const Row<C, kKind> x(part, a.x.p, a.x.type, r, exists, C(0), shared);
+    const Row<C, kKind> dy(part, a.dy.p, a.dy.type, r, exists, C(0), shared + a.second);
+    const auto both = [&](int64_t k) { return Two<V>{x.at(k), dy.at(k)}; };
     const C mean = kCentered && exists ? a.mean.get<C>(r) : C(0);
     const C scale = exists ? a.scale.get<C>(r) : C(0);
     Pair<double> sums = {0, 0};
-    if (exists) {
-      part.template each<kHeld>([&](int64_t k) {
-        const auto v = x.at(k), g = dy.at(k);
+    if (exists && combines<kKind>(a.shape)) {
+      part.template each<kKind, 2>(both, [&](int64_t k, const Two<V>& v) {
         const auto w = a.affine<C>(a.weight, part, r, k, C(1));
         Pair<C> s = {C(0), C(0)};
         GS_UNROLL
         for (int e = 0; e < W; ++e) {
-          const C xn = (v.v[e] - mean) * scale, gw = g.v[e] * w.v[e];  // dy is 0 behind the row
+          // dy is 0 behind the row.
+          const C xn = (v.a.v[e] - mean) * scale, gw = v.b.v[e] * w.v[e];
           s = s + Pair<C>{gw, gw * xn};
         }
         sums = sums + Pair<double>{double(s.a), double(s.b)};
       });
     }
-    sums = row_reduce(a.shape, sums, AddValues{}, Pair<double>{0, 0});
-    if (!exists) return;
+    if (!row_total<kKind>(a.shape, r, sums, AddValues{}, Pair<double>{0, 0}) || !exists) return;
     const C s1 = kCentered ? C(sums.a / double(part.n)) : C(0), s2 = C(sums.b / double(part.n));
-    part.template each<kHeld>([&](int64_t k) {
-      const auto v = x.at(k), g = dy.at(k);
+    part.template each<kKind, 2>(both, [&](int64_t k, const Two<V>& v) {
       const auto w = a.affine<C>(a.weight, part, r, k, C(1));
-      Few<C, W> out;
+      V out, of_weight;
       GS_UNROLL
       for (int e = 0; e < W; ++e) {
-        const C xn = (v.v[e] - mean) * scale;
-        out.v[e] = scale * (g.v[e] * w.v[e] - s1 - xn * s2);
-        if constexpr (kHeld) {
-          dw[k].v[e] += g.v[e] * xn;
-          db[k].v[e] += g.v[e];
+        const C xn = (v.a.v[e] - mean) * scale;
+        out.v[e] = scale * (v.b.v[e] * w.v[e] - s1 - xn * s2);
+        of_weight.v[e] = v.b.v[e] * xn;
+        if constexpr (kKind == RowKind::Held) {
+          dw[k].v[e] += of_weight.v[e];
+          db[k].v[e] += v.b.v[e];
         }
+      }
+      if (kKind == RowKind::Shared && a.partial) {
+        const int64_t at = k * part.threads + part.t;
+        columns[at] = sum(columns[at], of_weight);
+        columns[vectors + at] = sum(columns[vectors + at], v.b);
       }
       part.store(a.dx.p, a.dx.type, x.base, k, out);
     });
   });
-  if constexpr (kHeld) {
-    if (!a.partial) return;
-    const int group = a.shape.threads > 32 ? 0 : int(threadIdx.x) / a.shape.threads;
-    const RowPart<C> part{a.shape.n, a.shape.threads, int(threadIdx.x) - group * a.shape.threads,
-                          a.shape.few};
-    C* const out = reinterpret_cast<C*>(a.partial) + blockIdx.x * a.shape.n;
+  if (kKind == RowKind::Again || !a.partial) return;
+  const int group = a.shape.threads > 32 ? 0 : int(threadIdx.x) / a.shape.threads;
+  const RowPart<C> part{a.shape.n, a.shape.threads, int(threadIdx.x) - group * a.shape.threads,
+                        a.shape.few};
+  C* const out = reinterpret_cast<C*>(a.partial) + blockIdx.x * a.shape.n;
+  C* const out_bias = out + gridDim.x * a.shape.n;
+  if constexpr (kKind == RowKind::Held) {
     write_columns<C>(a.shape, part, dw, out);
-    write_columns<C>(a.shape, part, db, out + gridDim.x * a.shape.n);
+    write_columns<C>(a.shape, part, db, out_bias);
+  } else {
+    for (int64_t k = 0; k < a.shape.turns(W); ++k) {
+      write_vector(part, k, columns[k * part.threads + part.t], out);
+      write_vector(part, k, columns[vectors + k * part.threads + part.t], out_bias);
+    }
   }
 }
 
@@ -262,7 +299,7 @@ void layer_norm(const Call& call) {
   NormArgs a;
   a.eps = call.f(0);
   a.shape = row_shape(call, call.out(2).numel, call.i(2),
-                      {&x, &call.out(0), call.maybe_in(1), call.maybe_in(2)});
+                      {&x, &call.out(0), call.maybe_in(1), call.maybe_in(2)}, {&x});
   a.x = &x;
   a.weight = call.maybe_in(1);
   a.bias = call.maybe_in(2);
@@ -271,9 +308,8 @@ void layer_norm(const Call& call) {
   a.scale = &call.out(2);
   by_real(call, [&](auto tag) {
     using C = decltype(tag);
-    by_row_length(a.shape, [&](auto held) {
-      launch_rows(call, &norm_rows<C, kCentered, held.value>, a.shape, a);
-    });
+    by_row_kind(a.shape,
+                [&](auto kind) { launch_rows(call, &norm_rows<C, kCentered, kind.value>, a); });
   });
 }
 
@@ -285,8 +321,6 @@ void layer_norm_backward(const Call& call) {
   if (n == 0) return;
   const DeviceGuard guard(x.device.index);
   NormArgs a;
-  a.shape = row_shape(call, call.in(4).numel, n, {&x, &call.in(0), &call.out(0), call.maybe_in(2)},
-                      kBackwardMost);
   a.dy = &call.in(0);
   a.x = &x;
   a.weight = call.maybe_in(2);
@@ -296,27 +330,30 @@ void layer_norm_backward(const Call& call) {
   const bool affine = call.operands[1] || call.operands[2];
   by_real(call, [&](auto tag) {
     using C = decltype(tag);
+    a.shape =
+        row_shape(call, call.in(4).numel, n, {&x, &call.in(0), &call.out(0), call.maybe_in(2)},
+                  {&x, &call.in(0)}, kBackwardMost, affine ? 2 * int(sizeof(C)) : 0);
+    a.second = shared_row(a.shape, kFew<C>, int(element_size(x.dtype)));
+    a.columns = a.second + shared_row(a.shape, kFew<C>, int(element_size(call.in(0).dtype)));
     // Blocks with shares of dweight are as few as hide the memory's latency: shares are written and
     // read again.
     const int processors = multiprocessors(x.device.index);
-    const bool held = a.shape.is_held();
+    const bool again = a.shape.kind == RowKind::Again;
     const int64_t blocks =
-        held ? std::min<int64_t>(row_blocks(call, a.shape, 1), int64_t(processors) * 8)
-             : std::min<int64_t>((a.shape.rows + 15) / 16, int64_t(processors));
+        !again ? std::min<int64_t>(row_blocks(call, a.shape, 1), int64_t(processors) * 8)
+               : std::min<int64_t>((a.shape.rows + 15) / 16, int64_t(processors));
     const DeviceScratch<C> partial(affine ? 2 * blocks * n : 0, call);
     a.partial = reinterpret_cast<char*>(partial.data());
-    if (held) {
-      launch_grid(call, &norm_rows_backward<C, kCentered, true>,
-                  affine ? unsigned(blocks) : row_blocks(call, a.shape, 16),
-                  unsigned(a.shape.block()), a);
-    } else {
-      launch_rows(call, &norm_rows_backward<C, kCentered, false>, a.shape, a);
-      if (affine) {
-        const dim3 grid(blocks_for(call, n, kReduceThreads), unsigned(blocks));
-        launch_grid(call, &norm_columns<C, kCentered>, grid, kReduceThreads, a);
-      }
+    by_row_kind(a.shape, [&](auto kind) {
+      launch_rows(call, &norm_rows_backward<C, kCentered, kind.value>, a,
+                  affine && !again ? unsigned(blocks) : 0);
+    });
+    if (!affine) return;
+    if (again) {
+      const dim3 grid(blocks_for(call, n, kReduceThreads), unsigned(blocks));
+      launch_grid(call, &norm_columns<C, kCentered>, grid, kReduceThreads, a);
     }
-    if (affine) sum_shares<C>(call, a.partial, blocks, n);
+    sum_shares<C>(call, a.partial, blocks, n);
   });
 }
 
@@ -330,7 +367,7 @@ void group_norm(const Call& call) {
   a.eps = call.f(0);
   a.groups = call.i(1);
   a.per_group = x.sizes[1] / a.groups;
-  a.shape = row_shape(call, rows, x.numel / rows, {&x, &call.out(0)});
+  a.shape = row_shape(call, rows, x.numel / rows, {&x, &call.out(0)}, {&x});
   a.inner = std::max<int64_t>(1, a.shape.n / std::max<int64_t>(1, a.per_group));
   a.x = &x;
   a.weight = call.maybe_in(1);
@@ -340,9 +377,7 @@ void group_norm(const Call& call) {
   a.scale = &call.out(2);
   by_real(call, [&](auto tag) {
     using C = decltype(tag);
-    by_row_length(a.shape, [&](auto held) {
-      launch_rows(call, &norm_rows<C, true, held.value>, a.shape, a);
-    });
+    by_row_kind(a.shape, [&](auto kind) { launch_rows(call, &norm_rows<C, true, kind.value>, a); });
   });
 }
 

@@ -46,11 +46,11 @@ void add_second(ReduceArgs& a, const TensorImpl& dy) {
 // Note [Shape of a reduction]
 // Along the memory: up to 32 threads across read neighbours, so that a short row is shared by few
 // threads and a block does many; longer rows are shared by several warps. Down the memory: 32
-// outputs side by side, 8 rows at once; short columns get more outputs and fewer rows. When the
-// outputs do not fill the device, several blocks share each long reduction: their states are merged
-// by a second launch, in an order that depends on the shape and the device only.
-void shape_reduction(const Call& call, ReduceArgs& a, int few) {
-  const int processors = multiprocessors(call.operands[0]->device.index);
+// outputs side by side (or so many times kFew, 16 bytes a thread), 8 rows at once; short columns
+// get more outputs and fewer rows. When the outputs do not fill a device, several blocks share each
+// long reduction: their states are merged by a second launch. All of that depends on sizes and
+// layout only, so results do not depend on the model of the GPU.
+void shape_reduction(ReduceArgs& a, int few) {
   const Layout<1>& r = a.reduced;
   const bool along = a.kept.ndim == 0 || (r.ndim > 0 && r.strides[0][0] < a.kept.strides[0][0]);
   a.few = r.ndim > 0 && r.strides[0][0] == 1 && aligned_few(a.in[0], a.type[0]) &&
@@ -60,30 +60,37 @@ void shape_reduction(const Call& call, ReduceArgs& a, int few) {
   if (r.ndim > 1) a.few = a.few && r.sizes[0] % few == 0;
 
   const int64_t chunks = a.few ? a.count / few : a.count;
+  int64_t outputs = a.outputs;  // of a thread each
   if (along) {
     int threads = 1;  // of an output
     while (threads < 32 && threads * 4 < chunks) threads *= 2;
     while (threads < kReduceThreads && threads * 16 < chunks) threads *= 2;
     while (threads < kReduceThreads && threads * 2 <= chunks &&
-           a.outputs * threads < int64_t(processors) * 1024) {
+           a.outputs * threads < int64_t(kReduceProcessors) * 1024) {
       threads *= 2;
     }
     a.across = std::min(threads, 32);
     a.down = threads / a.across;
     a.side = kReduceThreads / threads;
   } else {
+    const auto fits = [&](int64_t step) { return step % few == 0; };
+    a.columns = a.kept.strides[0][0] == 1 && fits(a.kept.sizes[0]) &&
+                aligned_few(a.in[0], a.type[0]) && (!a.in[1] || aligned_few(a.in[1], a.type[1]));
+    for (int k = 1; k < a.kept.ndim; ++k) a.columns = a.columns && fits(a.kept.strides[0][k]);
+    for (int k = 0; k < r.ndim; ++k) a.columns = a.columns && fits(r.strides[0][k]);
+    if (a.columns) outputs /= few;
     a.across = 1;
     a.side = 1;
-    while (a.side < 32 && a.side < a.outputs) a.side *= 2;
+    while (a.side < 32 && a.side < outputs) a.side *= 2;
     a.down = kReduceThreads / a.side;
     while (a.down > 1 && a.down * 8 > chunks) {
       a.down /= 2;
       a.side *= 2;
     }
   }
-  const int64_t blocks = (a.outputs + a.side - 1) / a.side;
+  const int64_t blocks = (outputs + a.side - 1) / a.side;
   const int64_t turns = chunks / (a.across * a.down);  // of a thread
-  const int64_t full = int64_t(processors) * kReduceBlocks;
+  const int64_t full = int64_t(kReduceProcessors) * kReduceBlocks;
   a.pieces = 1;
   if (blocks * 2 < full && turns >= 16) {
     a.pieces = int(std::min((full + blocks - 1) / blocks, turns / 8));

@@ -16,6 +16,8 @@ namespace gradstep::cuda {
 
 constexpr int kReduceThreads = 256;
 constexpr int kReduceBlocks = 4;  // that a multiprocessor runs at once: 64 registers a thread
+// Multiprocessors to fill: an H100's, whatever the device is, so that its sums do not depend on it.
+constexpr int kReduceProcessors = 128;
 
 /// What a reduction reads and writes; by value in kernel arguments.
 struct ReduceArgs {
@@ -28,7 +30,8 @@ struct ReduceArgs {
   int64_t per_centre = 1;
   int64_t outputs, count;  // results, elements of each
   double param = 0;
-  bool few;  // elements are read kFew at a time
+  bool few;              // elements are read kFew at a time
+  bool columns = false;  // a thread has kFew neighbouring outputs, in memory side by side
   int across, side,
       down;        // threads of a block: for one output side by side, outputs, again for one
   int pieces = 1;  // blocks that share a reduction
@@ -55,7 +58,7 @@ template <class R, int W>
 GS_DEVICE void take_chunks(typename R::State& s, const ReduceArgs& a, int64_t base, int64_t first,
                            int64_t step, int64_t chunks) {
   using C = typename R::C;
-  constexpr int kAhead = 4;  // chunks in flight
+  constexpr int kAhead = W == 1 ? 8 : 4;  // chunks in flight
   const bool in_line = a.reduced.ndim <= 1;
   const int64_t stride = a.reduced.ndim ? a.reduced.strides[0][0] * W : 0;
   const auto place = [&](int64_t k) {
@@ -152,6 +155,76 @@ __global__ void __launch_bounds__(kReduceThreads, kReduceBlocks)
     emit_state<R>(a, s, at[1]);
 }
 
+/// The same where outputs lie side by side in memory: a thread reduces kFew of them.
+template <class R>
+__global__ void __launch_bounds__(kReduceThreads)
+    reduce_columns_kernel(const __grid_constant__ ReduceArgs a) {
+  using C = typename R::C;
+  using State = typename R::State;
+  constexpr int W = kFew<C>, kAhead = 4;
+  const int row = int(threadIdx.x) / a.side;
+  const int64_t o = (int64_t(blockIdx.x) * a.side + threadIdx.x % unsigned(a.side)) * W;
+  State s[W];
+  GS_UNROLL
+  for (int e = 0; e < W; ++e) s[e] = R::init();
+  int64_t at[2] = {};
+  if (o < a.outputs) {
+    a.kept.offsets(o, at);
+    GS_UNROLL
+    for (int e = 0; e < W; ++e) {
+      if constexpr (kOfPairs<R>) {
+        const int64_t out = at[1] + e * a.kept.strides[1][0];
+        if (a.centre) R::start(s[e], load_as<C>(a.centre, a.centre_type, out / a.per_centre));
+      } else if constexpr (requires { R::start(s[e], C()); }) {
+        if (a.count > 0) R::start(s[e], load_as<C>(a.in[0], a.type[0], at[0] + e));
+      }
+    }
+    const bool in_line = a.reduced.ndim <= 1;
+    const int64_t stride = a.reduced.ndim ? a.reduced.strides[0][0] : 0;
+    const int64_t step = int64_t(a.down) * a.pieces;
+    const auto read = [&](Few<C, W>& x, Few<C, W>& y, int64_t k) {
+      const int64_t from = at[0] + (in_line ? k * stride : reduced_offset(a.reduced, k));
+      x = load_few<W, C>(a.in[0], a.type[0], from);
+      if constexpr (kOfPairs<R>) y = load_few<W, C>(a.in[1], a.type[1], from);
+    };
+    const auto take = [&](const Few<C, W>& x, const Few<C, W>& y, int64_t k) {
+      GS_UNROLL
+      for (int e = 0; e < W; ++e) {
+        if constexpr (kOfPairs<R>)
+          R::template take<1>(s[e], x.v + e, y.v + e);
+        else
+          R::template take<1>(s[e], x.v + e, k);
+      }
+    };
+    int64_t k = int64_t(blockIdx.y) * a.down + row;
+    for (; k + (kAhead - 1) * step < a.count; k += kAhead * step) {
+      Few<C, W> x[kAhead], y[kAhead] = {};
+      GS_UNROLL
+      for (int u = 0; u < kAhead; ++u) read(x[u], y[u], k + u * step);
+      GS_UNROLL
+      for (int u = 0; u < kAhead; ++u) take(x[u], y[u], k + u * step);
+    }
+    for (; k < a.count; k += step) {
+      Few<C, W> x, y = {};
+      read(x, y, k);
+      take(x, y, k);
+    }
+  }
+  GS_UNROLL
+  for (int e = 0; e < W; ++e) {
+    merge_block<R>(s[e], 1, a.side, a.down);
+    __syncthreads();
+  }
+  if (row != 0 || o >= a.outputs) return;
+  GS_UNROLL
+  for (int e = 0; e < W; ++e) {
+    if (a.partial)
+      reinterpret_cast<State*>(a.partial)[int64_t(blockIdx.y) * a.outputs + o + e] = s[e];
+    else
+      emit_state<R>(a, s[e], at[1] + e * a.kept.strides[1][0]);
+  }
+}
+
 /// A warp for each output.
 template <class R>
 __global__ void __launch_bounds__(kReduceThreads)
@@ -181,16 +254,18 @@ ReduceArgs reduce_args(const Call& call, const TensorImpl& x, uint64_t mask);
 void add_second(ReduceArgs& a, const TensorImpl& dy);
 /// Note [Shape of a reduction]: fills in who does what; `few` elements are read at once if they lie
 /// for it.
-void shape_reduction(const Call& call, ReduceArgs& a, int few);
+void shape_reduction(ReduceArgs& a, int few);
 
 template <class R>
 void run_reduction(const Call& call, ReduceArgs& a) {
   if (a.outputs == 0) return;
-  shape_reduction(call, a, kFew<typename R::C>);
+  shape_reduction(a, kFew<typename R::C>);
   const DeviceScratch<typename R::State> partial(a.pieces > 1 ? a.pieces * a.outputs : 0, call);
   a.partial = reinterpret_cast<char*>(partial.data());
-  const auto blocks = unsigned((a.outputs + a.side - 1) / a.side);
-  launch_grid(call, &reduce_kernel<R>, dim3(blocks, unsigned(a.pieces)), kReduceThreads, a);
+  const int64_t side = a.side * (a.columns ? kFew<typename R::C> : 1);
+  const dim3 blocks(unsigned((a.outputs + side - 1) / side), unsigned(a.pieces));
+  launch_grid(call, a.columns ? &reduce_columns_kernel<R> : &reduce_kernel<R>, blocks,
+              kReduceThreads, a);
   if (a.pieces == 1) return;
   constexpr int kOutputs = kReduceThreads / 32;
   launch_grid(call, &merge_pieces_kernel<R>, unsigned((a.outputs + kOutputs - 1) / kOutputs),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, cross entropy and layer norm on a GPU, forward and backward: rows up to 8192 elements
-// are read once (cuda/rows.h), longer ones once for each pass. Tensors are contiguous. Halves may
-// come as they are; arithmetic is in float.
+// Softmax and cross entropy on a GPU, forward and backward (cuda/rows.h). Maximum and sum of a row
+// come from one pass. Tensors are contiguous. Halves may come as they are; arithmetic is in float.
 #include "cuda/reduce.h"
 #include "cuda/rows.h"
 
@@ -30,21 +29,24 @@ GS_DEVICE C proper_sum(const SumState<C>& s) {
   return s.sum == C(kInf) ? C(kNan) : s.sum;
 }
 
-template <class C, bool kHeld>
-GS_DEVICE SumState<C> row_sums(const RowShape& s, const RowPart<C>& part, const Row<C, kHeld>& x,
-                               bool exists) {
-  SumState<C> sums = Sums<C>::init();
-  if (exists) {
-    part.template each<kHeld>(
-        [&](int64_t k) { Sums<C>::template take<RowPart<C>::W>(sums, x.at(k).v, 0); });
+/// The sum of exp of a row, for its threads; false: there is no more to do in this launch.
+template <class C, RowKind kKind>
+GS_DEVICE bool row_sums(const RowShape& s, const RowPart<C>& part, const Row<C, kKind>& x,
+                        int64_t row, bool exists, SumState<C>& sums) {
+  sums = Sums<C>::init();
+  if (exists && combines<kKind>(s)) {
+    part.template each<kKind, 4>([&](int64_t k) { return x.at(k); },
+                                 [&](int64_t, const typename RowPart<C>::Vector& v) {
+                                   Sums<C>::template take<RowPart<C>::W>(sums, v.v, 0);
+                                 });
   }
-  return row_reduce(s, sums, MergeSums<C>{}, Sums<C>::init());
+  return row_total<kKind>(s, row, sums, MergeSums<C>{}, Sums<C>::init());
 }
 
 struct SoftmaxArgs {
   RowShape shape;
   Operand y, x, dy;  // backward: y is an input, x the gradient that is written
-  int64_t inner;     // elements of a line lie so far apart
+  int64_t second;    // where y stands in shared memory, behind dy
 };
 
 template <class C, bool kLog>
@@ -65,44 +67,46 @@ GS_DEVICE C softmax_gradient(C dy, C y, C sum) {
   return kLog ? dy - exp(y) * sum : y * (dy - sum);
 }
 
-template <class C, bool kLog, bool kHeld>
+template <class C, bool kLog, RowKind kKind>
 __global__ void __launch_bounds__(kRowMost) softmax_rows(const __grid_constant__ SoftmaxArgs a) {
+  GS_DYNAMIC_SHARED(char, shared);
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
-    const Row<C, kHeld> x(part, a.x.p, a.x.type, r, exists, C(-kInf));
-    const SumState<C> s = row_sums<C, kHeld>(a.shape, part, x, exists);
+    const Row<C, kKind> x(part, a.x.p, a.x.type, r, exists, C(-kInf), shared);
+    SumState<C> s;
+    if (!row_sums<C, kKind>(a.shape, part, x, r, exists, s)) return;
     const C total = softmax_total<C, kLog>(s);
     if (!exists) return;
-    part.template each<kHeld>([&](int64_t k) {
-      auto v = x.at(k);
-      GS_UNROLL
-      for (C& e : v.v) e = softmax_value<C, kLog>(e, s, total);
-      part.store(a.y.p, a.y.type, x.base, k, v);
-    });
+    part.template each<kKind, 4>([&](int64_t k) { return x.at(k); },
+                                 [&](int64_t k, typename RowPart<C>::Vector v) {
+                                   GS_UNROLL
+                                   for (C& e : v.v) e = softmax_value<C, kLog>(e, s, total);
+                                   part.store(a.y.p, a.y.type, x.base, k, v);
+                                 });
   });
 }
 
-template <class C, bool kLog, bool kHeld>
+template <class C, bool kLog, RowKind kKind>
 __global__ void __launch_bounds__(kRowMost)
     softmax_rows_backward(const __grid_constant__ SoftmaxArgs a) {
+  GS_DYNAMIC_SHARED(char, shared);
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
-    const Row<C, kHeld> dy(part, a.dy.p, a.dy.type, r, exists);
-    const Row<C, kHeld> y(part, a.y.p, a.y.type, r, exists);
+    using V = typename RowPart<C>::Vector;
+    const Row<C, kKind> dy(part, a.dy.p, a.dy.type, r, exists, C(0), shared);
+    const Row<C, kKind> y(part, a.y.p, a.y.type, r, exists, C(0), shared + a.second);
+    const auto both = [&](int64_t k) { return Two<V>{dy.at(k), y.at(k)}; };
     C sum = C(0);
-    if (exists) {
-      part.template each<kHeld>([&](int64_t k) {
-        const auto g = dy.at(k), v = y.at(k);
+    if (exists && combines<kKind>(a.shape)) {
+      part.template each<kKind, 2>(both, [&](int64_t, const Two<V>& v) {
         GS_UNROLL
-        for (int e = 0; e < part.W; ++e) sum += softmax_term<C, kLog>(g.v[e], v.v[e]);
+        for (int e = 0; e < part.W; ++e) sum += softmax_term<C, kLog>(v.a.v[e], v.b.v[e]);
       });
     }
-    sum = row_sum(a.shape, sum);
-    if (!exists) return;
-    part.template each<kHeld>([&](int64_t k) {
-      auto g = dy.at(k);
-      const auto v = y.at(k);
+    if (!row_total<kKind>(a.shape, r, sum, AddValues{}, C(0)) || !exists) return;
+    part.template each<kKind, 2>(both, [&](int64_t k, Two<V> v) {
       GS_UNROLL
-      for (int e = 0; e < part.W; ++e) g.v[e] = softmax_gradient<C, kLog>(g.v[e], v.v[e], sum);
-      part.store(a.x.p, a.x.type, dy.base, k, g);
+      for (int e = 0; e < part.W; ++e)
+        v.a.v[e] = softmax_gradient<C, kLog>(v.a.v[e], v.b.v[e], sum);
+      part.store(a.x.p, a.x.type, dy.base, k, v.a);
     });
   });
 }
@@ -192,14 +196,19 @@ void softmax_of(const Call& call) {
   by_real(call, [&](auto tag) {
     using C = decltype(tag);
     if (inner == 1) {
-      const RowShape shape =
-          row_shape(call, outer, n, {&out, &first, kBackward ? call.maybe_in(1) : nullptr});
-      const SoftmaxArgs a{shape, y, x, dy, inner};
-      return by_row_length(shape, [&](auto held) {
+      SoftmaxArgs a{{}, y, x, dy, 0};
+      if constexpr (kBackward) {
+        const TensorImpl& result = call.in(1);
+        a.shape = row_shape(call, outer, n, {&out, &first, &result}, {&first, &result});
+        a.second = shared_row(a.shape, kFew<C>, int(element_size(first.dtype)));
+      } else {
+        a.shape = row_shape(call, outer, n, {&out, &first}, {&first});
+      }
+      return by_row_kind(a.shape, [&](auto kind) {
         if constexpr (kBackward)
-          launch_rows(call, &softmax_rows_backward<C, kLog, held.value>, shape, a);
+          launch_rows(call, &softmax_rows_backward<C, kLog, kind.value>, a);
         else
-          launch_rows(call, &softmax_rows<C, kLog, held.value>, shape, a);
+          launch_rows(call, &softmax_rows<C, kLog, kind.value>, a);
       });
     }
     LineArgs a{{outer * inner, n, inner, 32, 8}, y, x, dy};
@@ -253,14 +262,14 @@ GS_DEVICE void write_losses(const CrossEntropyArgs& a, const LossAndWeight& s) {
   if (a.reduction != 0) a.loss.set(0, C(a.reduction == 1 ? s.loss / s.weight : s.loss));
 }
 
-template <class C, bool kHeld>
+template <class C, RowKind kKind>
 __global__ void __launch_bounds__(kRowMost)
     cross_entropy_rows(const __grid_constant__ CrossEntropyArgs a) {
   LossAndWeight mine = {0, 0};
   for_rows<C>(a.shape, [&](int64_t r, const RowPart<C>& part, bool exists) {
-    const Row<C, kHeld> x(part, a.x.p, a.x.type, r, exists, C(-kInf));
-    const SumState<C> s = row_sums<C, kHeld>(a.shape, part, x, exists);
-    if (!exists || part.t != 0) return;
+    const Row<C, kKind> x(part, a.x.p, a.x.type, r, exists, C(-kInf));
+    SumState<C> s;
+    if (!row_sums<C, kKind>(a.shape, part, x, r, exists, s) || !exists || part.t != 0) return;
     const double log_sum = double(s.shift) + double(log(proper_sum<C>(s)));
     a.sums.set(r, C(log_sum));
     const int64_t t = a.class_of(r);
@@ -307,8 +316,10 @@ void cross_entropy(const Call& call) {
   a.partial = partial.data();
   by_real(call, [&](auto tag) {
     using C = decltype(tag);
-    by_row_length(a.shape, [&](auto held) {
-      launch_rows(call, &cross_entropy_rows<C, held.value>, a.shape, a);
+    by_row_kind(a.shape, [&](auto kind) {
+      // A row is read once: none stands in shared memory.
+      if constexpr (kind.value != RowKind::Shared)
+        launch_rows(call, &cross_entropy_rows<C, kind.value>, a, blocks);
     });
     if (blocks > 1)
       launch_grid(call, &cross_entropy_total<C>, 1, kReduceThreads, a, int64_t(blocks));
@@ -326,15 +337,16 @@ __global__ void __launch_bounds__(kRowMost)
     const int64_t t = a.class_of(r), base = r * part.n;
     const C factor = a.weight_of<C>(t) * (a.reduction == 0 ? a.dy.get<C>(r) : whole);
     const C sum = a.sums.get<C>(r);
-    part.template each<false>([&](int64_t k) {
-      auto v = part.load(a.x.p, a.x.type, base, k);
-      GS_UNROLL
-      for (int e = 0; e < part.W; ++e) {
-        const C y = exp(v.v[e] - sum) * factor;
-        v.v[e] = t < 0 ? C(0) : part.place(k, e) == t ? y - factor : y;
-      }
-      part.store(a.dx.p, a.dx.type, base, k, v);
-    });
+    part.template each<RowKind::Again, 4>(
+        [&](int64_t k) { return part.load(a.x.p, a.x.type, base, k); },
+        [&](int64_t k, typename RowPart<C>::Vector v) {
+          GS_UNROLL
+          for (int e = 0; e < part.W; ++e) {
+            const C y = exp(v.v[e] - sum) * factor;
+            v.v[e] = t < 0 ? C(0) : part.place(k, e) == t ? y - factor : y;
+          }
+          part.store(a.dx.p, a.dx.type, base, k, v);
+        });
   });
 }
 
@@ -354,8 +366,11 @@ void cross_entropy_backward(const Call& call) {
   a.sums = &call.in(3);
   a.dy = &call.in(0);
   a.dx = &call.out(0);
-  by_real(call,
-          [&](auto tag) { launch_rows(call, &cross_entropy_gradient<decltype(tag)>, a.shape, a); });
+  // Nothing is combined, so one launch does for pieces too.
+  by_real(call, [&](auto tag) {
+    launch_grid(call, &cross_entropy_gradient<decltype(tag)>, row_blocks(call, a.shape, 16),
+                unsigned(a.shape.block()), a);
+  });
 }
 
 GS_CUDA_KERNEL("cross_entropy", cross_entropy);

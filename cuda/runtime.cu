@@ -85,6 +85,7 @@ cudaStream_t current_stream(int device) {
   return t_stream[device < 0 ? t_current : device];
 }
 int multiprocessors(int device) { return state(device).properties.multiProcessorCount; }
+int shared_limit(int device) { return int(state(device).properties.sharedMemPerBlockOptin) - 4096; }
 int resident_threads(int device) {
   const cudaDeviceProp& p = state(device).properties;
   return p.multiProcessorCount * p.maxThreadsPerMultiProcessor;

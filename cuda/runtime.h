@@ -40,6 +40,8 @@ inline cudaStream_t stream_of(const Call& call) {
   return current_stream(call.operands[0]->device.index);
 }
 int multiprocessors(int device);
+/// Bytes of dynamic shared memory that a block may have, beside a little of its own.
+int shared_limit(int device);
 /// Threads that a whole device can hold at once.
 int resident_threads(int device);
 

@@ -22,6 +22,7 @@ struct LineArgs {
   const char* dy;
   char* out;
   int64_t* places;
+  void* terms;  // of cumprod's gradient
   GS_FN int64_t count() const { return outer * inner; }
   /// Element i of a line, counted from where the run begins.
   GS_FN int64_t at(int64_t line, int64_t i) const {
@@ -31,7 +32,7 @@ struct LineArgs {
 
 LineArgs lines_of(const Call& call, bool reverse) {
   const TensorImpl& x = call.in(0);
-  LineArgs a{1, 1, 1, reverse, x.dtype, x.data, nullptr, call.out(0).data, nullptr};
+  LineArgs a{1, 1, 1, reverse, x.dtype, x.data, nullptr, call.out(0).data, nullptr, nullptr};
   for (int d = 0; d < x.ndim(); ++d)
     (d < call.i(0) ? a.outer : d == call.i(0) ? a.n : a.inner) *= x.sizes[d];
   return a;
@@ -196,41 +197,69 @@ GS_CUDA_KERNEL("cummin", cummin);
 
 // ---- cumprod_backward ----
 
-// dx[k] = sum over i >= k of dy[i] * (product of x[0..i] without x[k]); exact where x has zeros.
-__global__ void cumprod_backward_kernel(const __grid_constant__ LineArgs a) {
-  for (int64_t line = first_index(); line < a.count(); line += index_stride()) {
-    const auto x = [&](int64_t i) { return load_as<double>(a.x, a.type, a.at(line, i)); };
-    const auto dy = [&](int64_t i) { return load_as<double>(a.dy, a.type, a.at(line, i)); };
-    const auto put = [&](int64_t i, double v) {
-      store_as<double>(a.out, a.type, a.at(line, i), v);
-    };
-    int64_t zero = 0;
-    double before = 1;  // the product in front of the first zero
-    for (; zero < a.n && x(zero) != 0; ++zero) before *= x(zero);
-    double product = before, sum = 0;
-    for (int64_t k = zero - 1; k >= 0; --k) {
-      sum += dy(k) * product;
-      put(k, sum / x(k));
-      product /= x(k);
-    }
-    if (zero == a.n) continue;
-    product = before;
-    sum = dy(zero) * product;
-    for (int64_t i = zero + 1; i < a.n && product != 0; ++i) {
-      product *= x(i);
-      sum += dy(i) * product;
-    }
-    put(zero, sum);
-    for (int64_t k = zero + 1; k < a.n; ++k) put(k, 0.0);
+// dx[k] = sum over i >= k of dy[i] * (product of x[0..i] without x[k]). In front of the first zero
+// that is the sum of dy * product up to the zero, over x[k]; at the zero it is the sum from there
+// on with the zero left out; behind it, 0. So one scan makes the terms, another one, from the end,
+// sums them.
+
+struct Product {
+  double before, after;  // of the elements in front of the first zero and behind it
+  int64_t zero;          // where the first zero is; -1: there is none
+};
+struct Term {
+  double sum;
+  int64_t kind;  // 0: in front of the first zero; 1: there; 2: behind it; -1: nothing
+};
+
+struct Products {
+  using State = Product;
+  static GS_DEVICE State load(const LineArgs& a, int64_t at, int64_t i) {
+    const double x = load_as<double>(a.x, a.type, at);
+    return x == 0 ? State{1, 1, i} : State{x, 1, -1};
   }
-}
+  static GS_DEVICE State identity() { return {1, 1, -1}; }
+  GS_DEVICE State operator()(const State& x, const State& y) const {
+    if (x.zero < 0) return {x.before * y.before, y.after, y.zero};
+    // Once 0, it stays so: what follows is not looked at.
+    const double next = y.zero < 0 ? y.before : y.before * 0.0;
+    return {x.before, x.after == 0 ? 0.0 : x.after * next, x.zero};
+  }
+  static GS_DEVICE void store(const LineArgs& a, int64_t, int64_t i, int64_t at, const State& s) {
+    const double product = s.zero < 0 ? s.before : s.before * s.after;
+    const int64_t kind = s.zero < 0 ? 0 : i == s.zero ? 1 : 2;
+    const bool counts = kind < 2 || product != 0;
+    static_cast<Term*>(a.terms)[at] = {counts ? load_as<double>(a.dy, a.type, at) * product : 0.0,
+                                       kind};
+  }
+};
+
+struct TermSums {
+  using State = Term;
+  static GS_DEVICE State load(const LineArgs& a, int64_t at, int64_t) {
+    return static_cast<const Term*>(a.terms)[at];
+  }
+  static GS_DEVICE State identity() { return {0, -1}; }
+  GS_DEVICE State operator()(const State& x, const State& y) const {
+    if (x.kind < 0 || y.kind < 0) return x.kind < 0 ? y : x;
+    return {(x.kind > 0) == (y.kind > 0) ? x.sum + y.sum : y.sum, y.kind};
+  }
+  static GS_DEVICE void store(const LineArgs& a, int64_t, int64_t, int64_t at, const State& s) {
+    const double x = load_as<double>(a.x, a.type, at);
+    store_as<double>(a.out, a.type, at, s.kind == 0 ? s.sum / x : s.kind == 1 ? s.sum : 0.0);
+  }
+};
 
 void cumprod_backward(const Call& call) {
-  if (call.in(0).numel == 0) return;
+  const TensorImpl& x = call.in(0);
+  if (x.numel == 0) return;
   const DeviceGuard guard(call.out(0).device.index);
+  const DeviceScratch<Term> terms(x.numel, call);
   LineArgs a = lines_of(call, false);
   a.dy = call.in(1).data;
-  launch_grid(call, &cumprod_backward_kernel, blocks_for(call, a.count(), 128), 128, a);
+  a.terms = terms.data();
+  run_lines<Products>(call, a);
+  a.reverse = true;
+  run_lines<TermSums>(call, a);
 }
 
 GS_CUDA_KERNEL("cumprod_backward", cumprod_backward);

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sorting and selection: sort, topk, kthvalue, median, mode, unique_rows, searchsorted; operands
-// and params as in cpp/kernels/sort.cpp and scan.cpp. Every element becomes a key (fn/sort_key.h)
-// with its place; rows of them are sorted whole (cuda/sort_keys.h), selections take what they need
-// of the result.
+// Sorting: sort, mode, unique_rows, searchsorted, and topk, kthvalue and median of short rows;
+// operands and params as in cpp/kernels/sort.cpp and scan.cpp. Every element becomes a key with its
+// place (cuda/sort_items.h); rows of them are sorted whole (cuda/sort_keys.h), selections take what
+// they need of the result.
 #include "cuda/block.h"
 #include "cuda/scan.h"
-#include "cuda/sort_keys.h"
-#include "cuda/strides.h"
-#include "cuda/values.h"
-#include "fn/sort_key.h"
+#include "cuda/sort_items.h"
 
 namespace gradstep::cuda {
 
@@ -16,35 +13,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// ---- items ----
-
-/// True where keys need 64 bits.
-bool is_wide(DType t) { return element_size(t) == 8; }
-
-template <class Item>
-GS_DEVICE Item item_of(const char* p, DType t, int64_t at, int64_t place, bool descending) {
-  if constexpr (sizeof(Item) == sizeof(Word)) {
-    const uint32_t key = is_floating(t) ? float_key(__float_as_uint(load_as<float>(p, t, at)))
-                                        : integer_key(int32_t(load_as<int64_t>(p, t, at)));
-    return {uint64_t(descending ? ~key : key) << 32 | uint64_t(place)};
-  } else {
-    const uint64_t key =
-        t == DType::Float64
-            ? float_key(uint64_t(__double_as_longlong(reinterpret_cast<const double*>(p)[at])))
-            : integer_key(load_as<int64_t>(p, t, at));
-    return {descending ? ~key : key, place};
-  }
-}
-GS_DEVICE uint64_t key_of(Word w) { return w.v >> 32; }
-GS_DEVICE uint64_t key_of(const Pair& p) { return p.key; }
-GS_DEVICE int64_t place_of(Word w) { return int64_t(w.v & 0xffffffffu); }
-GS_DEVICE int64_t place_of(const Pair& p) { return p.place; }
-
-/// The greatest key: NaN's, and the greatest integer's.
-template <class Item>
-GS_DEVICE uint64_t last_key() {
-  return sizeof(Item) == sizeof(Word) ? 0xffffffffu : ~uint64_t(0);
-}
+// ---- whole sorts ----
 
 template <class Item>
 struct FillArgs {
@@ -67,37 +36,11 @@ __global__ void fill_items(const __grid_constant__ FillArgs<Item> a) {
   }
 }
 
-/// The slices of a tensor along one axis.
-struct Slices {
-  int64_t rows = 1, n = 1;
-
-  Slices(const TensorImpl& t, int64_t axis) {
-    for (int d = 0; d < t.ndim(); ++d) (d == axis ? n : rows) *= t.sizes[d];
-  }
-};
-/// Where the slices begin in tensors of one shape, but for the axis; slices are counted in its
-/// order.
-template <int N>
-Layout<N> starts_of(const TensorImpl* const (&tensors)[N], int64_t axis) {
-  Layout<N> l;
-  for (int d = tensors[0]->ndim() - 1; d >= 0; --d) {
-    if (d == axis) continue;
-    int64_t step[N];
-    for (int j = 0; j < N; ++j) step[j] = tensors[j]->strides[d];
-    l.add(tensors[0]->sizes[d], step);
-  }
-  l.finish();
-  return l;
-}
-int64_t step_of(const TensorImpl& t, int64_t axis) {
-  return t.ndim() == 0 ? 0 : t.strides[int(axis)];
-}
-
 /// Calls f(sorted items, rows, n): the slices of x along an axis.
 template <class F>
 void with_sorted(const Call& call, const TensorImpl& x, int64_t axis, bool descending, F f) {
   const Slices s(x, axis);
-  const auto run = [&](auto tag) {
+  by_item(x.dtype, s.n, [&](auto tag) {
     using Item = decltype(tag);
     const DeviceScratch<Item> items(s.rows * s.n, call), spare(s.rows * s.n, call);
     const TensorImpl* tensors[] = {&x};
@@ -111,70 +54,6 @@ void with_sorted(const Call& call, const TensorImpl& x, int64_t axis, bool desce
                            starts_of(tensors, axis)};
     launch_grid(call, &fill_items<Item>, blocks_for(call, s.rows * s.n, kThreads), kThreads, a);
     f(sort_items(call, items.data(), spare.data(), s.rows, s.n), s);
-  };
-  if (is_wide(x.dtype) || s.n >= int64_t(1) << 32)
-    run(Pair{});
-  else
-    run(Word{});
-}
-
-// ---- sort, topk, kthvalue ----
-
-template <class Item>
-struct TakeArgs {
-  const Item* items;
-  int64_t rows, n, first, k;  // items [first, first + k) of each row
-  char *values, *self;
-  int64_t* places;
-  int item;  // bytes of an element
-  int64_t step[3];
-  Layout<3> starts;  // of values, places, self
-};
-
-GS_DEVICE void copy_element(char* to, const char* from, int bytes) {
-  if (bytes == 4)
-    *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(from);
-  else if (bytes == 8)
-    *reinterpret_cast<uint64_t*>(to) = *reinterpret_cast<const uint64_t*>(from);
-  else if (bytes == 2)
-    *reinterpret_cast<uint16_t*>(to) = *reinterpret_cast<const uint16_t*>(from);
-  else
-    *to = *from;
-}
-
-template <class Item>
-__global__ void take_items(const __grid_constant__ TakeArgs<Item> a) {
-  for (int64_t e = first_index(); e < a.rows * a.k; e += index_stride()) {
-    const int64_t row = e / a.k, j = e % a.k;
-    int64_t at[3];
-    a.starts.offsets(row, at);
-    const int64_t place = place_of(a.items[row * a.n + a.first + j]);
-    copy_element(a.values + (at[0] + j * a.step[0]) * a.item,
-                 a.self + (at[2] + place * a.step[2]) * a.item, a.item);
-    a.places[at[1] + j * a.step[1]] = place;
-  }
-}
-
-/// values, places = items [first, first + k) of the sorted slices of self.
-void take_sorted(const Call& call, int64_t axis, bool descending, int64_t first, int64_t k) {
-  TensorImpl &values = call.out(0), &places = call.out(1), &self = call.in(0);
-  if (self.numel == 0 || values.numel == 0) return;
-  const DeviceGuard guard(values.device.index);
-  with_sorted(call, self, axis, descending, [&](auto* items, const Slices& s) {
-    using Item = std::remove_pointer_t<decltype(items)>;
-    const TensorImpl* tensors[] = {&values, &places, &self};
-    const TakeArgs<Item> a{items,
-                           s.rows,
-                           s.n,
-                           first,
-                           k,
-                           values.data,
-                           self.data,
-                           reinterpret_cast<int64_t*>(places.data),
-                           int(element_size(self.dtype)),
-                           {step_of(values, axis), step_of(places, axis), step_of(self, axis)},
-                           starts_of(tensors, axis)};
-    launch_grid(call, &take_items<Item>, blocks_for(call, s.rows * k, kThreads), kThreads, a);
   });
 }
 
@@ -182,13 +61,8 @@ void sort(const Call& call) {
   const TensorImpl& x = call.in(0);
   take_sorted(call, call.i(0), call.i(1) != 0, 0, x.ndim() == 0 ? 1 : x.sizes[int(call.i(0))]);
 }
-// A full sort: for small k a selection would read less.
-void topk(const Call& call) { take_sorted(call, call.i(0), call.i(2) != 0, 0, call.i(1)); }
-void kthvalue(const Call& call) { take_sorted(call, call.i(0), false, call.i(1) - 1, 1); }
 
 GS_CUDA_KERNEL("sort", sort);
-GS_CUDA_KERNEL("topk", topk);
-GS_CUDA_KERNEL("kthvalue", kthvalue);
 
 // ---- median, mode ----
 
@@ -229,7 +103,7 @@ template <class Item>
 __global__ void pick_median(const __grid_constant__ PickArgs<Item> a) {
   for (int64_t row = first_index(); row < a.rows; row += index_stride()) {
     const Item* items = a.items + row * a.n;
-    const int64_t numbers = a.has_nan ? end_of_run(items, 0, a.n, last_key<Item>() - 1) : a.n;
+    const int64_t numbers = a.has_nan ? end_of_run(items, 0, a.n, kLastKey<Item> - 1) : a.n;
     const bool nan = numbers == 0 || (numbers < a.n && !a.ignore_nan);
     put_pick(a, row, place_of(items[nan ? numbers : (numbers - 1) / 2]));
   }
@@ -251,7 +125,7 @@ __global__ void __launch_bounds__(kThreads) pick_mode(const __grid_constant__ Pi
     Run best{0, a.n};
     for (int64_t j = threadIdx.x; j < a.n; j += blockDim.x) {
       const uint64_t key = key_of(items[j]);
-      const bool nan = a.has_nan && key == last_key<Item>();  // each differs from all others
+      const bool nan = a.has_nan && key == kLastKey<Item>;  // each differs from all others
       if (!nan && j > 0 && key_of(items[j - 1]) == key) continue;
       const Run mine{nan ? 1 : end_of_run(items, j + 1, a.n, key) - j, j};
       best = longer(best, mine);
@@ -290,10 +164,8 @@ void pick(const Call& call) {
   });
 }
 
-void median(const Call& call) { pick<false>(call); }
 void mode(const Call& call) { pick<true>(call); }
 
-GS_CUDA_KERNEL("median", median);
 GS_CUDA_KERNEL("mode", mode);
 
 // ---- unique ----
@@ -470,5 +342,15 @@ void searchsorted(const Call& call) {
 GS_CUDA_KERNEL("searchsorted", searchsorted);
 
 }  // namespace
+
+void take_sorted(const Call& call, int64_t axis, bool descending, int64_t first, int64_t k) {
+  if (call.in(0).numel == 0 || call.out(0).numel == 0) return;
+  const DeviceGuard guard(call.out(0).device.index);
+  with_sorted(call, call.in(0), axis, descending, [&](auto* items, const Slices& s) {
+    take_items(call, axis, items, s.rows, s.n, first, k);
+  });
+}
+
+void take_median(const Call& call) { pick<false>(call); }
 
 }  // namespace gradstep::cuda

@@ -13,8 +13,9 @@ import gradstep as gs
 pytestmark = pytest.mark.cuda
 
 F = gs.nn.functional
-# Threads of a row: parts of a warp, warps, a full block in registers, rows that are read again.
-ROWS = [1, 3, 8, 31, 33, 64, 257, 768, 1000, 4104, 8192, 8193]
+# Threads of a row: parts of a warp, warps, a full block in registers, rows in shared memory, rows that are read
+# again, by one block and by several.
+ROWS = [1, 3, 8, 31, 33, 64, 257, 768, 1000, 4104, 8192, 8193, 30001, 33000]
 
 
 def numbers(*sizes: int) -> gs.Tensor:
@@ -65,6 +66,9 @@ REDUCTIONS = {
         ((3, 20001), 1),  # .. and a tail
         ((20000, 3), 0),  # columns, shared by blocks
         ((300, 37), 0),
+        ((3000, 64), 0),  # four columns a thread
+        ((3, 40, 2, 132), (1,)),
+        ((6, 32, 33, 4), (0, 2)),
         ((37, 300), 1),
         ((5, 2, 33), (0, 2)),  # two axes
         ((5, 64, 32), (0, 2)),  # two axes, four elements at a time
@@ -83,6 +87,20 @@ def test_reductions_read_strided_tensors() -> None:
     on_both(lambda x: x[:, ::2].amax(0), numbers(40, 130))
     on_both(lambda x: x.t().var(0), numbers(40, 130))
     on_both(lambda x: x.unsqueeze(1).expand(40, 3, 130).sum((0, 1)), numbers(40, 130))
+
+
+@pytest.mark.parametrize(
+    "sizes, dim", [((9000,), 0), ((3, 700), 1), ((50, 2100), 0), ((2, 40, 3), 1)]
+)
+def test_running_products_have_gradients_around_zeros(sizes: tuple[int, ...], dim: int) -> None:
+    for zeros in (0, 1, 2):
+        x = 1 + numbers(*sizes) / 1000
+        for k in range(zeros):
+            x.select(dim, sizes[dim] // 3 + 5 * k).zero_()
+        on_both(lambda t: t.cumprod(dim), x)
+    x = numbers(*sizes)
+    on_both(lambda t: t.cummax(dim).values, x)
+    on_both(lambda t: t.logcumsumexp(dim), x)
 
 
 def test_the_first_of_equal_elements_is_found() -> None:
@@ -124,15 +142,46 @@ def test_rows_of_every_length(n: int) -> None:
 
 
 def test_many_rows_share_the_gradients_of_weights() -> None:
-    for n in (6, 100, 300):
+    for n in (6, 100, 300, 5001):
         on_both(
             lambda t, p, q, n=n: F.layer_norm(t, (n,), p, q),
-            numbers(900, n),
+            numbers(900 if n < 1000 else 70, n),
             numbers(n),
             numbers(n) * 2,
         )
     x, target = numbers(3000, 10), gs.arange(3000, dtype=gs.int64, device="cpu") % 10
     on_both(lambda t, k: F.cross_entropy(t, k), x, target)
+
+
+@pytest.mark.parametrize("dtype", [gs.float16, gs.bfloat16])
+def test_halves_are_read_and_written_as_they_are(dtype: gs.dtype) -> None:
+    def check(fn: Callable[..., gs.Tensor], *inputs: gs.Tensor) -> None:
+        found = []
+        for device in ("cpu", "cuda"):
+            xs = [t.to(dtype).to(device).requires_grad_() for t in inputs]
+            before = gs.cuda.memory_allocated()
+            y = fn(*xs)
+            if device == "cuda":  # no float copy is kept
+                assert gs.cuda.memory_allocated() - before < 2.5 * xs[0].nbytes + 4096
+            y.backward(gs.ones_like(y) if y.ndim == 0 else xs[0].detach().cos())
+            found.append([y.detach(), *(t.grad for t in xs)])
+        for want, got in zip(*found, strict=True):
+            assert got.dtype == want.dtype == dtype
+            want, got = want.to(gs.float64), got.cpu().to(gs.float64)
+            assert ((got - want).abs() <= 1e-2 * want.abs().max()).all().item()
+
+    for n in (37, 3000, 9001):
+        target = gs.arange(6, device="cpu")
+        check(lambda t: F.softmax(t, -1), numbers(6, n))
+        check(lambda t: F.log_softmax(t, -1), numbers(6, n))
+        check(lambda t, k=target: F.cross_entropy(t, k.to(t.device)), numbers(6, n))
+        check(
+            lambda t, p, q, n=n: F.layer_norm(t, (n,), p, q), numbers(6, n), numbers(n), numbers(n)
+        )
+        check(lambda t, p, n=n: F.rms_norm(t, (n,), p), numbers(6, n), numbers(n))
+    x, w = numbers(4, 6, 5, 7), numbers(6)
+    check(lambda t, p, q: F.group_norm(t, 3, p, q), x, w, w)
+    check(lambda t, p, q: F.batch_norm(t, None, None, p, q, training=True), x, w, w)
 
 
 def test_softmax_along_outer_axes() -> None:

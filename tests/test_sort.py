@@ -91,6 +91,35 @@ def test_unsorted_topk_holds_the_same_values():
     np.testing.assert_array_equal(x[ours.indices.cpu().numpy()], ours.values.cpu().numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int16"])
+@pytest.mark.parametrize(
+    "shape, dim", [((5000,), 0), ((40000,), 0), ((3, 6000), 1), ((5000, 3), 0)]
+)
+def test_selection_from_long_lines_is_that_of_a_stable_sort(shape, dim, dtype):
+    rng = np.random.default_rng(len(shape))
+    for spread in (50, 2**14):  # many equal elements; few
+        x = rng.integers(-spread, spread, shape).astype(dtype)
+        if dtype.startswith("float"):
+            x = np.where(x == 3, np.nan, x / 7).astype(dtype)
+        t = gs.tensor(x)
+        order = t.sort(dim).indices
+        assert order.tolist() == np.argsort(x, axis=dim, kind="stable").tolist()
+        for k in (1, 7, 300):
+            for largest in (False, True):
+                found = t.topk(k, dim, largest=largest)
+                ranked = t.sort(dim, descending=largest).indices.narrow(dim, 0, k)
+                assert found.indices.tolist() == ranked.tolist()
+                same(found.values, torch.tensor(x).gather(dim, torch.tensor(ranked.tolist())))
+            found = t.kthvalue(k, dim)
+            assert found.indices.tolist() == order.select(dim, k - 1).tolist()
+        for ours, theirs in zip(
+            (t.median(dim), t.nanmedian(dim)) if dtype.startswith("float") else (t.median(dim),),
+            (torch.tensor(x).median(dim), torch.tensor(x).nanmedian(dim)),
+            strict=False,
+        ):
+            same(ours.values, theirs.values)
+
+
 @pytest.mark.parametrize("keepdim", [False, True])
 def test_kthvalue_with_gradients(keepdim):
     for shape, dim, k in (((9,), 0, 1), ((4, 6), 0, 4), ((4, 6), 1, 3), ((), 0, 1)):

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Normalisation with statistics over planes: group norm and batch norm, forward and backward.
-// Tensors are contiguous, of type float or double; halves were converted. Results do not depend on
-// the number of threads. Compiled once for each instruction set; register_norm_kernels() is called
-// by register.cpp.
+// Tensors are contiguous, of type float or double; halves are converted (in_float). Results do not
+// depend on the number of threads. Compiled once for each instruction set; register_norm_kernels()
+// is called by register.cpp.
 #include <algorithm>
 
 #include "kernels/rows.h"
@@ -346,10 +346,10 @@ void batch_norm_backward(const Call& c) {
 }  // namespace
 
 void register_norm_kernels() {
-  add_kernel("group_norm", &group_norm);
-  add_kernel("group_norm_backward", &group_norm_backward);
-  add_kernel("batch_norm", &batch_norm);
-  add_kernel("batch_norm_backward", &batch_norm_backward);
+  add_kernel("group_norm", &in_float<&group_norm>);
+  add_kernel("group_norm_backward", &in_float<&group_norm_backward>);
+  add_kernel("batch_norm", &in_float<&batch_norm, 3>);
+  add_kernel("batch_norm_backward", &in_float<&batch_norm_backward>);
 }
 
 }  // namespace GS_ISA

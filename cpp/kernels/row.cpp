@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The row skeleton on the CPU: softmax, layer norm and cross entropy, forward and backward one
-// pass each over rows that stay in L1. Tensors are contiguous, of type float or double. Sums over
+// pass each over rows that stay in L1. Tensors are contiguous, of type float or double; halves
+// are converted (in_float). Sums over
 // many rows are formed in pieces that depend on the shape only, so results do not depend on the
 // number of threads. Compiled once for each instruction set; register_row_kernels() is called by
 // register.cpp.
@@ -368,16 +369,16 @@ void layer_norm_backward(const Call& c) {
 }  // namespace
 
 void register_row_kernels() {
-  add_kernel("softmax", &softmax<false>);
-  add_kernel("log_softmax", &softmax<true>);
-  add_kernel("softmax_backward", &softmax_backward<false>);
-  add_kernel("log_softmax_backward", &softmax_backward<true>);
-  add_kernel("cross_entropy", &cross_entropy);
-  add_kernel("cross_entropy_backward", &cross_entropy_backward);
-  add_kernel("layer_norm", &layer_norm<true>);
-  add_kernel("layer_norm_backward", &layer_norm_backward<true>);
-  add_kernel("rms_norm", &layer_norm<false>);
-  add_kernel("rms_norm_backward", &layer_norm_backward<false>);
+  add_kernel("softmax", &in_float<&softmax<false>>);
+  add_kernel("log_softmax", &in_float<&softmax<true>>);
+  add_kernel("softmax_backward", &in_float<&softmax_backward<false>>);
+  add_kernel("log_softmax_backward", &in_float<&softmax_backward<true>>);
+  add_kernel("cross_entropy", &in_float<&cross_entropy>);
+  add_kernel("cross_entropy_backward", &in_float<&cross_entropy_backward>);
+  add_kernel("layer_norm", &in_float<&layer_norm<true>>);
+  add_kernel("layer_norm_backward", &in_float<&layer_norm_backward<true>>);
+  add_kernel("rms_norm", &in_float<&layer_norm<false>>);
+  add_kernel("rms_norm_backward", &in_float<&layer_norm_backward<false>>);
 }
 
 }  // namespace GS_ISA

@@ -5,6 +5,7 @@
 // Compiled once for each instruction set. May include core, fn, graph/call.h.
 #pragma once
 #include <algorithm>
+#include <optional>
 
 #include "core/threads.h"
 #include "fn/reduce.h"
@@ -197,6 +198,45 @@ GS_FN typename Moments<C, false>::State row_moments(const C* x, int64_t n) {
     Moments<C, false>::block(s, x + i, static_cast<int>(std::min<int64_t>(n - i, kReduceBlock)), 0);
   }
   return s;
+}
+
+/// Halves are computed in float32: runs a kernel of float and double on float copies of the
+/// operands, of the first kInputs inputs.
+template <Kernel kKernel, int kInputs = 6>
+void in_float(const Call& c) {
+  constexpr int kMost = 9;
+  const int n = c.n_out + std::min<int>(c.n_in, kInputs);
+  TensorImpl* operands[kMost];
+  std::copy_n(c.operands, c.n_out + c.n_in, operands);
+  TensorImpl floats[kMost];
+  std::optional<Scratch<float>> memory[kMost];
+  const auto copy = [](TensorImpl& to, TensorImpl& from) {
+    static const Op& op = Op::get("copy");
+    TensorImpl* pair[] = {&to, &from};
+    // Not by launch(): a captured step has this call within the outer one.
+    op.kernel[static_cast<int>(DeviceType::CPU)]({&op, Compute::F32, 1, 1, pair, {}});
+  };
+  bool halves = false;
+  for (int k = 0; k < n; ++k) {
+    TensorImpl* const t = c.operands[k];
+    if (!t || !is_half(t->dtype)) continue;
+    halves = true;
+    TensorImpl& f = floats[k];
+    f.sizes = t->sizes;
+    f.strides = t->strides;
+    f.update_geometry();
+    memory[k].emplace(t->numel);
+    f.data = reinterpret_cast<char*>(memory[k]->data());
+    if (k >= c.n_out) copy(f, *t);
+    operands[k] = &f;
+  }
+  if (!halves) return kKernel(c);
+  Call call = c;
+  call.operands = operands;
+  kKernel(call);
+  for (int k = 0; k < c.n_out; ++k) {
+    if (operands[k] != c.operands[k]) copy(*c.operands[k], floats[k]);
+  }
 }
 
 inline void add_kernel(const char* name, Kernel kernel) {

@@ -23,13 +23,6 @@ namespace {
 
 // ---- composed ----
 
-DType wide_type(DType dtype) { return is_half(dtype) ? DType::Float32 : dtype; }
-
-/// Halves as floats.
-Tensor widened(const Tensor& x) {
-  return x.defined() && is_half(x.dtype()) ? to(x, DType::Float32) : x;
-}
-
 /// softmax over the last axis; a row in which everything is masked gives zeros.
 Tensor safe_softmax(const Tensor& scores) {
   const Tensor weights = softmax(scores, -1);

@@ -181,12 +181,13 @@ void cross_entropy_backward(Backward& b) {
     run(kernel, b.node.params, {&dx}, {&dy, &x, &target, &sums, &total, &weight});
     return b.set(0, dx);
   }
-  Tensor dy = b.grad();
+  Tensor dy = widened(b.grad());
   if (reduction == Reduction::Mean) dy = dy / total;
   dy = reduction == Reduction::None ? reshape(dy, target.sizes()) : expand(dy, target.sizes());
-  const Tensor row_weight = nll_rows(detach(x), target, weight, b.node.params).weight;
-  const Tensor at_target = reshape(nll_rows_gradient(dy, target, weight, b.node.params), x.sizes());
-  b.set(0, softmax(x, 1) * (row_weight * dy) + at_target);
+  const Tensor wide = widened(x), w = widened(weight);
+  const Tensor row_weight = nll_rows(detach(wide), target, w, b.node.params).weight;
+  const Tensor at_target = reshape(nll_rows_gradient(dy, target, w, b.node.params), x.sizes());
+  b.set(0, to(softmax(wide, 1) * (row_weight * dy) + at_target, x.dtype()));
 }
 
 Tensor fused_cross_entropy(const Tensor& rows, const Tensor& target, const Tensor& weight,
@@ -194,7 +195,8 @@ Tensor fused_cross_entropy(const Tensor& rows, const Tensor& target, const Tenso
   static const Op& op = define("cross_entropy", &cross_entropy_backward);
   const Tensor x = contiguous(rows);
   const Tensor loss = empty(reduction == Reduction::None ? loss_sizes : Dims{}, options_of(x));
-  const Tensor total = empty({}, options_of(x)), sums = empty({x.size(0)}, options_of(x));
+  const DType wide = wide_type(x.dtype());
+  const Tensor total = empty({}, wide, x.device()), sums = empty({x.size(0)}, wide, x.device());
   const Tensor class_weight = weight.defined() ? contiguous(detach(weight)) : weight;
   const Params p = params(ignore_index, x.size(1), static_cast<int64_t>(reduction));
   run(op, p, {&loss, &total, &sums}, {&x, &target, &class_weight});
@@ -220,13 +222,6 @@ Tensor smooth_part(const Tensor& log_probability, const Tensor& target, const Te
 
 }  // namespace
 
-namespace {
-/// True if the row kernels take this type as it is.
-bool compute_only(const Tensor& x) {
-  return x.dtype() == DType::Float32 || x.dtype() == DType::Float64;
-}
-}  // namespace
-
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight,
                      int64_t ignore_index, Reduction reduction, double label_smoothing) {
   GS_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
@@ -239,7 +234,8 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
                                      label_smoothing);
   }
   const ClassShape s = class_shape(input, target, weight);
-  if (label_smoothing == 0 && s.inner == 1 && s.n > 0 && s.classes > 0 && compute_only(input)) {
+  if (label_smoothing == 0 && s.inner == 1 && s.n > 0 && s.classes > 0 &&
+      is_floating(input.dtype())) {
     const Tensor rows = reshape(input, {s.n, s.classes});
     return fused_cross_entropy(rows, target_rows(target, s), weight, ignore_index, reduction,
                                s.loss_sizes);

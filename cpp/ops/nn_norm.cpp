@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax and normalisations. Halves are computed in float32. See ops/nn_norm.h.
+// Softmax and normalisations. Kernels take halves as they are and compute them in float32, as do
+// the composed derivatives. See ops/nn_norm.h.
 #include "ops/nn_norm.h"
 
 #include <algorithm>
@@ -15,8 +16,9 @@ namespace gradstep {
 
 namespace {
 
-Tensor as_float(const Tensor& t) {
-  return t.defined() && is_half(t.dtype()) ? to(t, DType::Float32) : t;
+/// For numbers that a kernel keeps for each row of x.
+Tensor statistics(const Tensor& x, int64_t n) {
+  return empty({n}, wide_type(x.dtype()), x.device());
 }
 
 Tensor contiguous_or_none(const Tensor& t) { return t.defined() ? contiguous(t) : t; }
@@ -33,8 +35,8 @@ void softmax_backward(Backward& b) {
   const Tensor y = b.saved(0), dy = b.grad();
   const int64_t axis = b.i(0);
   if (grad_enabled()) {
-    const Tensor g = dy * y;
-    return b.set(0, g - y * sum(g, {axis}, true));
+    const Tensor p = widened(y), g = widened(dy) * p;
+    return b.set(0, to(g - p * sum(g, {axis}, true), y.dtype()));
   }
   const Tensor g = contiguous(dy), dx = empty(y.sizes(), options_of(y));
   run(kernel, params(axis), {&dx}, {&g, &y});
@@ -45,7 +47,10 @@ void log_softmax_backward(Backward& b) {
   static const Op& kernel = Op::get("log_softmax_backward");
   const Tensor y = b.saved(0), dy = b.grad();
   const int64_t axis = b.i(0);
-  if (grad_enabled()) return b.set(0, dy - exp(y) * sum(dy, {axis}, true));
+  if (grad_enabled()) {
+    const Tensor g = widened(dy);
+    return b.set(0, to(g - exp(widened(y)) * sum(g, {axis}, true), y.dtype()));
+  }
   const Tensor g = contiguous(dy), dx = empty(y.sizes(), options_of(y));
   run(kernel, params(axis), {&dx}, {&g, &y});
   b.set(0, dx);
@@ -57,7 +62,6 @@ Tensor along_axis(const Op& op, const Tensor& input, int64_t dim, std::optional<
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()),
                 "\"{}_lastdim_kernel_impl\" not implemented for '{}'", op.name,
                 scalar_name(x.dtype()));
-  if (is_half(x.dtype())) return to(along_axis(op, to(x, DType::Float32), dim, {}), x.dtype());
   const Tensor source = contiguous(x);
   const Tensor out = empty(x.sizes(), options_of(x));
   run(op, params(axis), {&out}, {&source});
@@ -124,14 +128,23 @@ Tensor per_channel(const Tensor& v, int ndim) {
   return reshape(v, sizes);
 }
 
+/// Weights of halves may be halves or float32.
 void check_affine(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   for (const Tensor* t : {&weight, &bias}) {
-    GS_CHECK(!t->defined() || t->dtype() == x.dtype() || is_half(x.dtype()),
-             "{}: expected scalar type {} but found {}", name, scalar_name(x.dtype()),
-             scalar_name(t->defined() ? t->dtype() : x.dtype()));
+    if (!t->defined()) continue;
+    const DType type = t->dtype(), wanted = wide_type(x.dtype());
+    GS_CHECK(type == x.dtype() || (is_half(x.dtype()) && (is_half(type) || type == wanted)),
+             "{}: expected scalar type {} but found {}", name, scalar_name(wanted),
+             scalar_name(type));
   }
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"{}\" not implemented for '{}'", name,
                 scalar_name(x.dtype()));
+}
+
+/// The bias in the type that its gradient will have: the weight's, or the input's without one.
+Tensor bias_of(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!bias.defined()) return bias;
+  return contiguous(to(bias, weight.defined() ? weight.dtype() : x.dtype()));
 }
 
 /// Runs a backward kernel: dx, and dweight, dbias where they are wanted.
@@ -140,9 +153,9 @@ void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Ten
                        std::initializer_list<const Tensor*> statistics) {
   const Tensor dy = contiguous(b.grad());
   const Tensor dx = empty(x.sizes(), options_of(x));
-  const Options parameters = options_of(**(statistics.end() - 1));
-  const Tensor dweight = b.needs(1) ? empty({affine}, parameters) : Tensor();
-  const Tensor dbias = b.needs(2) ? empty({affine}, parameters) : Tensor();
+  const Options of_affine = options_of(weight.defined() ? weight : x);
+  const Tensor dweight = b.needs(1) ? empty({affine}, of_affine) : Tensor();
+  const Tensor dbias = b.needs(2) ? empty({affine}, of_affine) : Tensor();
   const Tensor* outputs[] = {&dx, &dweight, &dbias};
   const Tensor* inputs[5] = {&dy, &x, &weight};
   size_t n = 3;
@@ -151,6 +164,16 @@ void run_norm_backward(Backward& b, const Op& kernel, const Params& p, const Ten
   b.set(0, dx);
   if (b.needs(1)) b.set(1, dweight);
   if (b.needs(2)) b.set(2, dbias);
+}
+
+/// The gradients as composed in float32, where they are wanted, in the types of what they belong
+/// to.
+template <class X, class W, class B>
+void set_composed(Backward& b, const Tensor& x, const Tensor& weight, X dx, W dweight, B dbias) {
+  const DType of_affine = weight.defined() ? weight.dtype() : x.dtype();
+  if (b.needs(0)) b.set(0, to(dx(), x.dtype()));
+  if (b.needs(1)) b.set(1, to(dweight(), of_affine));
+  if (b.needs(2)) b.set(2, to(dbias(), of_affine));
 }
 
 }  // namespace
@@ -179,15 +202,15 @@ void layer_norm_backward_of(Backward& b, bool centered) {
     return;
   }
   const Dims dims = last_dims(x.ndim(), static_cast<int>(b.i(1)));
-  const Statistics s = standardize(x, dims, b.f(0), centered);
-  const Tensor& dy = b.grad();
+  const Statistics s = standardize(widened(x), dims, b.f(0), centered);
+  const Tensor dy = widened(b.grad());
   Dims shape;
   for (const int64_t d : dims) shape.push_back(x.sizes()[static_cast<int>(d)]);
-  if (b.needs(0)) {
-    b.set(0, standardize_gradient(weight.defined() ? dy * weight : dy, s, dims, centered));
-  }
-  if (b.needs(1)) b.set(1, sum_to_size(dy * s.normalized, shape));
-  if (b.needs(2)) b.set(2, sum_to_size(dy, shape));
+  const Tensor g = weight.defined() ? dy * widened(weight) : dy;
+  set_composed(
+      b, x, weight, [&] { return standardize_gradient(g, s, dims, centered); },
+      [&] { return sum_to_size(dy * s.normalized, shape); },
+      [&] { return sum_to_size(dy, shape); });
 }
 void layer_norm_backward(Backward& b) { layer_norm_backward_of(b, true); }
 void rms_norm_backward(Backward& b) { layer_norm_backward_of(b, false); }
@@ -222,9 +245,10 @@ Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor&
   check_affine(name, x, weight, bias);
   const int64_t n = count_elements(shape);
   const int64_t rows = n == 0 ? 0 : x.numel() / n;
-  const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
-  const Tensor out = empty(x.sizes(), options_of(x)), scale = empty({rows}, options_of(x));
-  const Tensor mean = centered ? empty({rows}, options_of(x)) : Tensor();
+  const Tensor source = contiguous(x), w = contiguous_or_none(weight);
+  const Tensor c = bias_of(x, weight, bias);
+  const Tensor out = empty(x.sizes(), options_of(x)), scale = statistics(x, rows);
+  const Tensor mean = centered ? statistics(x, rows) : Tensor();
   const Params p = params(eps, static_cast<int64_t>(shape.size()), n);
   run(op, p, {&out, &mean, &scale}, {&source, &w, &c});
   if (needs_grad(x, weight, bias)) {
@@ -238,10 +262,6 @@ Tensor norm_of_rows(const Op& op, const char* name, bool centered, const Tensor&
 Tensor layer_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& weight,
                   const Tensor& bias, double eps) {
   static const Op& op = define("layer_norm", &layer_norm_backward);
-  if (is_half(x.dtype())) {
-    return to(layer_norm(as_float(x), normalized_shape, as_float(weight), as_float(bias), eps),
-              x.dtype());
-  }
   return norm_of_rows(op, "LayerNormKernelImpl", true, x, normalized_shape, weight, bias, eps);
 }
 
@@ -253,8 +273,6 @@ Tensor rms_norm(const Tensor& x, const Dims& normalized_shape, const Tensor& wei
                    : x.dtype() == DType::Float16  ? 0x1p-10
                    : x.dtype() == DType::BFloat16 ? 0x1p-7
                                                   : std::numeric_limits<float>::epsilon();
-  if (is_half(x.dtype()))
-    return to(rms_norm(as_float(x), normalized_shape, as_float(weight), e), x.dtype());
   return norm_of_rows(op, "rms_norm", false, x, normalized_shape, weight, {}, e);
 }
 
@@ -272,15 +290,15 @@ void group_norm_backward(Backward& b) {
   }
   const int64_t groups = b.i(1);
   const Dims grouped = {x.size(0), groups, x.numel() / std::max<int64_t>(x.size(0) * groups, 1)};
-  const Statistics s = standardize(reshape(x, grouped), {2}, b.f(0), true);
-  const Tensor& dy = b.grad();
-  if (b.needs(0)) {
-    const Tensor g = weight.defined() ? dy * per_channel(weight, x.ndim()) : dy;
-    b.set(0, reshape(standardize_gradient(reshape(g, grouped), s, {2}, true), x.sizes()));
-  }
+  const Statistics s = standardize(reshape(widened(x), grouped), {2}, b.f(0), true);
+  const Tensor dy = widened(b.grad());
+  const Tensor g = weight.defined() ? dy * per_channel(widened(weight), x.ndim()) : dy;
   const Dims dims = channel_dims(x.ndim());
-  if (b.needs(1)) b.set(1, sum(dy * reshape(s.normalized, x.sizes()), dims));
-  if (b.needs(2)) b.set(2, sum(dy, dims));
+  set_composed(
+      b, x, weight,
+      [&] { return reshape(standardize_gradient(reshape(g, grouped), s, {2}, true), x.sizes()); },
+      [&] { return sum(dy * reshape(s.normalized, x.sizes()), dims); },
+      [&] { return sum(dy, dims); });
 }
 
 }  // namespace
@@ -304,13 +322,11 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
              t == &weight ? "weight" : "bias", t == &weight ? "weight" : "bias",
              t->defined() ? t->sizes() : Dims{}, x.sizes());
   }
-  if (is_half(x.dtype()))
-    return to(group_norm(as_float(x), groups, as_float(weight), as_float(bias), eps), x.dtype());
   check_affine("GroupNormKernelImpl", x, weight, bias);
-  const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
-  const Dims statistics = {x.size(0) * groups};
+  const Tensor source = contiguous(x), w = contiguous_or_none(weight);
+  const Tensor c = bias_of(x, weight, bias);
   const Tensor out = empty(x.sizes(), options_of(x));
-  const Tensor mean = empty(statistics, options_of(x)), scale = empty(statistics, options_of(x));
+  const Tensor mean = statistics(x, x.size(0) * groups), scale = statistics(x, x.size(0) * groups);
   const Params p = params(eps, groups);
   run(op, p, {&out, &mean, &scale}, {&source, &w, &c});
   if (needs_grad(x, weight, bias)) {
@@ -332,16 +348,14 @@ void batch_norm_backward(Backward& b) {
   }
   const bool training = b.i(1) != 0;
   const Dims dims = channel_dims(x.ndim());
-  const Tensor fixed = per_channel(scale, x.ndim()), wide = as_float(x);
+  const Tensor fixed = per_channel(scale, x.ndim()), wide = widened(x);
   const Statistics s = training ? standardize(wide, dims, b.f(0), true)
                                 : Statistics{(wide - per_channel(mean, x.ndim())) * fixed, fixed};
-  const Tensor dy = as_float(b.grad());
-  if (b.needs(0)) {
-    const Tensor g = weight.defined() ? dy * per_channel(weight, x.ndim()) : dy;
-    b.set(0, to(training ? standardize_gradient(g, s, dims, true) : g * s.scale, x.dtype()));
-  }
-  if (b.needs(1)) b.set(1, sum(dy * s.normalized, dims));
-  if (b.needs(2)) b.set(2, sum(dy, dims));
+  const Tensor dy = widened(b.grad());
+  const Tensor g = weight.defined() ? dy * per_channel(widened(weight), x.ndim()) : dy;
+  set_composed(
+      b, x, weight, [&] { return training ? standardize_gradient(g, s, dims, true) : g * s.scale; },
+      [&] { return sum(dy * s.normalized, dims); }, [&] { return sum(dy, dims); });
 }
 
 void check_channels(const char* what, const Tensor& t, int64_t channels) {
@@ -365,10 +379,10 @@ Tensor batch_norm_of(const Tensor& x, const Tensor& weight, const Tensor& bias,
     made.written_inputs = 0b11000;  // the running statistics
     return made;
   }();
-  const Options statistics{is_half(x.dtype()) ? DType::Float32 : x.dtype(), x.device()};
-  const Tensor mean = empty({x.size(1)}, statistics), scale = empty({x.size(1)}, statistics);
+  const Tensor mean = statistics(x, x.size(1)), scale = statistics(x, x.size(1));
   check_affine("batch_norm", mean, weight, bias);
-  const Tensor source = contiguous(x), w = contiguous_or_none(weight), c = contiguous_or_none(bias);
+  const Tensor source = contiguous(x), w = contiguous_or_none(weight);
+  const Tensor c = bias_of(x, weight, bias);
   const Tensor out = empty(x.sizes(), options_of(x));
   // params: eps, training, momentum
   const Params p = params(eps, static_cast<int64_t>(training), momentum);
@@ -402,15 +416,14 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
         x.sizes());
   }
   if (is_half(x.dtype())) {
-    // Running statistics may be halves too: they are updated through float copies. The GPU's
-    // kernels take x as it is.
-    const Tensor mean = as_float(running_mean), var = as_float(running_var);
+    // Running statistics may be halves too: they are updated through float copies, and cuDNN
+    // wants float weights; x goes as it is.
+    const Tensor mean = widened(running_mean), var = widened(running_var);
     const Tensor y =
-        batch_norm_of(x.device().type == DeviceType::CUDA ? x : as_float(x), as_float(weight),
-                      as_float(bias), mean, var, training, momentum, eps);
+        batch_norm_of(x, widened(weight), widened(bias), mean, var, training, momentum, eps);
     write_statistics(running_mean, training ? mean : Tensor());
     write_statistics(running_var, training ? var : Tensor());
-    return to(y, x.dtype());
+    return y;
   }
   return batch_norm_of(x, weight, bias, running_mean, running_var, training, momentum, eps);
 }

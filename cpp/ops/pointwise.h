@@ -58,6 +58,11 @@ inline Tensor operator-(const Tensor& a) { return neg(a); }
 Tensor to(const Tensor& x, DType dtype, bool copy = false);
 Tensor to(const Tensor& x, DType dtype, Device device, bool copy = false,
           bool non_blocking = false);
+/// The type in which a type is computed, as far as halves go; a tensor in it.
+inline DType wide_type(DType dtype) { return is_half(dtype) ? DType::Float32 : dtype; }
+inline Tensor widened(const Tensor& x) {
+  return x.defined() && is_half(x.dtype()) ? to(x, DType::Float32) : x;
+}
 /// A contiguous copy.
 Tensor clone(const Tensor& x);
 /// x itself if it is contiguous, else a contiguous copy.
