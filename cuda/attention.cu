@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     factor[r] = blind ? T(0) : T(1) / sum;
     const int64_t row = i0 + 4 * ty + r;
     if (tx == 0 && blockIdx.y == 0 && row < p.queries) {
-      log_sums[row] = blind ? T(kInf) : highest[r] + log2(sum);
+      log_sums[row] = blind ? T(kInf) : (highest[r] + log2(sum)) * T(kLn2);
     }
   }
   store_sums<T, kWide>(out, i0, p.queries, col, p.v_width, factor, sums);
@@ -240,7 +240,7 @@ template <class T>
 GS_DEVICE void gradients_of(const BackwardArgs& a, const Scores<T>& score, int64_t rows, int64_t i,
                             int64_t j, T product, T dweight, T& weight, T& dscore) {
   const bool exists = i < a.p.queries;
-  const T log_sum = exists ? reinterpret_cast<const T*>(a.log_sums)[rows + i] : T(0);
+  const T log_sum = exists ? reinterpret_cast<const T*>(a.log_sums)[rows + i] * T(kLog2e) : T(0);
   const T delta = exists ? reinterpret_cast<const T*>(a.delta)[rows + i] : T(0);
   weight = exp2(score(i, j, product) - log_sum);
   dscore = weight * (dweight - delta);
@@ -356,6 +356,10 @@ void attention(const Call& c) {
   const ForwardArgs a{problem_of(c, 0), heads_of(&c.out(0)), c.out(1).data};
   const Problem& p = a.p;
   const DeviceGuard guard(c.out(0).device.index);
+  if (attention_of_cudnn(c, a)) return;
+  const CudaFlags& may = flags();
+  GS_CHECK(may.flash_sdp || may.mem_efficient_sdp || may.math_sdp,
+           "No available kernel. Aborting execution. (cuDNN: {})", why_not_cudnn());
   if (attention_of_halves(c, a)) return;
   by_width(c, p.v_width, [&](auto tag, auto wide) {
     using T = decltype(tag);
@@ -372,6 +376,7 @@ void attention_backward(const Call& c) {
                  heads_of(&c.out(1)), heads_of(&c.out(2)), c.in(6).data,       nullptr};
   const Problem& p = a.p;
   const DeviceGuard guard(c.out(0).device.index);
+  if (attention_backward_of_cudnn(c, a)) return;
   by_width(c, p.width > p.v_width ? p.width : p.v_width, [&](auto tag, auto wide) {
     using T = decltype(tag);
     constexpr int kWide = decltype(wide)::value;

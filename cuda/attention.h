@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two ways of attention share: operands, places, scores. cuda/attention.cu computes in
-// registers and takes all types, cuda/attention_half.cu multiplies halves on the tensor cores.
+// What the ways of attention share: operands, places, scores. cuda/attention.cu computes in
+// registers and takes all types, cuda/attention_half.cu multiplies halves on the tensor cores, and
+// cuda/attention_cudnn.cu gives them to cuDNN. All leave the natural logarithms of the rows' sums.
 #pragma once
 #include "cuda/block.h"
 #include "cuda/values.h"
@@ -99,6 +100,11 @@ struct Higher {
   }
 };
 
+/// Runs a call by cuDNN where that is there, allowed and trusted, and says whether it did.
+bool attention_of_cudnn(const Call& call, const ForwardArgs& a);
+bool attention_backward_of_cudnn(const Call& call, const BackwardArgs& a);
+/// Why it did not, the last time.
+const char* why_not_cudnn();
 /// Runs a call whose operands are halves of widths that it takes, and says whether it did.
 bool attention_of_halves(const Call& call, const ForwardArgs& a);
 bool attention_backward_of_halves(const Call& call, const BackwardArgs& a);

@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(kThreads)
     factor[r] = blind ? 0.0f : 1.0f / sum;
     const int64_t row = i0 + row_of(r);
     if (threadIdx.x % 4 == 0 && row < p.queries) {
-      log_sums[row] = blind ? float(kInf) : highest[r] + log2(sum);
+      log_sums[row] = blind ? float(kInf) : (highest[r] + log2(sum)) * float(kLn2);
     }
   }
   store_sums<kBFloat, D>(out, i0, p.queries, p.v_width, aligned, factor, sums);
@@ -245,7 +245,8 @@ __global__ void __launch_bounds__(kThreads)
 GS_DEVICE void load_row(const BackwardArgs& a, int64_t rows, int64_t i, float& log_sum,
                         float& delta) {
   const bool exists = i < a.p.queries;
-  log_sum = exists ? reinterpret_cast<const float*>(a.log_sums)[rows + i] : float(kInf);
+  log_sum =
+      exists ? reinterpret_cast<const float*>(a.log_sums)[rows + i] * float(kLog2e) : float(kInf);
   delta = exists ? reinterpret_cast<const float*>(a.delta)[rows + i] : 0.0f;
 }
 

@@ -86,6 +86,10 @@ cudaStream_t current_stream(int device) {
 }
 int multiprocessors(int device) { return state(device).properties.multiProcessorCount; }
 int shared_limit(int device) { return int(state(device).properties.sharedMemPerBlockOptin) - 4096; }
+int compute_capability(int device) {
+  const cudaDeviceProp& p = state(device).properties;
+  return 10 * p.major + p.minor;
+}
 int resident_threads(int device) {
   const cudaDeviceProp& p = state(device).properties;
   return p.multiProcessorCount * p.maxThreadsPerMultiProcessor;

@@ -42,6 +42,8 @@ inline cudaStream_t stream_of(const Call& call) {
 int multiprocessors(int device);
 /// Bytes of dynamic shared memory that a block may have, beside a little of its own.
 int shared_limit(int device);
+/// 90 is sm_90.
+int compute_capability(int device);
 /// Threads that a whole device can hold at once.
 int resident_threads(int device);
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import gradstep as gs
+from gradstep.nn.attention import SDPBackend, sdpa_kernel
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
@@ -108,6 +109,10 @@ def test_rows_that_see_nothing_give_zeros_and_no_gradient():
     arrays = [random(*s) for s in qkv(1, 2, 70, 90, 8)]
     out, dq, _, _ = results(gs, arrays, np.ones((1, 2, 70, 8)), mask, is_causal=True)
     assert not out[:, :, 3:60].any() and not dq[:, :, 3:60].any()
+    with sdpa_kernel(SDPBackend.MATH):
+        composed = results(gs, arrays, np.ones((1, 2, 70, 8)), mask)
+    for a, b in zip(composed, results(gs, arrays, np.ones((1, 2, 70, 8)), mask), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 def test_hidden_keys_get_exactly_no_gradient():
@@ -317,3 +322,15 @@ def test_bad_shapes_raise_torchs_errors(shapes, kwargs):
         return str(info.value)[:60]
 
     assert error(gs) == error(torch)
+
+
+def test_attention_can_be_composed_and_needs_something_that_is_allowed():
+    arrays = [random(*s) for s in qkv(2, 3, 20, 30, 8)]
+    weight = random(2, 3, 20, 8, seed=9)
+    fused = results(gs, arrays, weight, is_causal=True)
+    with sdpa_kernel(SDPBackend.MATH):
+        composed = results(gs, arrays, weight, is_causal=True)
+    for a, b in zip(fused, composed, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    with sdpa_kernel([]), pytest.raises(RuntimeError, match="No viable backend"):
+        attention(gs, *(gs.tensor(a) for a in arrays))

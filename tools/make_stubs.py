@@ -152,7 +152,7 @@ RETURNS = {
     "_cuda_empty_cache record_stream _cuda_set_stream _cuda_synchronize_stream _cuda_destroy_event _cuda_record_event "
     "_cuda_begin_capture _cuda_replay_graph _cuda_destroy_graph _cuda_wait_event _cuda_synchronize_event _cuda_set_flag",
     "builtins.int": "_cuda_device_count _cuda_current_device _cuda_new_stream _cuda_current_stream _cuda_new_event "
-    "_cuda_library_version autocast_decrement_nesting autocast_increment_nesting "
+    "_cuda_library_version _cuda_cudnn_attention_runs autocast_decrement_nesting autocast_increment_nesting "
     "data_ptr dim element_size get_device initial_seed ndimension nelement numel seed storage_offset",
     "builtins.bool": "_cuda_is_capturing _cuda_is_initialized _cuda_query_stream _cuda_query_event _cuda_flag is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
     "allclose can_cast equal is_anomaly_check_nan_enabled is_anomaly_enabled is_complex is_contiguous "

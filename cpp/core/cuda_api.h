@@ -13,7 +13,7 @@
 
 namespace gradstep {
 
-constexpr int kCudaApiVersion = 4;  // raise with every change of the table
+constexpr int kCudaApiVersion = 5;  // raise with every change of the table
 
 struct CudaProperties {
   char name[256];
@@ -43,6 +43,9 @@ struct CudaFlags {
   bool cudnn_enabled = true;
   bool deterministic = false;  // no algorithm whose results differ from run to run
   bool sync = false;           // wait for each kernel: GRADSTEP_CUDA_SYNC=1
+  // What may compute scaled_dot_product_attention: cuDNN, kernels of our own (either of two), ops.
+  bool cudnn_sdp = true, flash_sdp = true, mem_efficient_sdp = true, math_sdp = true;
+  int64_t cudnn_attention_runs = 0;  // counted, for tests
 };
 GS_API CudaFlags& cuda_flags();
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/cuda_api.h"
 #include "core/layout.h"
 #include "ops/create.h"
 #include "ops/index.h"
@@ -23,11 +24,10 @@ namespace {
 
 // ---- composed ----
 
-/// softmax over the last axis; a row in which everything is masked gives zeros.
+/// softmax over the last axis; a row in which everything is masked gives zeros, and no gradient.
 Tensor safe_softmax(const Tensor& scores) {
-  const Tensor weights = softmax(scores, -1);
   const Tensor masked = all(eq(scores, -INFINITY), {-1}, true);
-  return masked_fill(weights, masked, 0);
+  return masked_fill(softmax(masked_fill(scores, masked, 0), -1), masked, 0);
 }
 
 /// What a query gives to each key.
@@ -220,10 +220,16 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   static const Op& kernel = Op::get("scaled_dot_product_attention");
   const auto lead_of = [](const Tensor& t) { return Dims(t.sizes().begin(), t.ndim() - 2); };
   const bool grouped = enable_gqa && (key.size(-3) != heads || value.size(-3) != heads);
+  // The switches of torch.nn.attention.sdpa_kernel.
+  const CudaFlags& may = cuda_flags();
+  const bool on_gpu = query.device().type == DeviceType::CUDA;
+  const bool may_fuse = may.flash_sdp || may.mem_efficient_sdp || (on_gpu && may.cudnn_sdp);
+  GS_CHECK(may_fuse || may.math_sdp,
+           "No viable backend for scaled_dot_product_attention was found. This is likely due to "
+           "turning off both the math kernel and the fused kernels.");
   // The CPU's kernel takes no halves.
-  const bool has_type =
-      is_half(dtype) ? query.device().type == DeviceType::CUDA : is_floating(dtype);
-  bool fusible = kernel.kernel[static_cast<int>(query.device().type)] && has_type &&
+  const bool has_type = is_half(dtype) ? on_gpu : is_floating(dtype);
+  bool fusible = may_fuse && kernel.kernel[static_cast<int>(query.device().type)] && has_type &&
                  dropout_p == 0 && !needs_grad(attn_mask) && query.size(-1) == key.size(-1) &&
                  key.size(-2) == value.size(-2);
   Dims lead = lead_of(query);

@@ -110,9 +110,15 @@ PyObject* memory(int device) {
 bool& flag(std::string_view name) {
   CudaFlags& f = cuda_flags();
   const std::pair<std::string_view, bool*> all[] = {
-      {"allow_tf32", &f.allow_tf32},           {"cudnn_tf32", &f.cudnn_tf32},
-      {"cudnn_benchmark", &f.cudnn_benchmark}, {"cudnn_enabled", &f.cudnn_enabled},
+      {"allow_tf32", &f.allow_tf32},
+      {"cudnn_tf32", &f.cudnn_tf32},
+      {"cudnn_benchmark", &f.cudnn_benchmark},
+      {"cudnn_enabled", &f.cudnn_enabled},
       {"deterministic", &f.deterministic},
+      {"cudnn_sdp", &f.cudnn_sdp},
+      {"flash_sdp", &f.flash_sdp},
+      {"mem_efficient_sdp", &f.mem_efficient_sdp},
+      {"math_sdp", &f.math_sdp},
   };
   for (const auto& [known, value] : all) {
     if (known == name) return *value;
@@ -262,6 +268,9 @@ const FunctionRow kRows[] = {
        flag(a.str(0)) = a.flag(1);
        return none();
      }},
+    {"_cuda_cudnn_attention_runs", "()", Fn,
+     "How often cuDNN has computed attention or its gradient.",
+     [](Args&) { return wrap(cuda_flags().cudnn_attention_runs); }},
     {"_cuda_library_version", "(str name)", Fn, "0 if it is missing.",
      [](Args& a) {
        const CudaApi* cuda = find_cuda();

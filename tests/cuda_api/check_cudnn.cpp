@@ -77,6 +77,14 @@ template <> constexpr char kLetter<cudnnRNNDataLayout_t> = 'L';
 template <> constexpr char kLetter<own::RnnGradient> = 'G';
 template <> constexpr char kLetter<cudnnWgradMode_t> = 'G';
 template <> constexpr char kLetter<double> = 'F';
+template <> constexpr char kLetter<own::DescriptorType> = '1';
+template <> constexpr char kLetter<cudnnBackendDescriptorType_t> = '1';
+template <> constexpr char kLetter<own::Attribute> = '2';
+template <> constexpr char kLetter<cudnnBackendAttributeName_t> = '2';
+template <> constexpr char kLetter<own::ValueKind> = '3';
+template <> constexpr char kLetter<cudnnBackendAttributeType_t> = '3';
+template <> constexpr char kLetter<int64_t> = '4';
+template <> constexpr char kLetter<int64_t*> = '5';
 template <> constexpr char kLetter<size_t> = 'z';
 template <> constexpr char kLetter<void**> = 'W';
 template <> constexpr char kLetter<const void*> = 'r';
@@ -108,6 +116,8 @@ static_assert(int(own::Data::Float) == CUDNN_DATA_FLOAT);
 static_assert(int(own::Data::Double) == CUDNN_DATA_DOUBLE);
 static_assert(int(own::Data::Half) == CUDNN_DATA_HALF);
 static_assert(int(own::Data::BFloat16) == CUDNN_DATA_BFLOAT16);
+static_assert(int(own::Data::Int32) == CUDNN_DATA_INT32);
+static_assert(int(own::Data::Boolean) == CUDNN_DATA_BOOLEAN);
 static_assert(int(own::Format::NCHW) == CUDNN_TENSOR_NCHW);
 static_assert(int(own::Mode::CrossCorrelation) == CUDNN_CROSS_CORRELATION);
 static_assert(int(own::Math::Default) == CUDNN_DEFAULT_MATH);
@@ -138,6 +148,24 @@ static_assert(own::kRnnPadded == CUDNN_RNN_PADDED_IO_ENABLED);
 static_assert(own::kForwardAlgorithms == CUDNN_CONVOLUTION_FWD_ALGO_COUNT);
 static_assert(own::kDataAlgorithms == CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT);
 static_assert(own::kFilterAlgorithms == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT);
+
+#define GS_COMPARE(name, value, nvidia) static_assert(int(own::DescriptorType::name) == nvidia);
+GS_CUDNN_DESCRIPTORS(GS_COMPARE)
+#undef GS_COMPARE
+#define GS_COMPARE(name, value, nvidia) static_assert(int(own::Attribute::name) == nvidia);
+GS_CUDNN_ATTRIBUTES(GS_COMPARE)
+#undef GS_COMPARE
+#define GS_COMPARE(name, value, nvidia) static_assert(int(own::ValueKind::name) == nvidia);
+GS_CUDNN_VALUE_KINDS(GS_COMPARE)
+#undef GS_COMPARE
+#define GS_COMPARE(name, value, nvidia) static_assert(int(own::Pointwise::name) == nvidia);
+GS_CUDNN_POINTWISE(GS_COMPARE)
+#undef GS_COMPARE
+static_assert(int(own::Reduce::Add) == CUDNN_REDUCE_TENSOR_ADD);
+static_assert(int(own::Reduce::Max) == CUDNN_REDUCE_TENSOR_MAX);
+static_assert(int(own::Heuristic::A) == CUDNN_HEUR_MODE_A);
+static_assert(int(own::Heuristic::Fallback) == CUDNN_HEUR_MODE_FALLBACK);
+static_assert(std::is_same_v<own::Descriptor, cudnnBackendDescriptor_t>);
 
 template <class P>
 constexpr bool kSamePerf =

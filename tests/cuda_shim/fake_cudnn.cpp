@@ -5,7 +5,8 @@
 // FAKE_CUDNN=fail makes products fail, =none offers no algorithm; FAKE_CUDNN_LOG is a file that
 // gets a line for each product and search. Algorithm 1 comes first, gives other bits each time by
 // its word and refuses groups only when it runs; 0 does all; 2 is listed as unsupported. This file
-// has convolution and what all share; fake_cudnn_norm.cpp and fake_cudnn_rnn.cpp have the rest.
+// has convolution and what all share (FAKE_CUDNN_VERSION is what it says of itself);
+// fake_cudnn_norm.cpp and fake_cudnn_rnn.cpp have the rest.
 #include "fake_cudnn.h"
 
 namespace gradstep::cuda::cudnn {
@@ -168,7 +169,10 @@ void* plain(const void* p) { return const_cast<void*>(p); }
 
 }  // namespace
 
-size_t cudnnGetVersion() { return 91901; }
+size_t cudnnGetVersion() {
+  const char* v = std::getenv("FAKE_CUDNN_VERSION");
+  return v ? size_t(std::atol(v)) : 91901;
+}
 const char* cudnnGetErrorString(Status s) {
   return s == kExecutionFailed ? "CUDNN_STATUS_EXECUTION_FAILED" : "CUDNN_STATUS_BAD_PARAM";
 }

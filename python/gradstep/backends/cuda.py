@@ -48,45 +48,43 @@ class _MatMul:
 
 matmul = _MatMul()
 
-# ---- which kernels of attention may be used: remembered ----
-
-_attention = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
-
-
-def flash_sdp_enabled() -> bool:
-    return _attention["flash"]
-
-
-def enable_flash_sdp(enabled: bool) -> None:
-    """Accepted: there is one kernel for each case."""
-    _attention["flash"] = enabled
-
-
-def mem_efficient_sdp_enabled() -> bool:
-    return _attention["mem_efficient"]
-
-
-def enable_mem_efficient_sdp(enabled: bool) -> None:
-    """Accepted, as enable_flash_sdp."""
-    _attention["mem_efficient"] = enabled
-
-
-def math_sdp_enabled() -> bool:
-    return _attention["math"]
-
-
-def enable_math_sdp(enabled: bool) -> None:
-    """Accepted, as enable_flash_sdp."""
-    _attention["math"] = enabled
+# ---- what may compute scaled_dot_product_attention ----
 
 
 def cudnn_sdp_enabled() -> bool:
-    return _attention["cudnn"]
+    return bool(_C._cuda_flag("cudnn_sdp"))
 
 
 def enable_cudnn_sdp(enabled: bool) -> None:
-    """Accepted, as enable_flash_sdp."""
-    _attention["cudnn"] = enabled
+    """cuDNN, where it is trusted: for float16 and bfloat16."""
+    _C._cuda_set_flag("cudnn_sdp", enabled)
+
+
+def flash_sdp_enabled() -> bool:
+    return bool(_C._cuda_flag("flash_sdp"))
+
+
+def enable_flash_sdp(enabled: bool) -> None:
+    """The kernels of our own, on the CPU too, as does enable_mem_efficient_sdp: either of the two allows them."""
+    _C._cuda_set_flag("flash_sdp", enabled)
+
+
+def mem_efficient_sdp_enabled() -> bool:
+    return bool(_C._cuda_flag("mem_efficient_sdp"))
+
+
+def enable_mem_efficient_sdp(enabled: bool) -> None:
+    """See enable_flash_sdp."""
+    _C._cuda_set_flag("mem_efficient_sdp", enabled)
+
+
+def math_sdp_enabled() -> bool:
+    return bool(_C._cuda_flag("math_sdp"))
+
+
+def enable_math_sdp(enabled: bool) -> None:
+    """Attention composed of other operations."""
+    _C._cuda_set_flag("math_sdp", enabled)
 
 
 @contextlib.contextmanager
@@ -96,19 +94,17 @@ def sdp_kernel(
     enable_mem_efficient: bool = True,
     enable_cudnn: bool = True,
 ) -> Iterator[dict[str, bool]]:
-    """Accepted, as enable_flash_sdp, for the `with` block."""
-    before = dict(_attention)
-    chosen = {
-        "flash": enable_flash,
-        "math": enable_math,
-        "mem_efficient": enable_mem_efficient,
-        "cudnn": enable_cudnn,
-    }
-    _attention.update(chosen)
+    """The older form of torch.nn.attention.sdpa_kernel."""
+    values = (enable_flash, enable_math, enable_mem_efficient, enable_cudnn)
+    names = ("flash_sdp", "math_sdp", "mem_efficient_sdp", "cudnn_sdp")
+    before = [_C._cuda_flag(name) for name in names]
     try:
-        yield chosen
+        for name, value in zip(names, values):
+            _C._cuda_set_flag(name, value)
+        yield dict(zip(("flash", "math", "mem_efficient", "cudnn"), values))
     finally:
-        _attention.update(before)
+        for name, value in zip(names, before):
+            _C._cuda_set_flag(name, value)
 
 
 def preferred_linalg_library(backend: str | None = None) -> str:

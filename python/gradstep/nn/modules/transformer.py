@@ -14,11 +14,11 @@ from gradstep import _C
 from gradstep._C import Tensor
 
 from .. import init
-from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
 from .module import Module
+from .multihead_attention import MultiheadAttention
 from .normalization import LayerNorm
 
 
