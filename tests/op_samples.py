@@ -1190,14 +1190,14 @@ ROWS = [
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
 # the package's own and have tests with their callers (test_optim.py, test_autograd.py).
 NOT_OPS = {
-    "types": "Generator ModuleBase Node OutOfMemoryError Size Tensor device dtype layout memory_format",
+    "types": "CaptureError Generator ModuleBase Node OutOfMemoryError Size Tensor device dtype layout memory_format",
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
     "settings and state": "get_default_device set_default_device get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
     "initial_seed manual_seed seed is_anomaly_check_nan_enabled is_anomaly_enabled is_grad_enabled is_inference_mode_enabled empty_cache memory_stats "
     "reset_peak_memory_stats",
     "autocast (test_amp.py)": "autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache "
-    "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
+    "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype set_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
     "is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype "
     "set_autocast_enabled",
     "recurrent layers (test_rnn.py)": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",

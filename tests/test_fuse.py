@@ -30,8 +30,16 @@ def ops_of(fn):
     return [s["op"] for s in steps_of(fn)]
 
 
-def check(fn, *args):
-    """fn captured gives the bits of fn, on inputs that change; returns the captured function."""
+def detached(x):
+    return x.detach() if isinstance(x, torch.Tensor) else type(x)(map(detached, x))
+
+
+def check(differentiated, *args):
+    """A function captured gives its bits, on inputs that change; returns the captured function."""
+
+    def fn(*tensors):
+        return detached(differentiated(*tensors))
+
     captured = capture(fn)
     for k in range(4):
         shifted = [a.detach() + k if a.is_floating_point() else a for a in args]

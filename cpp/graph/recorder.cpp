@@ -2,6 +2,7 @@
 // Writing a program down. See Note [Recording].
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 #include "core/cuda_api.h"
 #include "graph/node.h"
@@ -484,6 +485,29 @@ void Recorder::check_held(std::span<const Tensor> outputs) const {
        describe ? describe(who) : std::string("?"));
 }
 
+namespace {
+/// Whether backward() could still run from this node. A result that replays share the graph of must
+/// only be able to raise "a second time", as the eager one does after the backward pass inside.
+bool graph_is_alive(Node* root) {
+  std::vector<Node*> work{root};
+  std::unordered_set<Node*> seen{root};
+  bool ends = false;
+  while (!work.empty()) {
+    Node* const n = work.back();
+    work.pop_back();
+    ends |= n->released;
+    if (n->released) continue;
+    for (int i = 0; i < n->n_saved; ++i) {
+      if (n->saved[i].tensor && n->saved[i].output >= -1) return true;
+    }
+    for (const Edge& e : n->all_edges()) {
+      if (e.node && seen.insert(e.node.get()).second) work.push_back(e.node.get());
+    }
+  }
+  return !ends;
+}
+}  // namespace
+
 void Recorder::classify_results(std::span<const Tensor> outputs) {
   for (const Tensor& t : outputs) {
     Result& r = program_->results.emplace_back();
@@ -514,6 +538,10 @@ void Recorder::classify_results(std::span<const Tensor> outputs) {
     r.like = geometry_of(*t.get());
     r.like->requires_grad = t->requires_grad;
     if (t->grad_fn) {
+      GS_CHECK_KIND(Capture, !graph_is_alive(t->grad_fn),
+                    "{}: a result can still be differentiated, through the graph of this one call. "
+                    "Run backward() inside, or return it detach()ed",
+                    line && describe ? describe(line()) : std::string("?"));
       r.like->grad_fn = t->grad_fn;
       ++t->grad_fn->ref_count;
       r.like->output_nr = t->output_nr;
