@@ -200,6 +200,7 @@ class Recorder final : public Watcher {
   /// if `audits` was set).
   const std::string& undeclared() const { return undeclared_; }
   bool audits = false;
+  bool unrecorded = false;  // an eager first call: gradstep itself may read values
   std::span<const Step> steps() const { return program_->steps; }
   void look_back();  // at what the last step did
 
@@ -233,6 +234,7 @@ class Recorder final : public Watcher {
   void note_inputs();
   int32_t leaf_of(TensorImpl& t);
   void stop();
+  bool belongs_to_run(Node* root) const;
   void classify_results(std::span<const Tensor> outputs);
   void classify_leaves();
   int32_t held_place(std::span<const Tensor> outputs) const;

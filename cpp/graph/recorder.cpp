@@ -485,18 +485,19 @@ void Recorder::check_held(std::span<const Tensor> outputs) const {
        describe ? describe(who) : std::string("?"));
 }
 
-namespace {
-/// Whether backward() could still run from this node. A result that replays share the graph of must
-/// only be able to raise "a second time", as the eager one does after the backward pass inside.
-bool graph_is_alive(Node* root) {
+/// Whether the graph of a result belongs to this one run: it keeps values, or ends in an input.
+/// What replays may share can only raise "a second time", or has no values at all.
+bool Recorder::belongs_to_run(Node* root) const {
   std::vector<Node*> work{root};
   std::unordered_set<Node*> seen{root};
-  bool ends = false;
+  bool ends = false, custom = false;
   while (!work.empty()) {
     Node* const n = work.back();
     work.pop_back();
     ends |= n->released;
     if (n->released) continue;
+    custom |= n->extra && n->extra->custom;
+    if (n->leaf && std::find(inputs_.begin(), inputs_.end(), n->leaf) != inputs_.end()) return true;
     for (int i = 0; i < n->n_saved; ++i) {
       if (n->saved[i].tensor && n->saved[i].output >= -1) return true;
     }
@@ -504,9 +505,8 @@ bool graph_is_alive(Node* root) {
       if (e.node && seen.insert(e.node.get()).second) work.push_back(e.node.get());
     }
   }
-  return !ends;
+  return custom && !ends;
 }
-}  // namespace
 
 void Recorder::classify_results(std::span<const Tensor> outputs) {
   for (const Tensor& t : outputs) {
@@ -538,7 +538,7 @@ void Recorder::classify_results(std::span<const Tensor> outputs) {
     r.like = geometry_of(*t.get());
     r.like->requires_grad = t->requires_grad;
     if (t->grad_fn) {
-      GS_CHECK_KIND(Capture, !graph_is_alive(t->grad_fn),
+      GS_CHECK_KIND(Capture, !belongs_to_run(t->grad_fn),
                     "{}: a result can still be differentiated, through the graph of this one call. "
                     "Run backward() inside, or return it detach()ed",
                     line && describe ? describe(line()) : std::string("?"));

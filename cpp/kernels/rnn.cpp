@@ -6,8 +6,8 @@
 //   h0, c0, batch_sizes, {kept, cells, inner, w_ih, w_hh, w_hr}..)
 // One group {..} for each direction; absent operands are null. Slots: unit (0 tanh, 1 relu, 2 LSTM,
 // 3 GRU), directions, steps, batch, batch first. A device's kernel that registers
-// "rnn_reserve" may keep a block of bytes of its own (ops/rnn.cpp). Compiled once for each instruction set;
-// register_rnn_kernels() is called by register.cpp.
+// "rnn_reserve" may keep a block of bytes of its own (ops/rnn.cpp). Compiled once for each
+// instruction set; register_rnn_kernels() is called by register.cpp.
 #include <algorithm>
 #include <memory>
 #include <vector>

@@ -25,6 +25,7 @@
 #include "graph/program.h"
 #include "ops/autocast.h"
 #include "python/function.h"
+#include "python/interop.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -627,6 +628,7 @@ class Session {
     return static_cast<int32_t>(live_.size() - 1);
   }
   Recorder* recorder() { return recorder_.get(); }
+  void first_call() { recorder_->unrecorded = true; }
 
   /// Looks at what each step writes; with `audits` at whether its op declares it.
   void look(bool audits) { (audits ? recorder_->audits : recorder_->hashes) = true; }
@@ -668,6 +670,15 @@ class Session {
 LiveScope::LiveScope(PyObject* name, PyObject* group, const Op* op, Read read) {
   if (g_session) g_session->recorder()->live = g_session->live(name, group, op, read);
 }
+double read_at_first(const Tensor& t) {
+  struct Back {
+    Watcher* watcher = g_watcher;
+    ~Back() { g_watcher = watcher; }
+  } const back;
+  if (g_session && g_session->recorder()->unrecorded) g_watcher = nullptr;
+  return item(t).to_double();
+}
+
 LiveScope::~LiveScope() {
   if (g_session) g_session->recorder()->live = -1;
 }
@@ -899,6 +910,7 @@ void add_capture(PyObject* module) {
   py::class_<Session>(m, "_CaptureSession")
       .def(py::init<const py::list&, const py::list&>())
       .def("roll_back", &Session::roll_back)
+      .def("first_call", &Session::first_call)
       .def("drop", &Session::drop)
       .def("look", &Session::look, py::arg("audits") = false)
       .def("trace", &Session::trace)
@@ -907,6 +919,7 @@ void add_capture(PyObject* module) {
       .def("finish", &Session::finish)
       .def_property_readonly("refused", &Session::refused);
   m.def("_capture_setup", [](const std::string& directory) { own_directory = directory; });
+  m.def("_read_at_first", &read_at_first);
   m.def("_is_capturing", [] { return g_watcher != nullptr; });
   m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });
   m.def("_flatten", [](const py::tuple& args, const py::dict& kwargs) {

@@ -10,6 +10,10 @@
 
 namespace gradstep::python {
 
+/// The value of a tensor that is looked at only where state is made: allowed in the first call of a
+/// captured function, which is not recorded; later calls do not get there.
+double read_at_first(const Tensor& t);
+
 /// `const LiveScope live(group, read);` around the launches of an optimizer's group.
 struct LiveScope {
   /// Reads the numbers of a group as they are now; false if another variant of the algorithm runs

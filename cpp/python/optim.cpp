@@ -254,7 +254,7 @@ void step_group(PyObject* name, PyObject* group, PyObject* state, PyObject* grad
     TensorImpl* states[kMaxStates];
     bool fresh = false;
     if (!find_state(state, param, n_states, keys, states)) {
-      if (!taken && number_of(found_inf) != 0) return;
+      if (!taken && read_at_first(unwrap(found_inf)) != 0) return;
       taken = true;
       fresh = complete_state(state, param, variant, keys, h, lr_object, states);
     }

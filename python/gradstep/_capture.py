@@ -104,8 +104,8 @@ def _reader(path: str, value: Any) -> Callable[[], Any] | None:
     if isinstance(value, random.Random):
         return lambda: value.getstate()
     if isinstance(value, (np.random.Generator, np.random.RandomState)):
-        bits: Any = value._bit_generator
-        return lambda: repr(bits.state)
+        bits: Any = value  # both have it
+        return lambda: repr(bits._bit_generator.state)
     if hasattr(type(value), "__next__") and not isinstance(value, io.IOBase):
         return lambda: object()  # what it gives next is not known: never the same
     slots = [
@@ -539,6 +539,8 @@ class CapturedFunction(_C._Captured):
         walk = _Walk.of(fn, constants)
         before = _python_randomness()
         session = _C._CaptureSession(tensors, walk.tensors)
+        if not self._warm:
+            session.first_call()
         try:
             result = fn(*args, **kwargs)
             if session.refused:  # and the function caught it

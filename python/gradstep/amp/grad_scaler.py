@@ -222,7 +222,7 @@ class GradScaler:
             finally:
                 del optimizer.grad_scale
                 del optimizer.found_inf
-        elif not any(f.item() for f in found):
+        elif not any(_C._read_at_first(f) for f in found):
             result = optimizer.step(*args, **kwargs)
         state["stage"] = OptState.STEPPED
         return result
@@ -261,7 +261,7 @@ class GradScaler:
                 self._backoff_factor,
                 self._growth_interval,
             )
-        self._per_optimizer_states = defaultdict(_fresh_state)
+        self._per_optimizer_states.clear()
 
     # ---- settings ----
 
