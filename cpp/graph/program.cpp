@@ -219,6 +219,21 @@ bool Program::can_reuse(const Place& place, size_t index, std::span<const Tensor
   return place.storage && place.storage->ref_count == holders;
 }
 
+namespace {
+/// A new tensor of that geometry, where the place lies now.
+Ref<TensorImpl> tensor_in(const Place& place, const TensorImpl& like, ptrdiff_t from_base) {
+  Ref<TensorImpl> t(TensorImpl::create());
+  t->sizes = like.sizes;
+  t->strides = like.strides;
+  t->dtype = like.dtype;
+  t->device = like.device;
+  t->storage = place.storage;
+  t->data = place.base + from_base;
+  t->update_geometry();
+  return t;
+}
+}  // namespace
+
 void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
   for (Leaf& leaf : leaves) {
     if (leaf.end == Leaf::End::Same || leaf.made_at < 0) continue;
@@ -234,16 +249,8 @@ void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
       ++leaf.made->version();
       continue;
     }
-    Ref<TensorImpl> made(TensorImpl::create());
-    made->sizes = leaf.like->sizes;
-    made->strides = leaf.like->strides;
-    made->dtype = leaf.like->dtype;
-    made->device = leaf.like->device;
-    made->storage = place.storage;
-    made->data = place.base + leaf.from_base;
-    made->update_geometry();
-    grad = made;
-    leaf.made = std::move(made);
+    leaf.made = tensor_in(place, *leaf.like, leaf.from_base);
+    grad = leaf.made;
   }
 }
 
@@ -313,14 +320,7 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
       continue;
     }
     const Place& place = places[static_cast<size_t>(r.place)];
-    Tensor t(TensorImpl::create());
-    t->sizes = r.like->sizes;
-    t->strides = r.like->strides;
-    t->dtype = r.like->dtype;
-    t->device = r.like->device;
-    t->storage = place.storage;
-    t->data = place.base + r.from_base;
-    t->update_geometry();
+    Tensor t(tensor_in(place, *r.like, r.from_base));
     t->requires_grad = r.like->requires_grad;
     if (r.like->grad_fn) {
       t->grad_fn = r.like->grad_fn;
