@@ -37,7 +37,8 @@ namespace {
 
 // ---- lines ----
 
-std::string own_directory;  // of the package: its frames are not the user's
+std::string own_directory;       // of the package: its frames are not the user's
+std::string standard_directory;  // of Python's library: nor are those (but what is installed in it)
 struct Line {
   PyObject* code;  // owned
   int number;
@@ -50,8 +51,12 @@ bool is_own(PyCodeObject* code) {
   const auto it = known.find(code->co_filename);
   if (it != known.end()) return it->second;
   const char* name = PyUnicode_AsUTF8(code->co_filename);
-  const bool own = name && (std::strncmp(name, own_directory.c_str(), own_directory.size()) == 0 ||
-                            name[0] == '<');
+  const auto is_in = [&](const std::string& directory) {
+    return std::strncmp(name, directory.c_str(), directory.size()) == 0;
+  };
+  const bool own =
+      name && (is_in(own_directory) ||
+               (is_in(standard_directory) && !std::strstr(name, "-packages")) || name[0] == '<');
   Py_INCREF(code->co_filename);
   return known[code->co_filename] = own;
 }
@@ -918,7 +923,10 @@ void add_capture(PyObject* module) {
       .def("holds", &Session::holds)
       .def("finish", &Session::finish)
       .def_property_readonly("refused", &Session::refused);
-  m.def("_capture_setup", [](const std::string& directory) { own_directory = directory; });
+  m.def("_capture_setup", [](const std::string& package, const std::string& standard) {
+    own_directory = package;
+    standard_directory = standard;
+  });
   m.def("_read_at_first", &read_at_first);
   m.def("_is_capturing", [] { return g_watcher != nullptr; });
   m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });

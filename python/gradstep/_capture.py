@@ -37,7 +37,8 @@ from gradstep.optim.optimizer import FusedOptimizer, Optimizer
 __all__ = ["CaptureError", "CapturedFunction", "OptimizedModule", "capture", "compile"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_C._capture_setup(_PACKAGE)
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_C._capture_setup(_PACKAGE, _STANDARD)
 
 # With these, code looks at names that its constants do not show.
 _DYNAMIC = {"getattr", "setattr", "vars", "__dict__", "__getattribute__"}
@@ -62,9 +63,13 @@ def _is_users(file: str | None) -> bool:
 
 
 def _user_frame() -> str:
-    """ "file:line" of the innermost frame that is not gradstep's."""
+    """The innermost line that is neither gradstep's nor of Python's own library: "file:line"."""
     frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None:
+        file = frame.f_code.co_filename
+        standard = file.startswith(_STANDARD) and "-packages" not in file
+        if not (file.startswith(_PACKAGE) or standard):
+            break
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "?"
 
@@ -496,7 +501,7 @@ class CapturedFunction(_C._Captured):
             if now.requires_grad != was:
                 verb = "was frozen" if was else "requires a gradient"
                 return f"{path or 'a tensor'} {verb}"
-            return f"the memory or shape of {path or 'a tensor'} was replaced"
+            return f"the memory, shape or hooks of {path or 'a tensor'} were replaced"
         name = path
         if isinstance(key, str):
             name = f"{path}.{key}" if path else key
