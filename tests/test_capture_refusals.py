@@ -355,3 +355,13 @@ def test_fallback_runs_eagerly_with_one_warning(name: str) -> None:
     *captured, one = train(True)
     assert difference(eager, captured) == ""
     assert (none, one) == (0, 1)
+
+
+@pytest.mark.cpu_only
+def test_a_new_signature_at_each_call_is_told_once():
+    captured = torch.capture(lambda x, k: x * k)
+    with pytest.warns(UserWarning, match="was recorded 32 times") as told:
+        for k in range(50):
+            assert captured(torch.ones(1), k).item() == k
+    assert len(told) == 1 and told[0].filename == __file__
+    assert len(captured._entries()) == 8

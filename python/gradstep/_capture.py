@@ -581,6 +581,14 @@ class CapturedFunction(_C._Captured):
         self._add(entry)
         self._keep(self._most)
         self.calls_recorded += 1
+        if self.calls_recorded == 4 * self._most:
+            warnings.warn(
+                f"{fn.__qualname__} was recorded {self.calls_recorded} times: each call seems to have "
+                "a signature of its own. Numbers among the arguments are part of it; a number that "
+                "changes at each call can be passed as a tensor",
+                UserWarning,
+                stacklevel=3,
+            )
         return result
 
     def _verified(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
