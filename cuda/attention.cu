@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention in blocks on the GPU: the ops of cpp/kernels/attention.cpp, whose comment has operands
 // and params. Storage may be of halves; log_sums is of the compute type. See Note [Tiles].
+#include "core/warning.h"
 #include "cuda/attention.h"
 
 namespace gradstep::cuda {
@@ -377,6 +378,13 @@ void attention_backward(const Call& c) {
   const Problem& p = a.p;
   const DeviceGuard guard(c.out(0).device.index);
   if (attention_backward_of_cudnn(c, a)) return;
+  const CudaFlags& may = flags();
+  if (!may.flash_sdp && !may.mem_efficient_sdp && !may.math_sdp) {
+    warn_once("attention_backward",
+              format("only cuDNN may compute attention, but does not take this gradient ({}): "
+                     "gradstep's own kernels compute it",
+                     why_not_cudnn()));
+  }
   by_width(c, p.width > p.v_width ? p.width : p.v_width, [&](auto tag, auto wide) {
     using T = decltype(tag);
     constexpr int kWide = decltype(wide)::value;
