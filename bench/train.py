@@ -83,7 +83,8 @@ def plot(report: dict[str, Any], path: str) -> None:
 
 
 def peak_of_child(library: str, name: str, threads: int) -> None:
-    """Prints the growth of the resident set, in bytes, from before the model to the peak of 3 steps."""
+    """Prints the growth of the resident set, in bytes, from before the model to the peak of 3 steps: 0 where the
+    pages that the process holds already are enough."""
     lib = load(threads)[library]
     workload = next(w for w in WORKLOADS if w.name == name)
     lib.ones(8).sum()
@@ -122,7 +123,7 @@ def memory(found: Sequence[Case], options: argparse.Namespace) -> None:
         [
             r["name"],
             *(f"{r[name] / 2**20:.1f} MiB" for name in names),
-            f"{r['torch'] / r['gradstep']:.2f}" if "torch" in r else "-",
+            f"{r['torch'] / r['gradstep']:.2f}" if r["gradstep"] and "torch" in r else "-",
         ]
         for r in rows
     ]
