@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `gradstep`: `train` (see training.py), `info`, `--version`.
+"""The command `gradstep`: `train` (see training.py), `run` (see _run/main.py), `info`, `--version`.
 
 Mistakes of the user end in one line on stderr and an exit code of 1 or 2, never in a traceback
 (GRADSTEP_TRACEBACK=1 shows it).
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("info", help="show how gradstep was built and what it uses here")
+    commands.add_parser("run", help="run a PyTorch script, as it is, on gradstep", add_help=False)
     train = commands.add_parser(
         "train",
         help="train a small net on handwritten digits or clothes",
@@ -119,6 +120,11 @@ def _fail(message: str, code: int = 1) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] == "run":  # all that follows the script's name is the script's
+        from ._run.main import main as run
+
+        return run(arguments[1:])
     from .datasets import DataError
     from .training import TrainError
 
@@ -126,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings: Settings | None = None
     try:
         parser = _parser()
-        given = vars(parser.parse_args(argv))
+        given = vars(parser.parse_args(arguments))
         command = given.pop("command")
         if command == "info":
             _info()
