@@ -13,8 +13,9 @@ namespace gradstep::cuda {
 // While a stream is captured its launches are recorded and do not run. What a replay must find
 // again lives as long as the graph: blocks of a private pool, copies of what was uploaded. What
 // must differ from replay to replay is read on the device: step counters and learning rates in
-// tensors, and the state of the random numbers, which each replay writes to `live` before it
-// starts. Whatever would make the host wait is refused.
+// tensors; the state of the random numbers and, in captured programs, the numbers of live calls in
+// `live`. A replay writes there before it starts, in one copy, and only what has changed. Whatever
+// would make the host wait is refused.
 
 namespace {
 
@@ -23,11 +24,16 @@ struct Graph {
   cudaStream_t stream = nullptr;
   cudaGraphExec_t exec = nullptr;
   MemoryPool* pool = nullptr;
-  uint64_t* live = nullptr;  // on the device: seed and offset
+  uint64_t* live = nullptr;  // on the device: seed and offset, then numbers
   uint64_t draws = 0;        // of one replay
+  int numbers = 0;
+  int at = -1;         // of the live call being captured, its first number; -1: none
+  bool asked = false;  // .. its kernels read them
   std::vector<std::unique_ptr<char[]>> kept;
 };
 Graph* g_capture = nullptr;
+
+constexpr int kMostNumbers = 1022;  // of a graph: 73 groups of an optimizer with 14 numbers each
 
 }  // namespace
 
@@ -46,6 +52,24 @@ Philox take_random_while_capturing(uint64_t draws) {
   return now;
 }
 
+void begin_live_call(int n) {
+  Graph& g = *g_capture;
+  g.asked = false;
+  g.at = g.numbers + n <= kMostNumbers ? g.numbers : -1;
+  if (g.at >= 0) g.numbers += n;
+}
+
+bool end_live_call() {
+  g_capture->at = -1;
+  return g_capture->asked;
+}
+
+const double* live_numbers() {
+  if (!g_capture || g_capture->at < 0) return nullptr;
+  g_capture->asked = true;
+  return reinterpret_cast<const double*>(g_capture->live + 2) + g_capture->at;
+}
+
 void begin_capture(int device) {
   GS_CHECK(!g_capture, "CUDA graphs: another graph is being captured");
   if (device < 0) device = current_device();
@@ -58,7 +82,8 @@ void begin_capture(int device) {
   auto graph = std::make_unique<Graph>();
   graph->device = device;
   graph->stream = stream;
-  check(cudaMalloc(reinterpret_cast<void**>(&graph->live), 2 * sizeof(uint64_t)), "CUDAGraph");
+  check(cudaMalloc(reinterpret_cast<void**>(&graph->live), (2 + kMostNumbers) * sizeof(uint64_t)),
+        "CUDAGraph");
   const cudaError_t e = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
   if (e != cudaSuccess) {
     (void)cudaFree(graph->live);
@@ -86,15 +111,22 @@ void* end_capture(bool keep) {
   return nullptr;
 }
 
-void replay_graph(void* graph) {
+void replay_graph(void* graph, const double* numbers) {
   GS_CHECK(!g_capture, "CUDA graphs: a graph can't be replayed while another one is captured");
   Graph& g = *static_cast<Graph*>(graph);
   const DeviceGuard guard(g.device);
   const cudaStream_t stream = current_stream(g.device);
+  uint64_t state[2 + kMostNumbers] = {};
   if (g.draws) {
     const Philox now = take_random(g.device, g.draws);
-    const uint64_t state[] = {now.seed, now.offset};
-    check(cudaMemcpyAsync(g.live, state, sizeof(state), cudaMemcpyHostToDevice, stream),
+    state[0] = now.seed;
+    state[1] = now.offset;
+  }
+  if (numbers) std::memcpy(state + 2, numbers, size_t(g.numbers) * sizeof(double));
+  const size_t bytes = (2 + size_t(numbers ? g.numbers : 0)) * sizeof(uint64_t);
+  // From pageable memory: the runtime returns once the bytes are staged.
+  if (g.draws || numbers) {
+    check(cudaMemcpyAsync(g.live, state, bytes, cudaMemcpyHostToDevice, stream),
           "CUDAGraph.replay");
   }
   check(cudaGraphLaunch(g.exec, stream), "CUDAGraph.replay");

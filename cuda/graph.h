@@ -9,8 +9,13 @@ namespace gradstep::cuda {
 bool is_capturing();
 void begin_capture(int device);
 void* end_capture(bool keep);
-void replay_graph(void* graph);
+void replay_graph(void* graph, const double* numbers);
 void destroy_graph(void* graph);
+
+void begin_live_call(int n);
+bool end_live_call();
+/// Where kernels find the numbers of the call that is being captured, if they are live; or null.
+const double* live_numbers();
 
 /// src itself; while capturing a copy that lives as long as the graph, whose replays will read it.
 const void* kept_while_capturing(const void* src, size_t bytes);

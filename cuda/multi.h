@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/block.h"
+#include "cuda/graph.h"
 #include "cuda/values.h"
 #include "fn/optim.h"
 
@@ -102,8 +103,10 @@ struct UpdateArgs {
   };
 
   double h[Params::kSlots];
-  F rule;      // valid if the host knows it
-  bool known;  // .. and this says so
+  const double* live;  // in a captured program: the same numbers, of this replay
+  F rule;              // valid if the host knows it
+  bool known;          // .. and this says so
+  uint8_t n_live;
   DType lr_type;
   const char* lr;           // null: h[0] holds
   const float* grad_scale;  // null: 1
@@ -123,6 +126,7 @@ GS_DEVICE F make_rule(const UpdateArgs<F, kBytes>& a, int k, bool advance) {
   double h[Params::kSlots];
   GS_UNROLL
   for (int i = 0; i < Params::kSlots; ++i) h[i] = a.h[i];
+  for (int i = 0; a.live && i < a.n_live; ++i) h[i] = a.live[i];
   if (a.lr) h[0] = load_as<double>(a.lr, a.lr_type, 0);
   double c[3] = {};
   bool single = true;
@@ -315,7 +319,9 @@ void run_update(const Call& call) {
   }
   a.lr = lr ? lr->data : nullptr;
   a.lr_type = lr ? lr->dtype : DType::Float32;
-  a.known = kCounters == 0 && !lr;
+  a.live = live_numbers();
+  a.n_live = call.params.count;
+  a.known = kCounters == 0 && !lr && !a.live;
   if constexpr (kCounters == 0) a.rule = F::make(a.h, nullptr, true);
   a.grad_scale = grad_scale ? reinterpret_cast<const float*>(grad_scale->data) : nullptr;
   a.found_inf = found_inf ? reinterpret_cast<const float*>(found_inf->data) : nullptr;

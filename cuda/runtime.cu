@@ -338,6 +338,8 @@ const CudaApi kApi = {
     .replay_graph = &replay_graph,
     .destroy_graph = &destroy_graph,
     .is_capturing = &is_capturing,
+    .begin_live_call = &begin_live_call,
+    .end_live_call = &end_live_call,
 };
 
 }  // namespace

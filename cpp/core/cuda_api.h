@@ -13,7 +13,7 @@
 
 namespace gradstep {
 
-constexpr int kCudaApiVersion = 5;  // raise with every change of the table
+constexpr int kCudaApiVersion = 6;  // raise with every change of the table
 
 struct CudaProperties {
   char name[256];
@@ -101,9 +101,16 @@ struct CudaApi {
   void (*begin_capture)(int device);
   /// The graph, to be destroyed; null with keep = false (something failed in between).
   void* (*end_capture)(bool keep);
-  void (*replay_graph)(void* graph);
+  /// Runs it on the current stream. `numbers`: those of its live calls in order, null if they are
+  /// what they were.
+  void (*replay_graph)(void* graph, const double* numbers);
   void (*destroy_graph)(void* graph);
   bool (*is_capturing)();
+  /// Between these the numbers of a call's params are live: its kernels find them in the graph's
+  /// memory, n of them. False at the end if they did not look there, so that the numbers are
+  /// frozen.
+  void (*begin_live_call)(int n);
+  bool (*end_live_call)();
 };
 
 /// The loaded CUDA part, or null where it can't be used. The first call may load it.

@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "graph/fuse.h"
 #include "graph/node.h"
+#include "graph/segments.h"
 
 namespace gradstep {
 
@@ -41,8 +42,9 @@ std::vector<int32_t> Program::write_over_dying() {
         const TensorImpl &a = *view(o).tensor, &b = *view(q).tensor;
         const auto same_place = [&](int32_t x) { return x >= 0 && view(x).place == view(q).place; };
         if (dying.home != Home::Inside || dying.last != static_cast<int32_t>(i) ||
-            dying.bytes != p.bytes || a.dtype != b.dtype || !(a.sizes == b.sizes) ||
-            !(a.strides == b.strides) || view(o).from_base != view(q).from_base ||
+            dying.slot >= 0 || dying.bytes != p.bytes || a.dtype != b.dtype ||
+            !(a.sizes == b.sizes) || !(a.strides == b.strides) ||
+            view(o).from_base != view(q).from_base ||
             std::count_if(s.operands.begin(), s.operands.end(), same_place) != 1 ||
             std::count(taken.begin(), taken.end(), q) != 0) {
           continue;
@@ -115,6 +117,7 @@ void Program::move(Place& place, Storage* storage, char* base) {
   if (place.storage.get() != storage) place.storage = Ref(storage);
   if (place.base == base) return;
   place.base = base;
+  moves += place.in_graph;
   for (const int32_t k : place.operands) {
     OperandView& o = operands[static_cast<size_t>(k)];
     o.tensor->data = base + o.from_base;
@@ -125,6 +128,7 @@ void Program::seal() {
   drop_dead_steps(*this);
   fuse_maps(*this);
   recompute_cheap_steps(*this);
+  give_slots(*this);
   for (Place& p : places) p.first = p.last = -1;
   for (size_t i = 0; i < steps.size(); ++i) {
     for (const int32_t o : steps[i].operands) {
@@ -152,6 +156,12 @@ void Program::seal() {
       pool_[at++] = o < 0 ? nullptr : operands[static_cast<size_t>(o)].tensor.get();
     calls_.push_back({s.op, s.compute, s.n_out, s.n_in, first, s.params});
   }
+  segments_ = std::make_shared<Segments>(*this, calls_);
+  if (segments_->empty()) segments_.reset();
+}
+
+std::vector<std::pair<size_t, size_t>> Program::graphs() const {
+  return segments_ ? segments_->graphs() : std::vector<std::pair<size_t, size_t>>();
 }
 
 void Program::set_numbers(int32_t live, std::span<const double> numbers) {
@@ -190,6 +200,13 @@ void Program::place_inputs(std::span<const Tensor> inputs) {
     const TensorImpl* const t = inputs[static_cast<size_t>(p.slot)].get();
     move(p, t->storage.get(), t->data);
   }
+  // Kernels choose their loops by the alignment of addresses, and sums differ with them.
+  for (const Slot& s : slots) {
+    Place& p = places[static_cast<size_t>(s.place)];
+    const char* const from = places[static_cast<size_t>(s.input)].base + s.from;
+    move(p, p.storage.get(),
+         p.storage->data + p.offset + reinterpret_cast<uintptr_t>(from) % kSlotAlignment);
+  }
 }
 
 void Program::place_gradients(std::span<const Tensor> inputs) {
@@ -201,7 +218,7 @@ void Program::place_gradients(std::span<const Tensor> inputs) {
 }
 
 /// The memory of the last replay's gradients is used again if nobody else has it: no result lies in
-/// it, and each gradient is only held by its leaf and the program.
+/// it, and each gradient is only held by the program, and its leaf if that still has it.
 bool Program::can_reuse(const Place& place, size_t index, std::span<const Tensor> inputs) const {
   uint32_t holders = 1;  // the place
   for (const Result& r : results) {
@@ -210,10 +227,9 @@ bool Program::can_reuse(const Place& place, size_t index, std::span<const Tensor
   for (const Leaf& leaf : leaves) {
     if (leaf.result != static_cast<int32_t>(index)) continue;
     const TensorImpl* const t = leaf_tensor(leaf, inputs);
-    if (leaf.start >= 0 || !leaf.made || !t->meta || t->meta->grad != leaf.made ||
-        leaf.made->ref_count != 2 || leaf.made->storage != place.storage) {
-      return false;
-    }
+    if (leaf.start >= 0 || !leaf.made || leaf.made->storage != place.storage) return false;
+    const bool there = t->meta && t->meta->grad == leaf.made;
+    if (leaf.made->ref_count != 1 + uint32_t{there}) return false;
     ++holders;
   }
   return place.storage && place.storage->ref_count == holders;
@@ -263,8 +279,8 @@ void Program::run_watched(size_t& at, std::vector<uint64_t>* written) {
     const Clock::time_point start = Clock::now();
     steps[at].kernel(calls_[at]);
     seconds[at] = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!written) continue;
-    const auto number = static_cast<size_t>(std::max(steps[at].recorded, 0));
+    if (!written || steps[at].recorded < 0) continue;
+    const auto number = static_cast<size_t>(steps[at].recorded);
     if (number >= written->size()) written->resize(number + 1);
     (*written)[number] = hash_written(steps[at]);
   }
@@ -292,10 +308,13 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
     }
   };
   try {
-    if (!written && !time_next) [[likely]] {
-      for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
-    } else {
+    if (written || time_next) [[unlikely]] {
       run_watched(at, written);
+      if (segments_) segments_->ran_alone();
+    } else if (segments_) {
+      segments_->run(at);
+    } else {
+      for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
     }
   } catch (...) {
     raise_versions();

@@ -41,9 +41,10 @@ struct Place {
   uint32_t versions = 0;          // by how much a run raises the version
   size_t bytes = 0;
   Device device;
-  size_t offset = 0;     // Inside: in the arena
-  Ref<Storage> storage;  // where it lies now
-  char* base = nullptr;  // .. and the address that its views count from
+  size_t offset = 0;      // Inside: in the arena
+  bool in_graph = false;  // a CUDA graph has its address
+  Ref<Storage> storage;   // where it lies now
+  char* base = nullptr;   // .. and the address that its views count from
   std::vector<int32_t> operands;
 };
 
@@ -88,6 +89,15 @@ struct Leaf {
   int32_t dropped_at = -1, made_at = -1;  // the steps before which it first and last changed
 };
 
+/// Memory that an input is copied to (graph/segments.h), as its views see it from byte `from` on.
+struct Slot {
+  int32_t input, place;
+  ptrdiff_t from;
+};
+constexpr ptrdiff_t kSlotAlignment = 16;  // kernels look at addresses no closer
+
+class Segments;
+
 /// A tensor that the function returns.
 struct Result {
   int32_t input = -1;  // it is that input itself
@@ -118,6 +128,8 @@ class Program {
   void seal();
 
   uint64_t hash_written(const Step& step) const;
+  /// The steps that are replayed as CUDA graphs, as [begin, end).
+  std::vector<std::pair<size_t, size_t>> graphs() const;
 
   std::vector<Place> places;
   std::vector<OperandView> operands;
@@ -125,11 +137,13 @@ class Program {
   std::vector<Leaf> leaves;
   std::vector<Result> results;
   std::vector<std::unique_ptr<FusedMap>> fused;  // of the steps
-  std::vector<Ref<Generator>> generators;        // kept alive
-  size_t n_recorded = 0;                         // steps before any pass
-  size_t arena_bytes = 0;                        // of all devices
-  std::vector<double> seconds;                   // of each step, in the replay that was timed
-  bool time_next = false;                        // the next replay is timed
+  std::vector<Slot> slots;
+  std::vector<Ref<Generator>> generators;  // kept alive
+  uint64_t moves = 0;                      // of places that graphs know
+  size_t n_recorded = 0;                   // steps before any pass
+  size_t arena_bytes = 0;                  // of all devices
+  std::vector<double> seconds;             // of each step, in the replay that was timed
+  bool time_next = false;                  // the next replay is timed
   size_t eager_bytes = 0;  // what the temporaries took at most at one time in the recorded run
 
  private:
@@ -145,8 +159,9 @@ class Program {
   TensorImpl* leaf_tensor(const Leaf& leaf, std::span<const Tensor> inputs) const;
 
   std::vector<Call> calls_;
-  std::vector<TensorImpl*> pool_;  // the operands of the calls
-  std::vector<int32_t> escaping_;  // places
+  std::vector<TensorImpl*> pool_;       // the operands of the calls
+  std::vector<int32_t> escaping_;       // places
+  std::shared_ptr<Segments> segments_;  // null: nothing runs on a GPU
   bool running_ = false;
 };
 

@@ -658,6 +658,7 @@ void add_capture(PyObject* module) {
           "time_next", [](const Entry& e) { return e.program->time_next; },
           [](Entry& e, bool on) { e.program->time_next = on; })
       .def_property_readonly("steps", &steps_of)
+      .def_property_readonly("graphs", [](const Entry& e) { return e.program->graphs(); })
       .def_property_readonly("n_recorded", [](const Entry& e) { return e.program->n_recorded; })
       .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })
       .def_property_readonly("arena_bytes", [](const Entry& e) { return e.program->arena_bytes; })

@@ -24,7 +24,7 @@ const FunctionRow kRows[] = {
      }},
     {"_cuda_replay_graph", "(object graph)", Fn, "",
      [](Args& a) {
-       cuda_api().replay_graph(graph_of(a));
+       cuda_api().replay_graph(graph_of(a), nullptr);
        return none();
      }},
     {"_cuda_destroy_graph", "(object graph)", Fn, "",

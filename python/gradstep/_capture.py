@@ -609,6 +609,8 @@ class CapturedFunction(_C._Captured):
             return result
         where = "no single op"
         for number, op, value in steps:
+            if number < 0:  # a copy between an argument and the program's memory
+                continue
             name, line, eager = eager_steps[number] if number < len(eager_steps) else ("", "", 0)
             if op != name or (value and eager and value != eager):
                 where = f"first differs: {name or op} at {line}"
@@ -634,6 +636,9 @@ class CapturedFunction(_C._Captured):
                 f"fusion; arena {entry.arena_bytes:,} bytes (eager: {entry.eager_bytes:,}); "
                 f"{entry.replays} replays"
             )
+            if graphs := entry.graphs:
+                inside = sum(end - begin for begin, end in graphs)
+                text.append(f"  {inside} of the launches in {len(graphs)} CUDA graphs")
             seconds = entry.seconds or [float("nan")] * entry.n_steps
             for step, time in zip(entry.steps, seconds, strict=True):
                 shapes = ", ".join(_shown(operand) for operand in step["outputs"])
