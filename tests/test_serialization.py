@@ -211,8 +211,10 @@ def test_other_classes_need_weights_only_false():
 
 def test_every_truncation_is_an_error():
     data = saved({"w": gradstep.rand(50), "n": 3})
-    for length in range(0, len(data), 23):
-        with pytest.raises(RuntimeError, match="cannot read"):
+    with pytest.raises(EOFError):
+        gradstep.load(io.BytesIO())
+    for length in range(1, len(data), 23):
+        with pytest.raises((RuntimeError, pickle.UnpicklingError), match="cannot read"):
             gradstep.load(io.BytesIO(data[:length]))
 
 
@@ -233,21 +235,17 @@ def test_flipped_bits_never_change_tensors_silently_and_never_crash():
 
 def archive_with(pid_numel, size, stride, offset, stored):
     """A file that says these things about one float storage."""
-    from gradstep import serialization
-
-    storages = serialization._Storages()
-    out = io.BytesIO()
+    from gradstep._serialization import writer
 
     class Fake:
         def __reduce__(self):
-            part = serialization._Storage("0", gradstep.zeros(1))
+            part = writer.Storage("0", gradstep.zeros(1))
             part.numel = pid_numel
-            return serialization._REBUILD_TENSOR, (part, offset, size, stride, False, OrderedDict())
+            return writer._REBUILD_TENSOR, (part, offset, size, stride, False, OrderedDict())
 
-    serialization._pickler(out, storages).dump(Fake())
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("archive/data.pkl", out.getvalue())
+        archive.writestr("archive/data.pkl", writer.pickled(Fake(), writer.Storages()))
         archive.writestr("archive/data/0", b"\0" * stored)
     return io.BytesIO(made.getvalue())
 

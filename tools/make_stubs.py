@@ -162,7 +162,7 @@ RETURNS = {
     "builtins.float": "_cuda_elapsed_time",
     "dict[builtins.str, Any]": "_cuda_properties _cuda_memory",
     "tuple[builtins.str, builtins.str] | None": "_cuda_build",
-    "tuple[builtins.int, builtins.int]": "__dlpack_device__ _cuda_memory_info",
+    "tuple[builtins.int, builtins.int]": "__dlpack_device__ _cuda_memory_info _storage",
     "Number": "item",
     "Generator": "manual_seed _cuda_generator",
     "_dtype": "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "

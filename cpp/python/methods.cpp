@@ -229,6 +229,13 @@ const FunctionRow kRows[] = {
        retain_grad(a.tensor(0));
        return none();
      }},
+    {"_storage", "(Tensor input)", Fn,
+     "Address and bytes of the memory that the tensor is a view of.",
+     [](Args& a) {
+       const Storage& s = *a.tensor(0)->storage;
+       return Py_BuildValue("Kn", reinterpret_cast<unsigned long long>(s.data),
+                            static_cast<Py_ssize_t>(s.bytes));
+     }},
     {"_make_subclass", "(object cls, Tensor data, bool require_grad=False)", Fn, "",
      &make_subclass},
 };

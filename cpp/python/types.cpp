@@ -342,9 +342,13 @@ PyObject* generator_reduce(PyObject* self, PyObject*) {
     Py_XDECREF(device);
     return nullptr;
   }
-  return Py_BuildValue("O(N)N", generator_type, device, state);
+  // As PyTorch writes it: (seed, offset of a CUDA generator, state); the state's bytes hold all of
+  // it.
+  PyObject* seed = generator_initial_seed(self, nullptr);
+  return Py_BuildValue("O(N)(NON)", generator_type, device, seed, Py_None, state);
 }
 PyObject* generator_setstate(PyObject* self, PyObject* state) {
+  if (PyTuple_Check(state) && PyTuple_GET_SIZE(state) == 3) state = PyTuple_GET_ITEM(state, 2);
   PyObject* out = generator_set_state(self, state);
   Py_XDECREF(out);
   return out ? Py_NewRef(Py_None) : nullptr;

@@ -44,15 +44,23 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs:
 
 
 def _rebuild(
-    data: bytes, dtype: Any, shape: tuple[int, ...], requires_grad: bool, device: str = "cpu"
+    data: bytes,
+    dtype: Any,
+    shape: tuple[int, ...],
+    requires_grad: bool,
+    device: str = "cpu",
+    stride: tuple[int, ...] | None = None,
+    cls: type[Tensor] = Tensor,
 ) -> Tensor:
     """A tensor from pickled bytes."""
-    t = (
-        _C.frombuffer(data, dtype=dtype).reshape(shape)
-        if data
-        else _C.empty(shape, dtype=dtype, device="cpu")
-    )
-    t = t.clone() if device == "cpu" else t.to(device)
+    if not data:
+        t = _C.empty(shape, dtype=dtype, device="cpu")
+    else:
+        flat = _C.frombuffer(data, dtype=dtype).clone()
+        t = flat.reshape(shape) if stride is None else flat.as_strided(shape, stride)
+    t = t if device == "cpu" else t.to(device)
+    if cls is not Tensor:
+        return Tensor._make_subclass(cls, t, requires_grad)
     return t.requires_grad_() if requires_grad else t
 
 
@@ -90,26 +98,38 @@ def frombuffer(
 _C.frombuffer = frombuffer
 
 
-def _bytes(t: Tensor) -> bytes:
-    return (
-        t.detach().contiguous().cpu().reshape(-1).view(_C.uint8).numpy().tobytes()
-        if t.numel()
-        else b""
-    )
+def _span(t: Tensor) -> int:
+    """The elements from a tensor's first to its last."""
+    return 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride())) if t.numel() else 0
 
 
 def _reduce_ex(self: Tensor, protocol: int) -> Any:
-    # As in PyTorch, the history is not pickled.
-    return _rebuild, (
-        _bytes(self),
-        self.dtype,
-        tuple(self.shape),
-        self.requires_grad and self.is_leaf,
-        str(self.device),
-    )
+    # As in PyTorch, the history is not pickled; strides are, where that writes no more than the elements.
+    flat, span = self.detach(), _span(self)
+    stride: tuple[int, ...] | None = None
+    if 0 < span <= self.numel():
+        stride = tuple(self.stride())
+        flat = flat.as_strided((span,), (1,), self.storage_offset())
+    flat = flat.cpu().contiguous().reshape(-1)
+    data = flat.view(_C.uint8).numpy().tobytes() if span else b""
+    leaf = self.requires_grad and self.is_leaf
+    made = data, self.dtype, tuple(self.shape), leaf, str(self.device), stride, type(self)
+    return _rebuild, made, self.__dict__ or None
 
 
-def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+def _copied_storage(self: Tensor, memo: dict[Any, Any]) -> Tensor:
+    """The bytes of the tensor's whole storage, copied once for all tensors that view it."""
+    address, size = _C._storage(self)
+    key = "storage", self.device, address
+    if key not in memo:
+        count = size // self.element_size()
+        memo[key] = self.detach().as_strided((count,), (1,), 0).view(_C.uint8).clone()
+    return memo[key]
+
+
+def _deepcopy(self: Tensor, memo: dict[Any, Any]) -> Tensor:
+    import copy
+
     if not self.is_leaf:
         raise RuntimeError(
             "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
@@ -118,18 +138,29 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     if id(self) in memo:
         return memo[id(self)]
-    copy = self.detach().clone()
-    if self.requires_grad:
-        copy.requires_grad_()
+    if self.numel():
+        raw = _copied_storage(self, memo)
+        item = self.element_size()
+        flat = raw[: raw.numel() // item * item].view(self.dtype)
+        new = flat.as_strided(self.shape, self.stride(), self.storage_offset())
+    else:
+        new = self.detach().clone()
+    if type(self) is not Tensor:
+        new = Tensor._make_subclass(type(self), new, self.requires_grad)
+    elif self.requires_grad:
+        new.requires_grad_()
+    memo[id(self)] = new
     if self.grad is not None:
-        copy.grad = _deepcopy(self.grad, memo)
-    memo[id(self)] = copy
-    return copy
+        new.grad = _deepcopy(self.grad, memo)
+    if self.__dict__:
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+    return new
 
 
 def _copy(self: Tensor) -> Tensor:
-    out = self.detach()
-    return out.requires_grad_(self.requires_grad)
+    out = self.detach().requires_grad_(self.requires_grad)
+    out.__dict__.update(self.__dict__)
+    return out
 
 
 def _format(self: Tensor, spec: str) -> str:
@@ -149,14 +180,13 @@ class _Storage:
         self._tensor = tensor._base if tensor._base is not None else tensor
 
     def data_ptr(self) -> int:
-        t = self._tensor
-        return t.data_ptr() - t.storage_offset() * t.element_size() if t.numel() else 0
+        return _C._storage(self._tensor)[0]
 
     def nbytes(self) -> int:
-        return self._tensor.numel() * self._tensor.element_size()
+        return _C._storage(self._tensor)[1]
 
     def size(self) -> int:
-        return self._tensor.numel()
+        return self.nbytes() // self._tensor.element_size()
 
     __len__ = size
 

@@ -138,8 +138,8 @@ class _Ending:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def _package_of(error: BaseException) -> tuple[str, str] | None:
-    """The installed package whose line met something that gradstep lacks, and that line."""
+def _package_of(error: BaseException) -> tuple[str, str, BaseException] | None:
+    """The installed package whose line met something that gradstep lacks, that line, and what was said there."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
@@ -156,7 +156,7 @@ def _package_of(error: BaseException) -> tuple[str, str] | None:
             parts = frame.filename.replace(os.sep, "/").split("/")
             for folder in {"site-packages", "dist-packages"} & set(parts[:-1]):
                 package = parts[parts.index(folder) + 1].removesuffix(".py")
-                return package, f"{frame.filename}:{frame.lineno}"
+                return package, f"{frame.filename}:{frame.lineno}", link
             break  # a line of the program itself
     return None
 
@@ -164,10 +164,10 @@ def _package_of(error: BaseException) -> tuple[str, str] | None:
 def _explain(error: BaseException) -> None:
     found = _package_of(error)
     if found is not None:
-        package, place = found
+        package, place, lack = found
         print(
             f"\ngradstep run: the package {package} relies on a part of PyTorch that gradstep does not have "
-            f"({place}): {error}\nIt needs the real PyTorch: run this program with python, or without {package}.",
+            f"({place}): {lack}\nIt needs the real PyTorch: run this program with python, or without {package}.",
             file=sys.stderr,
         )
 

@@ -679,7 +679,18 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
         return self.__dict__.copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        tables = _CALL_TABLES | _OTHER_TABLES
+        # PyTorch's modules carry empty tables; here the first reader of one makes it: Note [Hook tables].
+        self.__dict__.update((k, v) for k, v in state.items() if v or k not in tables)
+        if any(state.get(name) for name in _CALL_TABLES):
+            _set(self, "_hooked", True)
+
+    def _pytorch_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A pickled state with what PyTorch's module of this class has besides."""
+        tables: dict[str, Any] = {name: OrderedDict() for name in _CALL_TABLES | _OTHER_TABLES}
+        state = {"_is_full_backward_hook": None, **tables, **state}
+        state.pop("_hooked", None)
+        return state
 
 
 _C._take_attribute_slot(Module)

@@ -115,7 +115,7 @@ class RNNBase(Module):
         n_gates = _LAYERS[mode][1]
         n_directions = 2 if bidirectional else 1
         out_size = proj_size or hidden_size
-        self._all_names: list[list[str]] = []
+        self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
             in_size = input_size if layer == 0 else out_size * n_directions
             for direction in range(n_directions):
@@ -131,7 +131,7 @@ class RNNBase(Module):
                 for name, shape in shapes.items():
                     param = Parameter(_C.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(name + suffix, param)
-                self._all_names.append([name + suffix for name in shapes])
+                self._all_weights.append([name + suffix for name in shapes])
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -140,13 +140,21 @@ class RNNBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
+    def _pytorch_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        names = [name for names in self._all_weights for name in names]
+        more = {
+            "_flat_weights_names": names,
+            "_flat_weights": [getattr(self, name, None) for name in names],
+        }
+        return super()._pytorch_state({**state, **more})
+
     def flatten_parameters(self) -> None:
         """Accepted for compatibility: parameters need no special layout here."""
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters per layer and direction."""
-        return [[getattr(self, name) for name in names] for names in self._all_names]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -182,7 +190,7 @@ class RNNBase(Module):
             if not batched:
                 input = input.unsqueeze(0 if self.batch_first else 1)
             n_batch = input.shape[0 if self.batch_first else 1]
-        weights = [getattr(self, name) for names in self._all_names for name in names]
+        weights = [getattr(self, name) for names in self._all_weights for name in names]
         if input.dtype != weights[0].dtype and not _C.is_autocast_enabled("cpu"):
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype "

@@ -111,6 +111,11 @@ class TransformerEncoderLayer(_Block):
             },
         )
 
+    def _pytorch_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        activation = state["activation"]
+        which = 1 if activation is _C.relu else 2 if activation is _C.gelu else 0
+        return super()._pytorch_state({**state, "activation_relu_or_gelu": which})
+
     def forward(
         self,
         src: Tensor,

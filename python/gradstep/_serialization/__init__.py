@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of gradstep.serialization: names and storages, writing, reading, safetensors, atomic files."""
