@@ -230,7 +230,7 @@ def test_the_gather_path_copies_and_keeps_gradients():
 
 
 def test_the_gather_path_is_taken_only_for_plain_tensor_data_sets():
-    from gradstep.utils.data.fetch import GatherFetcher, make_fetcher
+    from gradstep.utils.data._utils.fetch import GatherFetcher, make_fetcher
 
     class Doubled(gdata.TensorDataset):
         def __getitem__(self, i):
@@ -537,3 +537,169 @@ def test_pinned_memory_is_accepted():
     ):
         batches = list(gdata.DataLoader(pair(gradstep), batch_size=20, pin_memory=True))
     assert len(batches) == 2
+
+
+# ---- what a worker may hold and leave ----
+
+
+class Refused(gdata.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return gradstep.ones(2, requires_grad=True) * 2
+
+
+def test_a_tensor_with_a_history_is_not_sent():
+    with pytest.raises(RuntimeError, match="Cowardly refusing to serialize non-leaf tensor"):
+        list(gdata.DataLoader(Refused(), num_workers=1, batch_size=None))
+    assert next(iter(gdata.DataLoader(Refused(), batch_size=None))).requires_grad
+
+
+class Laid(gdata.Dataset):
+    """Tensors that are not plain, large enough for shared memory."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        turned = gradstep.arange(20_000.0).view(100, 200).t()
+        leaf = gradstep.ones(3, requires_grad=True)
+        return turned, gradstep.ones(1).expand(5), turned[::2, ::3], leaf, gradstep.tensor(3)
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
+def test_strides_and_leaves_arrive_as_they_were(context):
+    loader = gdata.DataLoader(
+        Laid(), num_workers=1, batch_size=None, multiprocessing_context=context
+    )
+    for got, sent in zip(next(iter(loader)), Laid()[0]):
+        assert got.tolist() == sent.tolist() and got.dtype == sent.dtype
+        assert got.stride() == sent.stride() or sent.numel() == 100 * 34
+        assert got.requires_grad == sent.requires_grad
+
+
+class Parallel(gdata.Dataset):
+    """Work that the engine does in threads, which a fork does not copy."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        gradstep.set_num_threads(2)
+        x = gradstep.ones(400, 400)
+        return gradstep.stack([(x @ x).sum(), gradstep.ones(1 << 20).sum()])
+
+
+def test_the_engines_threads_work_in_forked_workers():
+    gradstep.set_num_threads(2)
+    for _ in range(3):  # the parent's threads are awake when it forks
+        want = Parallel()[0].tolist()
+        for batch in gdata.DataLoader(Parallel(), batch_size=1, num_workers=2):
+            assert batch[0].tolist() == want
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_no_file_memory_or_process_is_left_behind():
+    import multiprocessing
+
+    def use(loader, batches):
+        for i, _ in enumerate(loader):
+            if i + 1 == batches:
+                break
+
+    use(gdata.DataLoader(Big(), num_workers=1), 1)
+    before, shared = open_files(), set(os.listdir("/dev/shm"))
+    for batches in (1, 2, 99):
+        use(gdata.DataLoader(Big(), batch_size=2, num_workers=2), batches)
+    with pytest.raises(KeyError):
+        list(gdata.DataLoader(Broken(), num_workers=2))
+    with pytest.raises(RuntimeError):
+        list(gdata.DataLoader(Deadly(), num_workers=2))
+    assert open_files() == before and set(os.listdir("/dev/shm")) == shared
+    assert multiprocessing.active_children() == []
+
+
+def test_prefetching_nothing_is_refused():
+    with pytest.raises(AssertionError, match="prefetch_factor must be greater than 0"):
+        iter(gdata.DataLoader(Squares(), num_workers=1, prefetch_factor=0))
+
+
+class Picky(Exception):
+    def __init__(self, first, second):
+        super().__init__(first, second)
+
+
+class Fails:
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        raise Picky(1, 2) if self.kind is Picky else self.kind("no\ngood")
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, Picky, OSError])
+def test_exceptions_of_workers_are_wrapped_like_pytorchs(kind):
+    caught = []
+    for data in (gdata, tdata):
+        with pytest.raises(Exception) as info:
+            list(data.DataLoader(Fails(kind), num_workers=1))
+        lines = str(info.value).splitlines()
+        caught.append((info.type, lines[:2], lines[-2:]))
+    assert caught[0] == caught[1]
+
+
+class Long(gdata.IterableDataset):
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return iter(range(5))
+
+
+class TorchLong(tdata.IterableDataset):
+    __len__, __iter__ = Long.__len__, Long.__iter__
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_is_longer_than_it_says_warns_like_pytorchs(workers):
+    told = []
+    for data, dataset in ((gdata, Long()), (tdata, TorchLong())):
+        loader = data.DataLoader(dataset, num_workers=workers)
+        assert len(loader) == 3
+        with pytest.warns(UserWarning, match="Length of IterableDataset") as caught:
+            assert len(list(loader)) == 5
+        told.append([str(w.message).partition(" was ")[2] for w in caught])
+    assert [b.startswith(a) for a, b in zip(*told)] == [True, True]
+
+
+def test_the_parts_have_pytorchs_places():
+    from gradstep.utils.data import _utils, dataloader
+    from gradstep.utils.data._utils.collate import default_collate_fn_map
+    from gradstep.utils.data._utils.pin_memory import pin_memory
+
+    assert gradstep.Tensor in default_collate_fn_map and pin_memory("x") == "x"
+    assert _utils.worker.WorkerInfo and _utils.MP_STATUS_CHECK_INTERVAL == 5.0
+    loader = gdata.DataLoader(Squares())
+    assert loader._dataset_kind == dataloader._DatasetKind.Map == 0
+    assert isinstance(iter(loader), dataloader._SingleProcessDataLoaderIter)
+
+
+class Custom(gdata.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return {"a": [i, (i, Pair(np.float32(i), "s"))], "b": np.arange(3) + i, "c": b"x"}
+
+
+def test_nested_samples_travel_like_they_are_collated():
+    alone = plain(list(gdata.DataLoader(Custom(), batch_size=2)))
+    assert plain(list(gdata.DataLoader(Custom(), batch_size=2, num_workers=2))) == alone
+    assert alone == plain(list(tdata.DataLoader(Custom(), batch_size=2)))

@@ -98,20 +98,23 @@ def frombuffer(
 _C.frombuffer = frombuffer
 
 
-def _span(t: Tensor) -> int:
-    """The elements from a tensor's first to its last."""
-    return 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride())) if t.numel() else 0
+def dense(t: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
+    """(its elements as a contiguous 1-d tensor, the stride that they have there or None for the plain one).
+
+    Strides are kept where that takes no more memory than the elements: transposed and expanded tensors.
+    """
+    t = t.detach()
+    if not t.is_contiguous() and t.numel():
+        span = 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride()))
+        if span <= t.numel():
+            return t.as_strided((span,), (1,), t.storage_offset()), tuple(t.stride())
+    return t.contiguous().reshape(-1), None
 
 
 def _reduce_ex(self: Tensor, protocol: int) -> Any:
     # As in PyTorch, the history is not pickled; strides are, where that writes no more than the elements.
-    flat, span = self.detach(), _span(self)
-    stride: tuple[int, ...] | None = None
-    if 0 < span <= self.numel():
-        stride = tuple(self.stride())
-        flat = flat.as_strided((span,), (1,), self.storage_offset())
-    flat = flat.cpu().contiguous().reshape(-1)
-    data = flat.view(_C.uint8).numpy().tobytes() if span else b""
+    flat, stride = dense(self)
+    data = flat.cpu().view(_C.uint8).numpy().tobytes() if self.numel() else b""
     leaf = self.requires_grad and self.is_leaf
     made = data, self.dtype, tuple(self.shape), leaf, str(self.device), stride, type(self)
     return _rebuild, made, self.__dict__ or None

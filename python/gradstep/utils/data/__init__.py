@@ -2,7 +2,8 @@
 """Data sets, samplers and the loader that turns them into batches, as in torch.utils.data."""
 
 from . import distributed as distributed  # the old place of DistributedSampler
-from .collate import default_collate, default_convert
+from ._utils.collate import default_collate, default_convert
+from ._utils.worker import get_worker_info
 from .dataloader import DataLoader
 from .dataset import (
     ChainDataset,
@@ -23,7 +24,6 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from .worker import get_worker_info
 
 __all__ = [
     "BatchSampler",

@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
-from .collate import default_collate, default_convert
+from ._utils.collate import default_collate, default_convert
+from ._utils.fetch import GatherFetcher, make_fetcher, tensor_batches
 from .dataset import Dataset, IterableDataset
-from .fetch import GatherFetcher, make_fetcher, tensor_batches
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, draw_seed
 
 T_co = TypeVar("T_co", covariant=True)
@@ -28,12 +28,19 @@ T_co = TypeVar("T_co", covariant=True)
 SHUTDOWN_SECONDS = 5.0  # time for a worker to end by itself before it is terminated
 
 
-class _Nones:
+class _InfiniteConstantSampler:
     """The sampler of a stream: there is nothing to choose."""
 
     def __iter__(self) -> Iterator[None]:
         while True:
             yield None
+
+
+class _DatasetKind:
+    """What `loader._dataset_kind` says."""
+
+    Map = 0
+    Iterable = 1
 
 
 class DataLoader(Generic[T_co]):
@@ -121,7 +128,7 @@ class DataLoader(Generic[T_co]):
             )
         if sampler is None:
             if stream:
-                sampler = _Nones()
+                sampler = _InfiniteConstantSampler()
             elif shuffle:
                 sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
             else:
@@ -149,7 +156,7 @@ class DataLoader(Generic[T_co]):
         self.persistent_workers = persistent_workers
         self._is_stream = stream
         self._announced_length: int | None = None
-        self._iterator: _WorkersIter | None = None
+        self._iterator: _MultiProcessingDataLoaderIter | None = None
         self._initialized = True
         self.check_worker_number_rationality()
 
@@ -193,11 +200,11 @@ class DataLoader(Generic[T_co]):
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers == 0:
-            return _LocalIter(self)
+            return _SingleProcessDataLoaderIter(self)
         if not self.persistent_workers:
-            return _WorkersIter(self)
+            return _MultiProcessingDataLoaderIter(self)
         if self._iterator is None:
-            self._iterator = _WorkersIter(self)
+            self._iterator = _MultiProcessingDataLoaderIter(self)
         else:
             self._iterator.restart(self)
         return self._iterator
@@ -209,6 +216,10 @@ class DataLoader(Generic[T_co]):
         if self.batch_size is None:
             return length
         return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
+
+    @property
+    def _dataset_kind(self) -> int:
+        return _DatasetKind.Iterable if self._is_stream else _DatasetKind.Map
 
     @property
     def _auto_collation(self) -> bool:
@@ -237,7 +248,7 @@ class DataLoader(Generic[T_co]):
 # ---- iterators ----
 
 
-class _BaseIter:
+class _BaseDataLoaderIter:
     """What both iterators share: the order of random draws, length checks, pinning."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -296,7 +307,7 @@ class _BaseIter:
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
 
 
-class _LocalIter(_BaseIter):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Fetches in this process."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -317,9 +328,9 @@ class _LocalIter(_BaseIter):
     def _next_data(self) -> Any:
         data = self._fetcher.fetch(next(self._indices))
         if self._pin:
-            from .pin import pinned
+            from ._utils.pin_memory import pin_memory
 
-            return pinned(data)
+            return pin_memory(data)
         return data
 
 
@@ -331,7 +342,7 @@ class _Worker:
     """One worker process as the parent sees it."""
 
     def __init__(self, context: Any, job: Any) -> None:
-        from .worker import run
+        from ._utils.worker import run
 
         task_reader, self.tasks = context.Pipe(duplex=False)
         # A socket, so that descriptors can be sent.
@@ -362,16 +373,20 @@ class _Worker:
         )
 
 
-class _WorkersIter(_BaseIter):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Hands batches of indices to the workers in turn and takes the results in that order."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         import multiprocessing
 
-        from .worker import Job
+        from ._utils.worker import Job
 
         self._workers: list[_Worker] = []
         self._pinner: Any = None
+        if not loader.prefetch_factor:
+            raise AssertionError(
+                "prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter"
+            )
         super().__init__(self._without_iterator(loader))
         context = loader.multiprocessing_context
         if context is None:
@@ -394,7 +409,7 @@ class _WorkersIter(_BaseIter):
             )
             self._workers.append(_Worker(context, job))
         if self._pin:
-            from .pin import Pinner
+            from ._utils.pin_memory import Pinner
 
             self._pinner = Pinner(self._workers)
         self._epoch = 0
@@ -499,7 +514,7 @@ class _WorkersIter(_BaseIter):
             raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None
 
     def _take(self, worker: _Worker) -> Any:
-        from .worker import receive
+        from ._utils.worker import receive
 
         try:
             if self._pinner is not None:

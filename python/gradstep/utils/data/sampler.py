@@ -6,6 +6,7 @@ sampler = RandomSampler(dataset, generator=gradstep.Generator().manual_seed(1))
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
@@ -204,9 +205,12 @@ class DistributedSampler(Sampler[int]):
         drop_last: bool = False,
     ) -> None:
         if num_replicas is None or rank is None:
-            raise RuntimeError(
-                "Requires distributed package to be available: give num_replicas and rank"
-            )
+            try:
+                distributed: Any = importlib.import_module("gradstep.distributed")
+            except ImportError:
+                raise RuntimeError("Requires distributed package to be available") from None
+            num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+            rank = distributed.get_rank() if rank is None else rank
         if not 0 <= rank < num_replicas:
             raise ValueError(
                 f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"

@@ -15,9 +15,9 @@ import numpy as np
 
 from gradstep import _C
 
+from ..dataset import IterableDataset, Subset, TensorDataset
+from ..sampler import BatchSampler, RandomSampler, SequentialSampler
 from .collate import default_collate
-from .dataset import IterableDataset, Subset, TensorDataset
-from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 # ---- fetchers ----
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gradstep import _C
+from gradstep._tensor import dense
 
 PARENT_CHECK_SECONDS = 5.0  # how soon a worker notices that its parent was killed
 SHARED_MIN_BYTES = 1 << 15  # smaller batches go through the pipe: a mapping costs about 20 us
@@ -82,11 +83,17 @@ class _Verbatim(str):
 # ---- how a batch travels ----
 
 
-def _rebuild_tensor(buffer: Any, dtype: str, shape: tuple[int, ...], requires_grad: bool) -> Any:
+def _rebuild_tensor(
+    buffer: Any,
+    dtype: str,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...] | None,
+    requires_grad: bool,
+) -> Any:
     import numpy as np
 
-    flat = _C.from_numpy(np.frombuffer(buffer, dtype=np.uint8))
-    tensor = flat.view(getattr(_C, dtype)).reshape(shape)
+    flat = _C.from_numpy(np.frombuffer(buffer, dtype=np.uint8)).view(getattr(_C, dtype))
+    tensor = flat.reshape(shape) if stride is None else flat.as_strided(shape, stride)
     return tensor.requires_grad_() if requires_grad else tensor
 
 
@@ -100,15 +107,20 @@ def dump(obj: Any) -> tuple[bytes, list[memoryview]]:
 
     class Pickler(pickle.Pickler):
         def reducer_override(self, value: Any) -> Any:
-            if not isinstance(value, _C.Tensor) or value.device.type != "cpu":
+            if type(value) is not _C.Tensor or value.device.type != "cpu":
                 return NotImplemented
+            if value.requires_grad and not value.is_leaf:
+                raise RuntimeError(
+                    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not "
+                    "support crossing process boundaries.  If you just want to transfer the data, call detach() on "
+                    "the tensor before serializing (e.g., putting it on the queue)."
+                )
             dtype, shape = str(value.dtype).rpartition(".")[2], tuple(value.shape)
             if not value.numel():
                 return _empty_tensor, (dtype, shape)
-            flat = value.detach().contiguous().reshape(-1).view(_C.uint8)
-            buffer = pickle.PickleBuffer(flat.numpy())
-            leaf = value.requires_grad and value.is_leaf
-            return _rebuild_tensor, (buffer, dtype, shape, leaf)
+            flat, stride = dense(value)
+            buffer = pickle.PickleBuffer(flat.view(_C.uint8).numpy())
+            return _rebuild_tensor, (buffer, dtype, shape, stride, value.requires_grad)
 
     out = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []

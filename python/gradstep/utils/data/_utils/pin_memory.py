@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches in page-locked memory: `pinned` copies the tensors of nested containers there, `Pinner` does so in a thread
+"""Batches in page-locked memory: `pin_memory` copies the tensors of nested containers there, `Pinner` does so in a thread
 for what worker processes send.
 
     pinner = Pinner(workers)
@@ -23,19 +23,19 @@ from .collate import _like_mapping, _like_sequence
 from .worker import WorkerError, receive
 
 
-def pinned(data: Any) -> Any:
+def pin_memory(data: Any, device: Any = None) -> Any:
     """The tensors in nested containers, and what has a method pin_memory(), in pinned memory; the rest stays."""
     if isinstance(data, _C.Tensor) or hasattr(data, "pin_memory"):
         return data.pin_memory()
     if isinstance(data, (str, bytes)):
         return data
     if isinstance(data, Mapping):
-        return _like_mapping(data, {key: pinned(value) for key, value in data.items()})
+        return _like_mapping(data, {key: pin_memory(value) for key, value in data.items()})
     if isinstance(data, tuple):
-        values = [pinned(value) for value in data]
+        values = [pin_memory(value) for value in data]
         return type(data)(*values) if hasattr(data, "_fields") else type(data)(values)
     if isinstance(data, Sequence):
-        return _like_sequence(data, [pinned(value) for value in data])
+        return _like_sequence(data, [pin_memory(value) for value in data])
     return data
 
 
@@ -126,6 +126,6 @@ def _pinned_message(message: Any, device: int) -> Any:
     if kind != "batch":
         return message
     try:
-        return epoch, kind, pinned(data)
+        return epoch, kind, pin_memory(data)
     except Exception as error:
         return epoch, "error", WorkerError(error, f"in pin memory thread for device {device}")
