@@ -262,6 +262,38 @@ def step_lines(sizes: Sizes) -> Iterator[Line]:
     yield Line("step", name, lambda lib: step.make(lib, fused=True), 1.15)
 
 
+def captured_lines(sizes: Sizes) -> Iterator[Line]:
+    """Captured steps beside PyTorch's eager ones and its torch.compile with CUDA graphs."""
+
+    def beside(make: Callable[[Any], Call], compiled: bool) -> Callable[[Any], Call]:
+        def made(lib: Any) -> Call:
+            call = make(lib)
+            if lib.__name__ == "gradstep":
+                return lib.capture(call)
+            # A minute of compiling is for a GPU, not for a test of this script.
+            on = compiled and lib.cuda.is_available()
+            return lib.compile(call, mode="reduce-overhead") if on else call
+
+        return made
+
+    for workload, least in (
+        (next(w for w in WORKLOADS if "4-64-64-2" in w.name), 3.0),
+        (next(w for w in WORKLOADS if w.name.startswith("MLP 784") and w.group == "mlp"), 3.0),
+    ):
+        make = partial(workload.make, fused=True)
+        yield Line("captured", f"{workload.name}, eager", beside(make, False), least)
+        yield Line("captured", f"{workload.name}, torch.compile", beside(make, True), 1.0)
+    n = sizes.elements[0] * 100
+
+    def chain(lib: Any) -> Call:
+        x, y = lib.rand(n), lib.rand(n)
+        return lambda: ((x * y + 1.0).tanh() - x).square()
+
+    name = "chain of five maps"
+    yield Line("captured", f"{name}, eager", beside(chain, False), 3.0, 3 * 4.0 * n, 0.8)
+    yield Line("captured", f"{name}, torch.compile", beside(chain, True), 1.0, 3 * 4.0 * n, 0.8)
+
+
 def overhead_lines(sizes: Sizes) -> Iterator[Line]:
     def add(lib: Any) -> Call:
         a, b = lib.ones(8), lib.ones(8)
@@ -276,7 +308,14 @@ def overhead_lines(sizes: Sizes) -> Iterator[Line]:
 
 
 def all_lines(sizes: Sizes) -> list[Line]:
-    parts = (overhead_lines, step_lines, optimizer_lines, element_lines, product_lines)
+    parts = (
+        overhead_lines,
+        step_lines,
+        captured_lines,
+        optimizer_lines,
+        element_lines,
+        product_lines,
+    )
     return [line for part in parts for line in part(sizes)]
 
 

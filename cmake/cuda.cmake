@@ -9,6 +9,23 @@ include_guard()
 set(GRADSTEP_CUDA "AUTO" CACHE STRING "Build the CUDA part: AUTO, ON or OFF")
 set(GRADSTEP_CUDA_ARCHITECTURES "80;90" CACHE STRING "CUDA architectures, the oldest first")
 
+# The headers that kernels compiled at run time include, as strings in cuda/runtime_headers.h (cuda/nvrtc.cu).
+set(_gradstep_runtime_headers cpp/fn/config.h cpp/fn/math.h cpp/fn/dual.h cpp/fn/traits.h cpp/fn/pointwise.h
+    cpp/fn/activation.h cpp/fn/grad.h cuda/strides.h cuda/fused_kernel.h)
+list(TRANSFORM _gradstep_runtime_headers PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE _gradstep_runtime_files)
+list(JOIN _gradstep_runtime_headers "," _gradstep_runtime_list)
+set(_gradstep_generated ${CMAKE_CURRENT_BINARY_DIR}/generated)
+add_custom_command(
+  OUTPUT ${_gradstep_generated}/cuda/runtime_headers.h
+  COMMAND ${CMAKE_COMMAND} -DOUT=${_gradstep_generated}/cuda/runtime_headers.h -DROOT=${CMAKE_CURRENT_SOURCE_DIR}
+          -DFILES=${_gradstep_runtime_list} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${_gradstep_runtime_files} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake)
+add_custom_target(gradstep_runtime_headers DEPENDS ${_gradstep_generated}/cuda/runtime_headers.h)
+function(gradstep_use_runtime_headers target)
+  add_dependencies(${target} gradstep_runtime_headers)
+  target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/generated)
+endfunction()
+
 set(_gradstep_cuda "off")
 if(NOT GRADSTEP_CUDA STREQUAL "OFF")
   include(CheckLanguage)
@@ -49,6 +66,10 @@ if(_gradstep_cuda STREQUAL "on")
   if(GRADSTEP_WERROR)
     target_compile_options(gradstep_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
   endif()
+  gradstep_use_runtime_headers(gradstep_cuda)
+  # A map has the same bits whatever stands around it in a kernel: see Note [Compiling at run time] in cuda/nvrtc.cu.
+  set_source_files_properties(cuda/map.cu cuda/map_activation.cu cuda/map_binary.cu cuda/map_ternary.cu cuda/map_unary.cu
+                              PROPERTIES COMPILE_OPTIONS -fmad=false)
   set_target_properties(gradstep_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
   target_link_libraries(gradstep_cuda PRIVATE dl)
   install(TARGETS gradstep_cuda DESTINATION gradstep)

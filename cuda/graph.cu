@@ -31,47 +31,47 @@ struct Graph {
   bool asked = false;  // .. its kernels read them
   std::vector<std::unique_ptr<char[]>> kept;
 };
-Graph* g_capture = nullptr;
+thread_local Graph* t_capture = nullptr;  // other threads go on as always
 
 constexpr int kMostNumbers = 1022;  // of a graph: 73 groups of an optimizer with 14 numbers each
 
 }  // namespace
 
-bool is_capturing() { return g_capture != nullptr; }
+bool is_capturing() { return t_capture != nullptr; }
 
 const void* kept_while_capturing(const void* src, size_t bytes) {
-  if (!g_capture) return src;
-  g_capture->kept.push_back(std::make_unique<char[]>(bytes));
-  std::memcpy(g_capture->kept.back().get(), src, bytes);
-  return g_capture->kept.back().get();
+  if (!t_capture) return src;
+  t_capture->kept.push_back(std::make_unique<char[]>(bytes));
+  std::memcpy(t_capture->kept.back().get(), src, bytes);
+  return t_capture->kept.back().get();
 }
 
 Philox take_random_while_capturing(uint64_t draws) {
-  const Philox now{0, g_capture->draws, g_capture->live};
-  g_capture->draws += (draws + 3) / 4 * 4;
+  const Philox now{0, t_capture->draws, t_capture->live};
+  t_capture->draws += (draws + 3) / 4 * 4;
   return now;
 }
 
 void begin_live_call(int n) {
-  Graph& g = *g_capture;
+  Graph& g = *t_capture;
   g.asked = false;
   g.at = g.numbers + n <= kMostNumbers ? g.numbers : -1;
   if (g.at >= 0) g.numbers += n;
 }
 
 bool end_live_call() {
-  g_capture->at = -1;
-  return g_capture->asked;
+  t_capture->at = -1;
+  return t_capture->asked;
 }
 
 const double* live_numbers() {
-  if (!g_capture || g_capture->at < 0) return nullptr;
-  g_capture->asked = true;
-  return reinterpret_cast<const double*>(g_capture->live + 2) + g_capture->at;
+  if (!t_capture || t_capture->at < 0) return nullptr;
+  t_capture->asked = true;
+  return reinterpret_cast<const double*>(t_capture->live + 2) + t_capture->at;
 }
 
 void begin_capture(int device) {
-  GS_CHECK(!g_capture, "CUDA graphs: another graph is being captured");
+  GS_CHECK(!t_capture, "CUDA graphs: another graph is being captured");
   if (device < 0) device = current_device();
   const cudaStream_t stream = current_stream(device);
   GS_CHECK(
@@ -90,14 +90,14 @@ void begin_capture(int device) {
     check(e, "CUDAGraph");
   }
   graph->pool = open_private_pool(device, stream);
-  g_capture = graph.release();
-  use_private_pool(g_capture->pool);
+  t_capture = graph.release();
+  use_private_pool(t_capture->pool);
 }
 
 void* end_capture(bool keep) {
-  GS_CHECK(g_capture, "CUDA graphs: no graph is being captured");
-  Graph* graph = g_capture;
-  g_capture = nullptr;
+  GS_CHECK(t_capture, "CUDA graphs: no graph is being captured");
+  Graph* graph = t_capture;
+  t_capture = nullptr;
   use_private_pool(nullptr);
   const DeviceGuard guard(graph->device);
   cudaGraph_t recorded = nullptr;
@@ -112,7 +112,7 @@ void* end_capture(bool keep) {
 }
 
 void replay_graph(void* graph, const double* numbers) {
-  GS_CHECK(!g_capture, "CUDA graphs: a graph can't be replayed while another one is captured");
+  GS_CHECK(!t_capture, "CUDA graphs: a graph can't be replayed while another one is captured");
   Graph& g = *static_cast<Graph*>(graph);
   const DeviceGuard guard(g.device);
   const cudaStream_t stream = current_stream(g.device);

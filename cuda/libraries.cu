@@ -25,6 +25,7 @@ Library g_libraries[] = {
     {"cudnn", {"libcudnn.so.9"}, "cudnn/lib"},
     {"nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12"}, "cu13/lib"},
     {"nccl", {"libnccl.so.2"}, "nccl/lib"},
+    {"driver", {"libcuda.so.1"}, "cu13/lib"},  // the system's: no package has it
 };
 std::mutex g_mutex;
 

@@ -7,7 +7,7 @@
 
 namespace gradstep::cuda {
 
-/// A handle for dlsym, or null. Names: "cublaslt", "cudnn", "nvrtc", "nccl".
+/// A handle for dlsym, or null. Names: "cublaslt", "cudnn", "nvrtc", "nccl", "driver".
 void* library(const char* name);
 /// A function of a library; null if either is missing.
 void* symbol(const char* library, const char* function);

@@ -83,7 +83,7 @@ cudaError_t order(User before, User after) {
 }
 
 std::vector<std::unique_ptr<MemoryPool>> g_pools;  // of streams
-MemoryPool* g_private = nullptr;                   // the one in use while a stream is captured
+thread_local MemoryPool* t_private = nullptr;      // the one in use while a stream is captured
 std::unordered_map<void*, Elsewhere> g_elsewhere;
 CudaMemory g_memory[kMostDevices];
 std::mutex g_mutex;
@@ -166,8 +166,8 @@ void* allocate(size_t bytes, int device) {
   const std::lock_guard lock(g_mutex);
   if (size_class >= kClasses) fail_memory(bytes, device);
   const auto size = int64_t(size_of(size_class));
-  const bool is_private = g_private && g_private->device == device;
-  MemoryPool& pool = is_private ? *g_private : pool_of(device, stream);
+  const bool is_private = t_private && t_private->device == device;
+  MemoryPool& pool = is_private ? *t_private : pool_of(device, stream);
   auto& list = pool.free[size_class];
   void* p = nullptr;
   if (!list.empty()) {
@@ -241,7 +241,7 @@ MemoryPool* open_private_pool(int device, cudaStream_t stream) {
   return pool;
 }
 
-void use_private_pool(MemoryPool* pool) { g_private = pool; }
+void use_private_pool(MemoryPool* pool) { t_private = pool; }
 
 void close_private_pool(MemoryPool* pool) {
   const std::lock_guard lock(g_mutex);

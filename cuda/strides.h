@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where element i of an iteration lies in each operand: Layout<N> merges the axes that all N
 // operands share, by value in kernel arguments; offsets(i, out) gives N offsets in elements.
-// Divisions are multiplications (Divider) below 2^31 elements.
+// Divisions are multiplications (Divider) below 2^31 elements. Kernels that are compiled at run
+// time (cuda/fused_kernel.h) include it, too, without what belongs to the host.
 #pragma once
+#ifdef GS_RUNTIME_COMPILED
+#include "fn/config.h"
+#else
 #include "core/layout.h"
 #include "core/shape.h"
 #include "cuda/launch.h"
+#endif
 
 namespace gradstep::cuda {
 
@@ -35,6 +40,7 @@ struct Layout {
   Divider dividers[kMaxDims];
   int64_t strides[N][kMaxDims];  // in elements of that operand; 0 where it is broadcast
 
+#ifndef GS_RUNTIME_COMPILED
   /// Operands broadcast to `sizes` (null ones have stride 0 everywhere); axes go from the innermost
   /// of the first operand outwards.
   Layout(const Dims& shape, const TensorImpl* const (&operands)[N]) {
@@ -52,6 +58,7 @@ struct Layout {
     }
     finish();
   }
+#endif
   /// Or axis by axis: add() for each, the innermost first, then finish().
   Layout() = default;
   void add(int64_t size, const int64_t (&step)[N]) {

@@ -7,7 +7,7 @@ import pytest
 import gradstep as torch
 from gradstep import capture
 
-pytestmark = pytest.mark.cpu_only  # programs of a GPU are replayed as they were recorded
+pytestmark = pytest.mark.cpu_only  # on a GPU: test_cuda_capture.py and test_cuda_fuse.py
 
 
 def bits(value):

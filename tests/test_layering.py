@@ -23,7 +23,7 @@ ALLOWED = {
     "fn": {"fn"},
     "graph": {"core", "fn", "graph"},
     "kernels": {"core", "fn", "kernels", "graph/call.h", "graph/fused_map.h", "graph/build_info.h"},
-    "cuda": {"core", "fn", "cuda", "graph/call.h", "graph/program.h"},
+    "cuda": {"core", "fn", "cuda", "graph/call.h", "graph/fused_map.h"},
     "ops": {"core", "fn", "graph", "ops"},
     "optim": {"core", "graph", "ops", "optim"},
     "python": {"core", "fn", "graph", "ops", "optim", "python"},

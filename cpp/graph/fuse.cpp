@@ -68,9 +68,10 @@ bool conflict(const Program& p, const std::vector<Use>& a, const std::vector<Use
   return false;
 }
 
-bool on_cpu(const Program& p, const Step& s) {
+bool on_one_device(const Program& p, const Step& s) {
+  const Device device = p.operands[at(s.operands[0])].tensor->device;
   return std::all_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
-    return o < 0 || p.operands[at(o)].tensor->device.type == DeviceType::CPU;
+    return o < 0 || p.operands[at(o)].tensor->device == device;
   });
 }
 
@@ -169,7 +170,8 @@ class MapFuser {
   bool fusible(size_t i) const {
     const Step& s = p_.steps[i];
     const bool map = is_map(s);
-    if (s.n_out != 1 || s.live >= 0 || !(map || is_named(s, {"copy", "fill"})) || !on_cpu(p_, s))
+    if (s.n_out != 1 || s.live >= 0 || !(map || is_named(s, {"copy", "fill"})) ||
+        s.operands[0] < 0 || !on_one_device(p_, s))
       return false;
     // Integers may be computed in their own type, and their division may raise.
     if (map && s.compute == Compute::I64) return false;
@@ -321,7 +323,7 @@ class MapFuser {
     if (!outs.empty()) {
       static const Op& op = Op::get("fused_map");
       fused.op = &op;
-      fused.kernel = op.kernel[static_cast<int>(DeviceType::CPU)];
+      fused.kernel = op.kernel[static_cast<int>(tensor(outs[0]).device.type)];
       fused.n_out = static_cast<uint8_t>(outs.size());
       fused.n_in = static_cast<uint16_t>(ins.size());
       fused.params.count = 0;

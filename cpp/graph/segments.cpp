@@ -52,15 +52,15 @@ class SlotMaker {
   explicit SlotMaker(Program& p) : p_(p) {}
 
   void run() {
-    // Results that the last steps write need no slot: those steps run by themselves.
+    // What only the last steps use that write results needs no slot: they run by themselves.
     size_t end = p_.steps.size();
     while (end > 0 && writes_result(p_.steps[end - 1])) --end;
+    if (end < kLeast) return;
     const size_t n_places = p_.places.size();
     for (size_t k = 0; k < n_places; ++k) {
       const auto place = static_cast<int32_t>(k);
       if (p_.places[k].device.type != DeviceType::CUDA || !is_elsewhere(p_, place)) continue;
-      if (p_.places[k].home == Home::Input || (!is_gradient(p_, place) && used_before(place, end)))
-        give_slot(place);
+      if (used_before(place, end) && !is_gradient(p_, place)) give_slot(place);
     }
     for (Leaf& leaf : p_.leaves) {
       for (int32_t* b : {&leaf.dropped_at, &leaf.made_at}) {
@@ -204,7 +204,12 @@ void Segments::find(size_t from, size_t to) {
            calls_[end].operands[0]->device == calls_[i].operands[0]->device) {
       ++end;
     }
-    if (end - i >= kLeast) segments_.push_back({i, end, calls_[i].operands[0]->device});
+    if (end - i >= kLeast) {
+      Segment& s = segments_.emplace_back();
+      s.begin = i;
+      s.end = end;
+      s.device = calls_[i].operands[0]->device;
+    }
     i = std::max(end, i + 1);
   }
   std::sort(segments_.begin(), segments_.end(),

@@ -35,7 +35,7 @@ class Segments {
 
  private:
   struct Segment {
-    size_t begin, end;
+    size_t begin = 0, end = 0;
     Device device;
     void* graph = nullptr;
     uint64_t moves = 0;           // Program::moves when it was captured
