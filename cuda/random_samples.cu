@@ -1,34 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Poisson counts, permutations and indices drawn by weight.
+// Poisson, gamma and binomial numbers, permutations and indices drawn by weight.
 #include "core/random_args.h"
 #include "cuda/block.h"
 #include "cuda/random.h"
+#include "fn/samples.h"
 
 namespace gradstep::cuda {
 
 namespace {
 
-// ---- Poisson ----
+// ---- one number for each parameter, by rejection ----
 
-struct PoissonArgs {
+struct DrawArgs {
   int64_t n;
   char* out;
-  const char* rates;
+  const char* x[2];
   DType type;
   Philox state;
   Reporter reporter;
   int64_t message;
 };
 
-/// Doubles in (0, 1], two of a turn.
+/// What fn/samples.h draws from: doubles in (0, 1], two of a turn, and normal ones.
 class Doubles {
  public:
   GS_DEVICE Doubles(const Philox& p, int64_t subsequence) : draws_(p, subsequence) {}
-  GS_DEVICE double next() {
+  GS_DEVICE double uniform() {
     have_ = !have_;
     if (!have_) return uniform_closed(r_.x[2], r_.x[3]);
     r_ = draws_.next();
     return uniform_closed(r_.x[0], r_.x[1]);
+  }
+  GS_DEVICE double normal() {
+    double a, b;
+    normal_pair(draws_.next(), a, b);
+    return a;
   }
 
  private:
@@ -37,65 +43,88 @@ class Doubles {
   bool have_ = false;
 };
 
-GS_NOINLINE double poisson(Doubles& uniform, double rate) {
-  if (rate < 10) {  // multiply uniforms until below exp(-rate)
-    const double limit = exp(-rate);
-    double k = 0;
-    for (double product = uniform.next(); product > limit; product *= uniform.next()) ++k;
-    return k;
+struct Poisson {
+  static constexpr int kInputs = 1;
+  static constexpr auto kName = "poisson_cuda";
+  static constexpr auto kMessage = "invalid Poisson rate, expected rate to be non-negative";
+  GS_DEVICE static bool valid(const double* x) { return !(x[0] < 0); }
+  GS_NOINLINE static double draw(Doubles& from, const double* x) {
+    // 0, or infinite or NaN as it was.
+    return x[0] > 0 && x[0] < 1e300 ? draw_poisson(from, x[0]) : x[0];
   }
-  // Transformed rejection with squeeze: Hoermann, "The transformed rejection method for generating
-  // Poisson random variables", 1993, algorithm PTRS.
-  const double log_rate = log(rate);
-  const double b = 0.931 + 2.53 * sqrt(rate);
-  const double a = -0.059 + 0.02483 * b;
-  const double log_inverse_alpha = log(1.1239 + 1.1328 / (b - 3.4));
-  const double v_accept = 0.9277 - 3.6224 / (b - 2);
-  for (;;) {
-    const double u = uniform.next() - 0.5, v = uniform.next();
-    const double us = 0.5 - fabs(u);
-    const double k = ::floor((2 * a / us + b) * u + rate + 0.43);
-    if (us >= 0.07 && v <= v_accept) return k;
-    if (k < 0 || (us < 0.013 && v > us)) continue;
-    if (log(v) + log_inverse_alpha - log(a / (us * us) + b) <=
-        -rate + k * log_rate - lgamma(k + 1)) {
-      return k;
-    }
+};
+
+struct Gamma {
+  static constexpr int kInputs = 1;
+  static constexpr auto kName = "gamma_cuda";
+  static constexpr auto kMessage = "";
+  GS_DEVICE static bool valid(const double*) { return true; }
+  GS_NOINLINE static double draw(Doubles& from, const double* x) { return draw_gamma(from, x[0]); }
+};
+
+struct Binomial {
+  static constexpr int kInputs = 2;
+  static constexpr auto kName = "binomial_cuda";
+  static constexpr auto kMessage = "";
+  GS_DEVICE static bool valid(const double*) { return true; }
+  GS_NOINLINE static double draw(Doubles& from, const double* x) {
+    return draw_binomial(from, x[0], x[1]);
   }
-}
+};
 
 /// A subsequence for each element.
-__global__ void __launch_bounds__(kRandomThreads)
-    poisson_kernel(const __grid_constant__ PoissonArgs a) {
+template <class D>
+__global__ void __launch_bounds__(kRandomThreads) draw_kernel(const __grid_constant__ DrawArgs a) {
   for (int64_t i = first_index(); i < a.n; i += index_stride()) {
-    const double rate = load_as<double>(a.rates, a.type, i);
-    double k = rate;  // 0, or infinite or NaN as it was
-    if (rate < 0) report_trouble(a.reporter, Trouble::Message, a.message, 0, 0, 0);
-    if (rate > 0 && rate < 1e300) {
-      Doubles uniform(a.state, i);
-      k = poisson(uniform, rate);
+    double x[D::kInputs];
+    for (int k = 0; k < D::kInputs; ++k) x[k] = load_as<double>(a.x[k], a.type, i);
+    if (!D::valid(x)) report_trouble(a.reporter, Trouble::Message, a.message, 0, 0, 0);
+    Doubles from(a.state, i);
+    double value = D::draw(from, x);
+    if constexpr (std::is_same_v<D, Gamma>) {  // as on the CPU: at least the smallest normal number
+      const double least = a.type == DType::Float64   ? 0x1p-1022
+                           : a.type == DType::Float16 ? 0x1p-14
+                                                      : 0x1p-126;
+      if (value < least) value = least;
     }
-    store_as<double>(a.out, a.type, i, k);
+    store_as<double>(a.out, a.type, i, value);
   }
 }
 
-void random_poisson(const Call& call) {
+template <class D>
+void draw_each(const Call& call) {
   const TensorImpl& out = call.out(0);
-  const TensorImpl& rates = call.in(0);
-  GS_CHECK_KIND(NotImplemented, is_floating(out.dtype), "\"poisson_cuda\" not implemented for '{}'",
+  GS_CHECK_KIND(NotImplemented, is_floating(out.dtype), "\"{}\" not implemented for '{}'", D::kName,
                 scalar_name(out.dtype));
   if (out.numel == 0) return;
   const DeviceGuard guard(out.device.index);
-  // As many draws as nobody needs: rates below 10 take a uniform number for each count.
-  const PoissonArgs a{
-      out.numel,
-      out.data,
-      rates.data,
-      out.dtype,
-      take_draws(call, 1024),
-      reporter(call),
-      message_number("invalid Poisson rate, expected rate to be non-negative", ErrorKind::Runtime)};
-  launch_grid(call, &poisson_kernel, blocks_for(call, a.n, kRandomThreads), kRandomThreads, a);
+  // As many draws as nobody needs: a rejection takes a few, a small rate one for each count.
+  DrawArgs a{out.numel,
+             out.data,
+             {},
+             out.dtype,
+             take_draws(call, 1024),
+             reporter(call),
+             message_number(D::kMessage, ErrorKind::Runtime)};
+  for (int k = 0; k < D::kInputs; ++k) a.x[k] = call.in(k).data;
+  launch_grid(call, &draw_kernel<D>, blocks_for(call, a.n, kRandomThreads), kRandomThreads, a);
+}
+
+/// gamma_slope(; shapes, numbers)
+__global__ void __launch_bounds__(kRandomThreads) slope_kernel(const __grid_constant__ DrawArgs a) {
+  for (int64_t i = first_index(); i < a.n; i += index_stride()) {
+    store_as<double>(
+        a.out, a.type, i,
+        GammaSlope{}(load_as<double>(a.x[0], a.type, i), load_as<double>(a.x[1], a.type, i)));
+  }
+}
+
+void gamma_slope(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  if (out.numel == 0) return;
+  const DeviceGuard guard(out.device.index);
+  const DrawArgs a{out.numel, out.data, {call.in(0).data, call.in(1).data}, out.dtype, {}, {}, 0};
+  launch_grid(call, &slope_kernel, blocks_for(call, a.n, kRandomThreads), kRandomThreads, a);
 }
 
 // ---- permutations: the order of random keys of 63 bits ----
@@ -278,7 +307,13 @@ void random_multinomial(const Call& call) {
   run_here({&topk, compute_type(weights.dtype), 2, 1, operands, p});
 }
 
+void random_poisson(const Call& call) { draw_each<Poisson>(call); }
 GS_CUDA_KERNEL("random_poisson", random_poisson);
+void random_gamma(const Call& call) { draw_each<Gamma>(call); }
+GS_CUDA_KERNEL("random_gamma", random_gamma);
+void random_binomial(const Call& call) { draw_each<Binomial>(call); }
+GS_CUDA_KERNEL("random_binomial", random_binomial);
+GS_CUDA_KERNEL("gamma_slope", gamma_slope);
 GS_CUDA_KERNEL("random_permutation", random_permutation);
 GS_CUDA_KERNEL("random_multinomial", random_multinomial);
 

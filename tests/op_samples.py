@@ -774,6 +774,10 @@ LINALG = [
         dtypes=SINGLES,
         tolerance=loose,
     ),
+    calls("linalg.solve_triangular", lambda m: (
+        call(m.spd(3), m(3, 2), upper=False), call(m.spd(3), m(3, 2), upper=True),
+        call(m.spd(3), m(2, 2, 3), upper=True, left=False), call(m.spd(3), m(3, 2), upper=False, unitriangular=True),
+    ), dtypes=SINGLES, tolerance=loose),  # fmt: skip
     with_args("linalg.qr", a(), shapes=((3, 2), (3, 3), (2, 4)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False, gradcheck=False),
     with_args("linalg.svdvals", a(), shapes=((3, 2), (2, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
@@ -1115,6 +1119,13 @@ RANDOM = [
     calls(
         "multinomial",
         lambda m: (call(m(5, low=0.1, high=1.0), 3), call(m(2, 5, low=0.1, high=1.0), 4, True)),
+        values=False,
+        grad=False,
+        dtypes=SINGLES,
+    ),
+    calls(
+        "binomial",
+        lambda m: (call(m(2, 3, low=1.0, high=9.0).floor(), m(3, low=0.1, high=0.9)),),
         values=False,
         grad=False,
         dtypes=SINGLES,

@@ -231,6 +231,26 @@ def test_poisson_has_its_mean_and_variance(rate: float) -> None:
         torch.poisson(torch.tensor([-1.0])).cpu()
 
 
+@pytest.mark.parametrize("shape", [0.1, 0.9, 1.0, 2.5, 400.0])
+def test_gamma_has_its_mean_and_variance(shape: float) -> None:
+    x = torch._standard_gamma(torch.full((20_000,), shape))
+    assert bool((x > 0).all())
+    assert abs(x.mean().item() - shape) <= 5 * (shape / 20_000) ** 0.5
+    assert abs(x.var().item() - shape) <= 0.15 * shape
+    a = torch.full((9,), shape, requires_grad=True)
+    torch._standard_gamma(a).sum().backward()
+    assert bool((a.grad > 0).all())
+
+
+@pytest.mark.parametrize("count, p", [(1, 0.3), (7, 0.5), (30, 0.9), (1000, 0.2), (1000, 0.99)])
+def test_binomial_has_its_mean_and_variance(count: int, p: float) -> None:
+    x = torch.binomial(torch.full((20_000,), float(count)), torch.tensor(p))
+    variance = count * p * (1 - p)
+    assert bool(((x >= 0) & (x <= count) & (x == x.floor())).all())
+    assert abs(x.mean().item() - count * p) <= 5 * (variance / 20_000) ** 0.5
+    assert abs(x.var().item() - variance) <= 0.1 * variance
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 1000, 5000])
 def test_permutations_are_permutations(n: int) -> None:
     for dtype in (torch.int64, torch.int32, torch.float32):

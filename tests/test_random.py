@@ -233,3 +233,37 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_wrong_use_is_torchs_error(name):
     same_error(FAULTS[name])
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binomial_and_gamma_equal_torchs(dtype):
+    found = []
+    for lib in (torch, gs):
+        lib.manual_seed(4)
+        p, n = lib.rand(2, 500, dtype=getattr(lib, dtype))
+        counts = lib.binomial((n * 300).floor(), p)
+        gammas = lib._standard_gamma(p * 5 + 1e-3)
+        found.append((counts.numpy(), gammas.numpy(), lib.rand(1).item()))
+    np.testing.assert_array_equal(found[1][0], found[0][0])
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
+    assert found[1][2] == found[0][2]
+
+
+@pytest.mark.cpu_only
+def test_slope_of_gamma_numbers_is_that_of_the_quantile():
+    """By central differences of PyTorch's incomplete gamma function."""
+    rng = np.random.RandomState(0)
+    a = torch.tensor(10 ** rng.uniform(-1, 3, 300))
+    x = a * torch.tensor(10 ** rng.uniform(-0.3, 0.3, 300))
+    h = 1e-5 * a
+    upper = x > a  # of the smaller tail, or the difference cancels
+    up, down = a + h, a - h
+    lower_tail = -(torch.special.gammainc(up, x) - torch.special.gammainc(down, x))
+    upper_tail = torch.special.gammaincc(up, x) - torch.special.gammaincc(down, x)
+    density = torch.exp((a - 1) * x.log() - x - torch.lgamma(a))
+    expected = (torch.where(upper, upper_tail, lower_tail) / (2 * h) / density).numpy()
+    ours = gs._standard_gamma_grad(gs.tensor(a.numpy()), gs.tensor(x.numpy()))
+    known = np.isfinite(expected) & (density.numpy() > 1e-200)
+    assert known.sum() > 200
+    np.testing.assert_allclose(ours.numpy()[known], expected[known], rtol=1e-4)

@@ -92,12 +92,6 @@ void random_multinomial(const Call& call) {
 }
 GS_CPU_KERNEL("random_multinomial", random_multinomial);
 
-void random_poisson(const Call& call) {
-  const TensorImpl& out = call.out(0);
-  fill_poisson(generator(call), out.dtype, out.data, call.in(0).data, out.numel);
-}
-GS_CPU_KERNEL("random_poisson", random_poisson);
-
 }  // namespace
 
 }  // namespace gradstep

@@ -16,6 +16,7 @@
 #include "core/memory.h"
 #include "core/random_args.h"
 #include "core/threads.h"
+#include "kernels/random_doubles.h"
 
 #define GS_INLINE_LAMBDA __attribute__((always_inline))
 
@@ -47,18 +48,10 @@ void run_fast(F f) {
 
 // ---- draws ----
 
-constexpr double kTo53 = 0x1p-53;
-constexpr uint64_t kMask53 = (uint64_t{1} << 53) - 1;
-
-// Uniform in [0, 1), from 24 or 53 bits.
+/// Uniform in [0, 1), from 24 bits.
 inline float uniform_float(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word & 0xffffffu)) * 0x1p-24f;
 }
-inline double uniform_double(uint64_t word) {
-  return static_cast<double>(static_cast<int64_t>(word & kMask53)) *
-         kTo53;  // signed: has an instruction
-}
-inline double uniform_double(Generator& gen) { return uniform_double(gen.random64()); }
 
 /// out[i] = f(u, i) for uniform doubles u.
 template <class T, class F>
@@ -101,23 +94,6 @@ void from_words64(Generator& gen, T* out, int64_t n, F f) {
 }
 
 // ---- normal ----
-
-/// A pair of normal values from one Box-Muller step; the second is kept for the next call.
-inline double normal_double(Generator& gen, double mean, double std) {
-  double value;
-  if (gen.next_double_normal) {
-    value = *gen.next_double_normal;
-    gen.next_double_normal.reset();
-  } else {
-    const double u1 = uniform_double(gen);
-    const double u2 = uniform_double(gen);
-    const double r = std::sqrt(-2.0 * std::log1p(-u2));
-    const double theta = 2.0 * M_PI * u1;
-    gen.next_double_normal = r * std::sin(theta);
-    value = r * std::cos(theta);
-  }
-  return std::fma(value, std, mean);
-}
 
 /// The natural logarithm of x in (0, 1] by Cephes' single precision polynomial.
 struct LogUnit {
@@ -322,39 +298,6 @@ void multinomial_without_replacement(Generator& gen, DType dtype, const T* weigh
   }
 }
 
-// ---- Poisson ----
-
-int64_t poisson(Generator& gen, double rate) {
-  GS_CHECK(rate >= 0, "invalid Poisson rate, expected rate to be non-negative");
-  if (rate == 0) return 0;
-  if (rate < 10) {  // multiply uniforms until below exp(-rate)
-    const double limit = std::exp(-rate);
-    int64_t k = 0;
-    for (double product = uniform_double(gen); product > limit; product *= uniform_double(gen)) ++k;
-    return k;
-  }
-  // Transformed rejection with squeeze: Hoermann, "The transformed rejection method for generating
-  // Poisson random variables", 1993, algorithm PTRS.
-  const double log_rate = std::log(rate);
-  const double b = 0.931 + 2.53 * std::sqrt(rate);
-  const double a = -0.059 + 0.02483 * b;
-  const double log_inverse_alpha = std::log(1.1239 + 1.1328 / (b - 3.4));
-  const double v_accept = 0.9277 - 3.6224 / (b - 2);
-  for (;;) {
-    const double u = uniform_double(gen) - 0.5;
-    const double v = uniform_double(gen);
-    const double us = 0.5 - std::fabs(u);
-    const auto k = static_cast<int64_t>(std::floor((2 * a / us + b) * u + rate + 0.43));
-    if (us >= 0.07 && v <= v_accept) return k;
-    if (k < 0 || (us < 0.013 && v > us)) continue;
-    const auto x = static_cast<double>(k);
-    if (std::log(v) + log_inverse_alpha - std::log(a / (us * us) + b) <=
-        -rate + x * log_rate - std::lgamma(x + 1)) {
-      return k;
-    }
-  }
-}
-
 }  // namespace
 
 // ---- real distributions ----
@@ -552,17 +495,6 @@ void fill_multinomial(Generator& gen, DType dtype, const void* weights, int64_t*
         const std::lock_guard lock(gen.mutex);
         multinomial_with_replacement<C>(gen, w, out, n_rows, n_categories, n_samples);
       }
-    }
-  });
-}
-
-void fill_poisson(Generator& gen, DType dtype, void* out, const void* rates, int64_t n) {
-  dispatch_floating(dtype, "poisson_cpu", [&](auto tag) {
-    using T = decltype(tag);
-    const std::lock_guard lock(gen.mutex);
-    for (int64_t i = 0; i < n; ++i) {
-      static_cast<T*>(out)[i] =
-          convert<T>(poisson(gen, convert<double>(static_cast<const T*>(rates)[i])));
     }
   });
 }

@@ -51,7 +51,4 @@ void fill_randperm(Generator& gen, DType dtype, void* out, int64_t n);
 void fill_multinomial(Generator& gen, DType dtype, const void* weights, int64_t* out,
                       int64_t n_rows, int64_t n_categories, int64_t n_samples, bool replacement);
 
-/// One count for each rate, in the rates' dtype.
-void fill_poisson(Generator& gen, DType dtype, void* out, const void* rates, int64_t n);
-
 }  // namespace gradstep

@@ -22,10 +22,10 @@ namespace {
 
 /// The ops that draw, for who has to keep or restore their generators.
 const bool marked = [] {
-  for (const char* name :
-       {"random_uniform", "random_normal", "random_log_normal", "random_cauchy",
-        "random_exponential", "random_geometric", "random_bernoulli", "random_integers",
-        "random_permutation", "random_multinomial", "random_poisson", "dropout_mask"}) {
+  for (const char* name : {"random_uniform", "random_normal", "random_log_normal", "random_cauchy",
+                           "random_exponential", "random_geometric", "random_bernoulli",
+                           "random_integers", "random_permutation", "random_multinomial",
+                           "random_poisson", "random_gamma", "random_binomial", "dropout_mask"}) {
     Op::get(name).draws = true;
   }
   return true;
@@ -293,6 +293,65 @@ Tensor poisson(const Tensor& rates, Generator& gen) {
   }
   fill_random_values(op, params(address(gen)), out, values);
   record_zero("poisson", out, rates);
+  return out;
+}
+
+Tensor standard_gamma_grad(const Tensor& shapes, const Tensor& x) {
+  GS_CHECK(shapes.dtype() == x.dtype(),
+           "expected the shape and the output of one dtype, got {} and {}",
+           scalar_name(shapes.dtype()), scalar_name(x.dtype()));
+  const Dims sizes = broadcast(shapes.sizes(), x.sizes());
+  const Tensor out = empty(sizes, options_of(x));
+  const GradMode off(false);
+  const Tensor a = contiguous(expand(shapes, sizes)), values = contiguous(expand(x, sizes));
+  static const Op& op = Op::get("gamma_slope");
+  run(op, params(), {&out}, {&a, &values});
+  return out;
+}
+
+namespace {
+
+// Kept: shapes, the numbers drawn.
+void standard_gamma_backward(Backward& b) {
+  b.set(0, mul(b.grad(), standard_gamma_grad(b.saved(0), b.saved(1))));
+}
+
+// A count has no derivative: zero, as PyTorch defines it.
+void binomial_backward(Backward& b) {
+  for (int k = 0; k < 2; ++k)
+    if (b.needs(k)) b.set(k, zeros_like(b.saved(k)));
+}
+
+}  // namespace
+
+Tensor standard_gamma(const Tensor& shapes, Generator& gen) {
+  const Tensor out = map_output_like(shapes, shapes.dtype());
+  static const Op& draw = Op::get("random_gamma");
+  {
+    const GradMode off(false);
+    fill_random_values(draw, params(address(gen)), out,
+                       shapes.contiguous() ? detach(shapes) : contiguous(shapes));
+  }
+  static const Op& op = define("standard_gamma", &standard_gamma_backward);
+  if (needs_grad(shapes)) record(op, {}, {&out}, {&shapes}, {keep(shapes), keep_output(out)});
+  return out;
+}
+
+Tensor binomial(const Tensor& counts, const Tensor& p, Generator& gen) {
+  GS_CHECK(counts.dtype() == p.dtype(), "Found dtype {} but expected {}", scalar_name(p.dtype()),
+           scalar_name(counts.dtype()));
+  const Dims sizes = broadcast(counts.sizes(), p.sizes());
+  const Tensor out = empty(sizes, options_of(counts));
+  static const Op& op = Op::get("random_binomial");
+  {
+    const GradMode off(false);
+    const Tensor n = contiguous(expand(counts, sizes)), q = contiguous(expand(p, sizes));
+    run(op, params(address(gen)), {&out}, {&n, &q});
+  }
+  static const Op& history = define("binomial", &binomial_backward);
+  if (needs_grad(counts, p)) {
+    record(history, {}, {&out}, {&counts, &p}, {keep(counts), keep(p)});
+  }
   return out;
 }
 

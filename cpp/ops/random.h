@@ -41,6 +41,13 @@ Tensor bernoulli(const Tensor& like, double p, Generator& gen);
 /// Indices of weights (one row or a matrix of rows), drawn in proportion to them.
 Tensor multinomial(const Tensor& weights, int64_t n_samples, bool replacement, Generator& gen);
 Tensor poisson(const Tensor& rates, Generator& gen);
+/// Gamma numbers of rate 1, differentiable in their shapes (Figurnov et al., "Implicit
+/// reparameterization gradients", 2018).
+Tensor standard_gamma(const Tensor& shapes, Generator& gen);
+/// dx/da of numbers x drawn with shapes a.
+Tensor standard_gamma_grad(const Tensor& shapes, const Tensor& x);
+/// How many of `counts` trials succeed with probability p each, in counts' dtype.
+Tensor binomial(const Tensor& counts, const Tensor& p, Generator& gen);
 
 // ---- dropout ----
 

@@ -7,6 +7,7 @@
 #include "ops/create.h"
 #include "ops/linalg.h"
 #include "ops/pointwise.h"
+#include "ops/require.h"
 #include "ops/view.h"
 #include "python/function.h"
 #include "python/interop.h"
@@ -389,6 +390,19 @@ const FunctionRow kRows[] = {
     {"addmm", "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
      "beta * input + alpha * (mat1 @ mat2).",
      [](Args& a) { return wrap_out(a, 5, addmm(a.tensor(0), a.tensor(1), a.tensor(2), a.scalar(3), a.scalar(4))); }},
+    {"_assert_async", "(Tensor input, str assert_msg='Assertion failed')", Fn,
+     "RuntimeError with assert_msg unless all of input is true: on a GPU at its next synchronisation, "
+     "in a captured step at each replay.",
+     [](Args& a) {
+       require_all(a.tensor(0), ErrorKind::Runtime, a.str(1));
+       Py_RETURN_NONE;
+     }},
+    {"_require", "(Tensor input, str message)", Fn,
+     "_assert_async() with ValueError.",
+     [](Args& a) {
+       require_all(a.tensor(0), ErrorKind::Value, a.str(1));
+       Py_RETURN_NONE;
+     }},
     {"_addmm_activation",
      "(Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, bool use_gelu=False, Tensor? out=None)", Fn | Method,
      "relu, or gelu, of beta * input + alpha * (mat1 @ mat2). On a GPU one call, and gelu is the tanh form.",

@@ -1281,6 +1281,8 @@ def _amp_foreach_non_finite_check_and_unscale_(*args: Any, **kwargs: Any) -> Any
     """Multiplies all of them; found_inf becomes 1 if an element is infinite or NaN."""
 def _amp_update_scale_(*args: Any, **kwargs: Any) -> Any:
     """GradScaler's scale after an iteration."""
+def _assert_async(input: Tensor, assert_msg: builtins.str = 'Assertion failed') -> Tensor:
+    """RuntimeError with assert_msg unless all of input is true: on a GPU at its next synchronisation, in a captured step at each replay."""
 def _attach_function(ctx: Any, name: builtins.str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], dirty: Sequence[Tensor]) -> Any: ...
 def _autocast(input: Tensor, dtype: _dtype) -> Tensor:
     """input in that type if it is of another floating type than float64."""
@@ -1354,12 +1356,21 @@ def _optim_step(*args: Any, **kwargs: Any) -> Any:
     """One fused update of a parameter group."""
 def _read_at_first(*args: Any, **kwargs: Any) -> Any: ...
 def _refuse_capture(*args: Any, **kwargs: Any) -> Any: ...
+def _require(input: Tensor, message: builtins.str) -> Tensor:
+    """_assert_async() with ValueError."""
 def _set_anomaly(on: builtins.bool, check_nan: builtins.bool) -> None: ...
 def _set_grad_enabled(mode: builtins.bool) -> None: ...
 def _set_inference_mode(mode: builtins.bool) -> None: ...
 def _set_winograd_work(*args: Any, **kwargs: Any) -> Any: ...
+<<<<<<< HEAD
 def _storage(input: Tensor) -> tuple[builtins.int, builtins.int]:
     """Address and bytes of the memory that the tensor is a view of."""
+=======
+def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Gamma numbers of the shapes in input and rate 1, differentiable in the shapes."""
+def _standard_gamma_grad(input: Tensor, output: Tensor) -> Tensor:
+    """The derivative of gamma numbers by their shapes at a fixed quantile."""
+>>>>>>> c47ca75 (distributions: all of PyTorch's, with draws, gradients and checks that work in captured steps)
 def _take_attribute_slot(cls: builtins.type) -> None:
     """Gives a subclass of ModuleBase its fast attribute search."""
 def _view_of(input: Tensor) -> Tensor: ...
@@ -1561,6 +1572,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     """The cross entropy of two classes, from logits."""
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
     """How often each value occurs, or the sum of its weights."""
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of count trials succeed with probability prob each."""
 def bitwise_and(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input & other, bit by bit."""
 def bitwise_and_(input: Tensor, other: Tensor | Number) -> Tensor:

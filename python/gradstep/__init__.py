@@ -13,6 +13,9 @@ from ._C import (  # noqa: F401
     Size,
     Tensor,
     _addmm_activation,
+    _assert_async,
+    _standard_gamma,
+    _standard_gamma_grad,
     default_generator,
     device,
     dtype,
@@ -24,7 +27,7 @@ __version__ = "0.1.0"
 
 from . import _tensor, autograd, nn, optim  # noqa: E402
 from ._capture import CapturedFunction, CaptureError, capture, compile  # noqa: E402,F401
-from ._numerics import finfo, iinfo  # noqa: E402,F401
+from ._numerics import broadcast_shapes, finfo, iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
     are_deterministic_algorithms_enabled,
     get_float32_matmul_precision,

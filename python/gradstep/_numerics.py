@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`finfo` and `iinfo`: the limits of the number types."""
+"""`finfo` and `iinfo`: the limits of the number types; `broadcast_shapes`."""
 
 from typing import Any
 
@@ -53,3 +53,26 @@ class iinfo:
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
+
+
+def broadcast_shapes(*shapes: Any) -> _C.Size:
+    """The shape that tensors of these shapes (ints or sequences of ints) have together.
+
+    RuntimeError for sizes that do not fit, ValueError for negative ones.
+    """
+    found = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    result = [1] * max((len(shape) for shape in found), default=0)
+    for index, shape in enumerate(found):
+        for at in range(-1, -1 - len(shape), -1):
+            if shape[at] < 0:
+                raise ValueError("Attempting to broadcast a dimension with negative length!")
+            if shape[at] == 1 or shape[at] == result[at]:
+                continue
+            if result[at] != 1:
+                raise RuntimeError(
+                    f"Attempting to broadcast a dimension of length {shape[at]} at {at}! Mismatching "
+                    f"argument at index {index} had {shape}; but expected shape should be broadcastable "
+                    f"to {result}"
+                )
+            result[at] = shape[at]
+    return _C.Size(result)

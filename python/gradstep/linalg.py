@@ -13,11 +13,13 @@ from gradstep import _C
 from gradstep._autocast import in_float32_on_cpu, in_lower
 from gradstep._C import Tensor, cross, matmul
 from gradstep._C import linalg_vector_norm as vector_norm
+from gradstep._numerics import broadcast_shapes
 from gradstep.autograd import Function
 
 __all__ = [
     "LinAlgError",
     "cholesky",
+    "cholesky_ex",
     "cross",
     "det",
     "diagonal",
@@ -33,6 +35,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_triangular",
     "svd",
     "svdvals",
     "vecdot",
@@ -243,6 +246,80 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     _square("cholesky", A)
     l = _Cholesky.apply(A)
     return l.mT if upper else l
+
+
+class _CholeskyEx(NamedTuple):
+    L: Any
+    info: Any
+
+
+def _failed_minor(a: np.ndarray) -> int:
+    """The order of the first leading minor that is not positive definite; 0 if there is none."""
+    for n in range(1, a.shape[-1] + 1):
+        try:
+            np.linalg.cholesky(a[:n, :n])
+        except np.linalg.LinAlgError:
+            return n
+    return 0
+
+
+@in_float32_on_cpu
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> _CholeskyEx:
+    """cholesky(A) and, for each matrix, 0 or the order of the first minor that is not positive definite (its factor
+    is then NaN), in int32.
+
+    >>> cholesky_ex(torch.tensor([[-1.0]])).info
+    tensor(1, dtype=torch.int32)
+    """
+    _square("cholesky", A)
+    try:
+        factor = cholesky(A, upper=upper)
+        return _CholeskyEx(factor, _C.zeros(A.shape[:-2], dtype=_C.int32, device=A.device))
+    except LinAlgError:
+        if check_errors:
+            raise
+    matrices = A.detach().cpu().numpy().reshape((-1, *A.shape[-2:]))
+    minors = np.array([_failed_minor(m) for m in matrices], np.int32).reshape(A.shape[:-2])
+    info = _C.from_numpy(minors).to(A.device)
+    failed = (info != 0)[..., None, None]
+    eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    factor = cholesky(_C.where(failed, eye, A), upper=upper)
+    return _CholeskyEx(factor.masked_fill(failed, float("nan")), info)
+
+
+@in_float32_on_cpu
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B, or X A = B for left=False: A [.., n, n] triangular, of which the other triangle is not read.
+
+    >>> solve_triangular(torch.tensor([[2.0, 9.0], [1.0, 1.0]]), torch.tensor([[2.0], [3.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+    """
+    _square("solve_triangular", A)
+    triangle = A.triu(int(unitriangular)) if upper else A.tril(-int(unitriangular))
+    if unitriangular:
+        triangle = triangle + _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    if A.shape[-1] != B.shape[-2 if left else -1]:
+        raise RuntimeError(
+            f"linalg.solve_triangular: Incompatible shapes of A and B for the equation "
+            f"{'AX = B' if left else 'XA = B'} ({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
+        )
+    batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
+    triangle = triangle.expand(batch + A.shape[-2:])
+    return solve(triangle, B.expand(batch + B.shape[-2:]), left=left)
+
+
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """X with A X = B for the Cholesky factor L of A."""
+    half = solve_triangular(L.mT if upper else L, B, upper=False)
+    return solve_triangular(L if upper else L.mT, half, upper=True)
+
+
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of A for its Cholesky factor L."""
+    return cholesky_solve(_C.eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
 
 
 class _EighFunction(Function):
