@@ -160,3 +160,10 @@ def test_a_circle_is_closed_by_what_negative_padding_leaves():
     assert y.tolist() == [[1, 2, 3, 4, 1, 2]]
     y.sum().backward()
     assert x.grad.tolist() == [[0, 2, 2, 1, 1]]
+
+
+@pytest.mark.parametrize("shape, size", [((1, 1, 2, 2), (0, 1)), ((1, 1, 0, 2), (2, 2))])
+def test_no_size_is_zero(shape, size):
+    for lib in (torch, gs):
+        with pytest.raises(RuntimeError, match="Input and output sizes should be greater than 0"):
+            lib.nn.functional.interpolate(lib.ones(shape), size=size, mode="bilinear")

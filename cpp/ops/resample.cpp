@@ -76,6 +76,11 @@ Tensor resize(const Tensor& x, const Dims& to, Resize mode, bool align_corners,
                 scalar_name(x.dtype()));
   GS_CHECK(x.ndim() == to.size() + 2, "resize: expected {} dimensions, got {}", to.size() + 2,
            x.ndim());
+  for (int d = 0; d < to.size(); ++d) {
+    GS_CHECK(to[d] > 0 && x.sizes()[d + 2] > 0,
+             "Input and output sizes should be greater than 0, but got input {} output {}",
+             x.sizes(), to);
+  }
   Params p = params(first_slot(to.size(), static_cast<int64_t>(mode), align_corners));
   for (int d = 0; d < to.size(); ++d) p.push(scales[static_cast<size_t>(d)]);
   return linear_map(resample_op(), x, to, p);

@@ -463,9 +463,13 @@ Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, Options opti
   const int64_t first = std::clamp<int64_t>(-reach, 0, rows);  // rows before have nothing
   const int64_t full = std::clamp<int64_t>(cols - reach, first, rows);  // rows from here have all
   const int64_t sloped = full - first;
-  const int64_t lower = sloped * (2 * (first + reach) + sloped + 1) / 2 + (rows - full) * cols;
-  const int64_t n = upper ? count_elements({rows, cols}) - lower : lower;
-  const Tensor at = empty({2, n}, options);
+  using Wide = __int128;  // rows * cols may be any two numbers of 63 bits
+  const Wide lower =
+      Wide(sloped) * (2 * (Wide(first) + reach) + sloped + 1) / 2 + Wide(rows - full) * cols;
+  const Wide n = upper ? Wide(rows) * cols - lower : lower;
+  GS_CHECK(n <= INT64_MAX / 32, "{}_indices: a triangle of {} by {} has too many places",
+           upper ? "triu" : "tril", rows, cols);
+  const Tensor at = empty({2, static_cast<int64_t>(n)}, options);
   run(op, params(rows, cols, reach, int64_t{upper}), {&at}, {});
   return at;
 }
