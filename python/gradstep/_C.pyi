@@ -1362,15 +1362,12 @@ def _set_anomaly(on: builtins.bool, check_nan: builtins.bool) -> None: ...
 def _set_grad_enabled(mode: builtins.bool) -> None: ...
 def _set_inference_mode(mode: builtins.bool) -> None: ...
 def _set_winograd_work(*args: Any, **kwargs: Any) -> Any: ...
-<<<<<<< HEAD
-def _storage(input: Tensor) -> tuple[builtins.int, builtins.int]:
-    """Address and bytes of the memory that the tensor is a view of."""
-=======
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Gamma numbers of the shapes in input and rate 1, differentiable in the shapes."""
 def _standard_gamma_grad(input: Tensor, output: Tensor) -> Tensor:
     """The derivative of gamma numbers by their shapes at a fixed quantile."""
->>>>>>> c47ca75 (distributions: all of PyTorch's, with draws, gradients and checks that work in captured steps)
+def _storage(input: Tensor) -> tuple[builtins.int, builtins.int]:
+    """Address and bytes of the memory that the tensor is a view of."""
 def _take_attribute_slot(cls: builtins.type) -> None:
     """Gives a subclass of ModuleBase its fast attribute search."""
 def _view_of(input: Tensor) -> Tensor: ...
