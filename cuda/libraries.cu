@@ -23,7 +23,11 @@ struct Library {
 Library g_libraries[] = {
     {"cublaslt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "cu13/lib"},
     {"cudnn", {"libcudnn.so.9"}, "cudnn/lib"},
+#ifdef GS_NVRTC_LIBRARY  // of the toolkit that built this
+    {"nvrtc", {GS_NVRTC_LIBRARY, "libnvrtc.so.13", "libnvrtc.so.12"}, "cu13/lib"},
+#else
     {"nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12"}, "cu13/lib"},
+#endif
     {"nccl", {"libnccl.so.2"}, "nccl/lib"},
     {"driver", {"libcuda.so.1"}, "cu13/lib"},  // the system's: no package has it
 };

@@ -21,10 +21,11 @@ namespace gradstep::cuda {
 // Note [Compiling at run time]
 // NVRTC gets the headers that this part was built from, and the flag that its maps were built with:
 // no multiply-adds are fused, so a functor has the same bits wherever it is compiled. CUDA's
-// functions come with the compiler, so only the NVRTC of the toolkit that built this part is
-// taken. Machine code is kept in $XDG_CACHE_HOME/gradstep/kernels (~/.cache) under a hash of
-// source, headers, flags, architecture and version, beside the text itself, which is compared. A
-// file appears whole, by renaming; what can't be written or read is compiled.
+// functions come with the compiler, so only an NVRTC of the version that built this part is
+// taken: the toolkit's own, or a package's. Machine code is kept in
+// $XDG_CACHE_HOME/gradstep/kernels (~/.cache) under a hash of source, headers, flags, architecture
+// and version, beside the text itself, which is compared. A file appears whole, by renaming; what
+// can't be written or read is compiled.
 
 namespace {
 
@@ -188,6 +189,24 @@ std::string compile(Compiler& c, const std::string& source, const std::vector<st
 
 std::mutex g_mutex;
 
+/// The driver's functions need a context, which a thread without a call of the runtime lacks.
+void take_context() {
+  thread_local bool taken = false;
+  if (!taken) check(cudaSetDevice(current_device()), "cudaSetDevice");
+  taken = true;
+}
+
+/// Loads the code, also while a stream is captured.
+void* load(const Compiler& c, const std::string& code, const char* name) {
+  void *module = nullptr, *kernel = nullptr;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
+  const bool ok = c.ModuleLoadData(&module, code.data()) == 0 &&
+                  c.ModuleGetFunction(&kernel, module, name) == 0;
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
+  return ok ? kernel : nullptr;
+}
+
 }  // namespace
 
 const std::string& why_not_compiled() { return compiler().why_not; }
@@ -223,10 +242,9 @@ void* compiled_kernel(const std::string& source, const char* name, int device) {
     if (!file.empty()) write_cached(file, text, code);
   }
   const DeviceGuard guard(device);
-  check(cudaFree(nullptr), "NVRTC");  // the device's context becomes current
-  void *module = nullptr, *kernel = nullptr;
-  if (c.ModuleLoadData(&module, code.data()) != 0 ||
-      c.ModuleGetFunction(&kernel, module, name) != 0) {
+  take_context();
+  void* const kernel = load(c, code, name);
+  if (!kernel) {
     c.why_not = "the driver does not take a compiled kernel";
     return nullptr;
   }
@@ -236,6 +254,7 @@ void* compiled_kernel(const std::string& source, const char* name, int device) {
 void launch_compiled(const Call& call, void* kernel, unsigned blocks, unsigned threads,
                      void* argument) {
   if (blocks == 0) return;
+  take_context();
   void* arguments[] = {argument};
   const int e = compiler().LaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream_of(call),
                                         arguments, nullptr);
