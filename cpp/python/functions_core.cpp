@@ -487,8 +487,6 @@ const FunctionRow kRows[] = {
        return wrap(x->data == y->data && x.sizes() == y.sizes() && x.strides() == y.strides());
      }},
     {"is_inference", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(a.tensor(0)->inference); }},
-    {"share_memory_", "(Tensor input)", Method, "", [](Args& a) { return self(a); }},
-    {"is_shared", "(Tensor input)", Method, "", [](Args&) { return wrap(false); }},
     {"resize_", "(Tensor input, IntList* size, *, memory_format? memory_format=None)", Method,
      "Another shape, with new memory where the old is too small.",
      [](Args& a) {

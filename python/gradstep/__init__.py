@@ -4,11 +4,16 @@
 import gradstep as torch
 """
 
+import sys
 from typing import Any
 
-from . import _C
-from ._C import *  # noqa: F403
-from ._C import (  # noqa: F401
+from . import _missing
+
+_missing.install()
+
+from . import _C  # noqa: E402
+from ._C import *  # noqa: E402,F403
+from ._C import (  # noqa: E402,F401
     Generator,
     Size,
     Tensor,
@@ -84,6 +89,22 @@ _LAZY = {
     "amp": "gradstep.amp",
     "distributions": "gradstep.distributions",
     "types": "gradstep.types",
+    "_dynamo": "gradstep._dynamo",
+    "_inductor": "gradstep._inductor",
+    "_utils": "gradstep._utils",
+    "accelerator": "gradstep.accelerator",
+    "compiler": "gradstep.compiler",
+    "distributed": "gradstep.distributed",
+    "func": "gradstep.func",
+    "futures": "gradstep.futures",
+    "hub": "gradstep.hub",
+    "jit": "gradstep.jit",
+    "mps": "gradstep.mps",
+    "mtia": "gradstep.mtia",
+    "multiprocessing": "gradstep.multiprocessing",
+    "overrides": "gradstep.overrides",
+    "profiler": "gradstep.profiler",
+    "xpu": "gradstep.xpu",
 }
 _FROM_SERIALIZATION = ("load", "load_safetensors", "save", "save_safetensors")
 
@@ -102,6 +123,11 @@ def __getattr__(name: str) -> Any:
         value = getattr(module, name)
         globals()[name] = value
         return value
+    if name == "vmap":
+        from .func import vmap
+
+        globals()[name] = vmap
+        return vmap
     if name == "autocast":
         from .amp import autocast
 
@@ -122,4 +148,7 @@ def __getattr__(name: str) -> Any:
         from . import _legacy
 
         return getattr(_legacy, name)
-    raise AttributeError(f"module 'gradstep' has no attribute '{name}'")
+    return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
+
+
+_missing.add_missing_methods(Tensor)

@@ -9,6 +9,8 @@ from gradstep import _C
 class finfo:
     """Limits of a floating type: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
+    __slots__ = ("bits", "dtype", "eps", "max", "min", "resolution", "smallest_normal", "tiny")
+
     def __init__(self, type: Any = None) -> None:
         dtype = _C.get_default_dtype() if type is None else type
         if not isinstance(dtype, _C.dtype) or not dtype.is_floating_point:
@@ -39,6 +41,8 @@ class finfo:
 
 class iinfo:
     """Limits of an integer type: bits, max, min."""
+
+    __slots__ = ("bits", "dtype", "max", "min")
 
     def __init__(self, type: Any) -> None:
         if not isinstance(type, _C.dtype) or type.is_floating_point or type is _C.bool:

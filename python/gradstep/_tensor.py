@@ -239,7 +239,23 @@ def _linalg(name: str) -> Any:
     return method
 
 
+def _share_memory(self: Tensor) -> Tensor:
+    """Moves the tensor into memory that processes share; returns it."""
+    from gradstep.multiprocessing.reductions import share_memory
+
+    return share_memory(self)
+
+
+def _is_shared(self: Tensor) -> bool:
+    """Whether the memory is shared with processes that get the tensor."""
+    from gradstep.multiprocessing.reductions import is_shared
+
+    return is_shared(self)
+
+
 for _name, _value in {
+    "share_memory_": _share_memory,
+    "is_shared": _is_shared,
     "__rdiv__": Tensor.__rtruediv__,
     "get_device": lambda self: self.device.index if self.is_cuda else -1,
     "resize_as_": _resize_as,

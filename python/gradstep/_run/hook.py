@@ -123,6 +123,8 @@ class Finder(importlib.abc.MetaPathFinder):
                 self.report.missing(fullname)
             raise
         if self.report is not None:
+            if module.__dict__.get("__stub__"):
+                self.report.missing(fullname)
             module = self.report.watched(module)
         return importlib.machinery.ModuleSpec(
             fullname, _Alias(module), is_package=hasattr(module, "__path__")

@@ -14,7 +14,7 @@ from collections import defaultdict
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TextIO
 
-from gradstep import _C
+from gradstep import _C, _missing
 
 from .hook import torch_name
 
@@ -179,10 +179,15 @@ class _Watched(ModuleType):
             value = getattr(module, name)
         except AttributeError:
             report.note(full, sys._getframe(1), missing=True)
-            raise AttributeError(
-                f"module {torch_name(module.__name__)!r} has no attribute {name!r}"
-            ) from None
+            try:  # as the module itself does, for the frame that asks
+                value = _missing.lookup(module, name, sys._getframe(1))
+            except AttributeError:
+                raise AttributeError(
+                    f"module {torch_name(module.__name__)!r} has no attribute {name!r}"
+                ) from None
         if isinstance(value, ModuleType):
+            if value.__dict__.get("__stub__"):
+                report.note(full, sys._getframe(1), missing=True)
             ours = value.__name__.startswith("gradstep.")
             return report.watched(value) if ours else value
         stub = type(value) is not _C.Tensor and getattr(value, "__stub__", False) is True

@@ -4,6 +4,22 @@
 model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import attention, functional, init, modules, parameter, utils
 from .modules import *  # noqa: F403
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+
+if TYPE_CHECKING:
+    from . import common_types, parallel
+    from .parallel import DataParallel
+else:
+
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in ("common_types", "parallel"):
+            return import_module(f"{__name__}.{name}")
+        if name == "DataParallel":
+            return import_module(f"{__name__}.parallel").DataParallel
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ from gradstep._C import Tensor
 from .. import functional as F
 from ..parameter import Parameter
 from .module import Module
+from .multihead_attention import MultiheadAttention as MultiheadAttention  # its older path
 
 
 class _InPlace(Module):
