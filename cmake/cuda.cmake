@@ -61,11 +61,9 @@ if(_gradstep_cuda STREQUAL "on")
   target_include_directories(gradstep_cuda PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/cpp)
   target_compile_features(gradstep_cuda PRIVATE cuda_std_20)
   target_compile_definitions(gradstep_cuda PRIVATE GS_CUDA_VERSION="${CMAKE_CUDA_COMPILER_VERSION}")
-  get_filename_component(_gradstep_nvcc "${CMAKE_CUDA_COMPILER}" REALPATH)
-  get_filename_component(_gradstep_toolkit "${_gradstep_nvcc}/../../lib64" ABSOLUTE)
   string(REGEX MATCH "^[0-9]+" _gradstep_major "${CMAKE_CUDA_COMPILER_VERSION}")
   target_compile_definitions(gradstep_cuda PRIVATE
-                             GS_NVRTC_LIBRARY="${_gradstep_toolkit}/libnvrtc.so.${_gradstep_major}")
+                             GS_NVRTC_LIBRARY="${CMAKE_CUDA_COMPILER_TOOLKIT_ROOT}/lib64/libnvrtc.so.${_gradstep_major}")
   target_compile_options(gradstep_cuda PRIVATE -O3 --generate-code=${_gradstep_code} --expt-relaxed-constexpr --extended-lambda
                          -Xfatbin=-compress-all -Xcompiler=-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-function)
   if(GRADSTEP_WERROR)
