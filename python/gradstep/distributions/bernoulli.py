@@ -11,7 +11,7 @@ from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.distributions import constraints
-from gradstep.distributions._odds import Odds
+from gradstep.distributions._bases import Odds
 from gradstep.distributions.exp_family import ExponentialFamily
 from gradstep.distributions.utils import broadcast_all
 from gradstep.nn import functional as F

@@ -10,7 +10,7 @@ from typing import Any
 from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.distributions import constraints
-from gradstep.distributions._odds import Odds
+from gradstep.distributions._bases import Odds
 from gradstep.distributions.exp_family import ExponentialFamily
 from gradstep.distributions.utils import broadcast_all, clamp_probs, require, uniform
 from gradstep.nn import functional as F

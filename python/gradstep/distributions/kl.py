@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from gradstep import _C, autograd, linalg
 from gradstep._C import Tensor
 from gradstep._numerics import broadcast_shapes
+from gradstep.distributions._bases import LocScale
 from gradstep.distributions.bernoulli import Bernoulli
 from gradstep.distributions.beta import Beta
 from gradstep.distributions.binomial import Binomial
@@ -308,7 +309,7 @@ for _p, _others in (
 
 
 @register_kl(Normal, Normal)
-def _normal(p: Normal, q: Normal) -> Tensor:
+def _normal(p: LocScale, q: LocScale) -> Tensor:
     ratio = (p.scale / q.scale).square()
     off = ((p.loc - q.loc) / q.scale).square()
     return 0.5 * (ratio + off - 1 - ratio.log())

@@ -5,38 +5,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
-from gradstep.distributions import constraints
+from gradstep.distributions._bases import LocScale
 from gradstep.distributions.exp_family import ExponentialFamily
-from gradstep.distributions.utils import LOG_2_PI, parameters, standard_normal
+from gradstep.distributions.utils import LOG_2_PI, standard_normal
 
 __all__ = ["Normal"]
 
 
-class Normal(ExponentialFamily):
+class Normal(LocScale, ExponentialFamily):
     """Normal(loc, scale): mean loc, standard deviation scale > 0."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real
-    has_rsample = True
-    _tensors = {"loc": 0, "scale": 0}
     _mean_carrier_measure = 0
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        (self.loc, self.scale), batch = parameters(loc, scale)
-        super().__init__(batch, validate_args=validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def stddev(self) -> Tensor:

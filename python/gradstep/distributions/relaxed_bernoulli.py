@@ -9,7 +9,7 @@ from typing import Any
 
 from gradstep._C import Tensor
 from gradstep.distributions import constraints
-from gradstep.distributions._odds import Odds
+from gradstep.distributions._bases import Odds
 from gradstep.distributions.transformed_distribution import TransformedDistribution
 from gradstep.distributions.transforms import SigmoidTransform
 from gradstep.distributions.utils import broadcast_all, clamp_probs, uniform

@@ -10,8 +10,7 @@ from typing import Any
 from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.distributions import constraints
-from gradstep.distributions.categorical import Categorical
-from gradstep.distributions.distribution import Distribution
+from gradstep.distributions._bases import OfCategorical
 from gradstep.distributions.transformed_distribution import TransformedDistribution
 from gradstep.distributions.transforms import ExpTransform
 from gradstep.distributions.utils import broadcast_all, clamp_probs, uniform
@@ -19,11 +18,10 @@ from gradstep.distributions.utils import broadcast_all, clamp_probs, uniform
 __all__ = ["ExpRelaxedCategorical", "RelaxedOneHotCategorical"]
 
 
-class ExpRelaxedCategorical(Distribution):
+class ExpRelaxedCategorical(OfCategorical):
     """ExpRelaxedCategorical(temperature, probs=None, logits=None): the logarithm of a RelaxedOneHotCategorical
     vector."""
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector  # the vectors of log-sum-exp 0
     has_rsample = True
 
@@ -34,31 +32,13 @@ class ExpRelaxedCategorical(Distribution):
         logits: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        self._categorical = Categorical(probs, logits)
         self.temperature = temperature
-        shape = self._categorical.param_shape
-        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
+        super().__init__(probs, logits, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ExpRelaxedCategorical:
         new: ExpRelaxedCategorical = super().expand(batch_shape, _instance)
         new.temperature = self.temperature
-        new._categorical = self._categorical.expand(batch_shape)
         return new
-
-    @property
-    def param_shape(self) -> _C.Size:
-        """The shape of the parameter that was given."""
-        return self._categorical.param_shape
-
-    @property
-    def logits(self) -> Tensor:
-        """The log-probabilities."""
-        return self._categorical.logits
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities."""
-        return self._categorical.probs
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = clamp_probs(uniform(self._extended_shape(sample_shape), self.logits))

@@ -12,15 +12,14 @@ from gradstep import _C, linalg
 from gradstep._C import Tensor
 from gradstep._numerics import broadcast_shapes
 from gradstep.distributions import constraints
-from gradstep.distributions.distribution import Distribution
+from gradstep.distributions._bases import OfCovariance
 from gradstep.distributions.gamma import Gamma
-from gradstep.distributions.multivariate_normal import factor_of_precision
-from gradstep.distributions.utils import lazy_property, multigammaln, require, standard_normal
+from gradstep.distributions.utils import multigammaln, require, standard_normal
 
 __all__ = ["Wishart"]
 
 
-class Wishart(Distribution):
+class Wishart(OfCovariance):
     """Wishart(df, covariance_matrix=None, precision_matrix=None, scale_tril=None): sums of df outer products of
     normal vectors of mean 0; df > n - 1 for [.., n, n] matrices. One of the matrices is given."""
 
@@ -43,21 +42,12 @@ class Wishart(Distribution):
         scale_tril: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = [(name, m) for name, m in matrices.items() if m is not None]
-        if len(given) != 1:
-            raise AssertionError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
-            )
-        ((name, matrix),) = given
-        if matrix.dim() < 2:
-            raise ValueError(
-                "scale_tril must be at least two-dimensional, with optional leading batch"
-            )
+        name, matrix = self._only_matrix(
+            AssertionError,
+            covariance_matrix=covariance_matrix,
+            precision_matrix=precision_matrix,
+            scale_tril=scale_tril,
+        )
         event = matrix.shape[-2:]
         if isinstance(df, Number):
             df = _C.tensor(df, dtype=matrix.dtype, device=matrix.device)
@@ -68,36 +58,7 @@ class Wishart(Distribution):
         bound = f"expected to be greater than ndim - 1 = {n - 1}."
         require(self.df > n - 1, lambda values: f"Value of df={df if values else ''} {bound}")
         super().__init__(batch, event, validate_args=validate_args)
-        if scale_tril is not None:
-            self._unbroadcasted_scale_tril = scale_tril
-        elif covariance_matrix is not None:
-            self._unbroadcasted_scale_tril = linalg.cholesky(covariance_matrix)
-        else:
-            self._unbroadcasted_scale_tril = factor_of_precision(matrix)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Wishart:
-        new: Wishart = super().expand(batch_shape, _instance)
-        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
-        return new
-
-    def _expanded(self, matrix: Tensor) -> Tensor:
-        return matrix.expand(self._batch_shape + self._event_shape)
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """The Cholesky factor of the covariance of the vectors."""
-        return self._expanded(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """The covariance of the vectors."""
-        factor = self._unbroadcasted_scale_tril
-        return self._expanded(factor @ factor.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance of the vectors."""
-        return self._expanded(linalg.cholesky_inverse(self._unbroadcasted_scale_tril))
+        self._factorise(name, matrix)
 
     @property
     def mean(self) -> Tensor:
@@ -128,9 +89,6 @@ class Wishart(Distribution):
         below = standard_normal(self._extended_shape(sample_shape), self.df).tril(-1)
         factor = self._unbroadcasted_scale_tril @ (below + chi2.sqrt().diag_embed())
         return factor @ factor.mT
-
-    def _half_log_det(self) -> Tensor:
-        return self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def _log_prob(self, value: Tensor) -> Tensor:
         n, df = self._event_shape[-1], self.df
