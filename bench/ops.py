@@ -111,12 +111,15 @@ def matmul() -> list[Case]:
         out += op_cases(
             "matmul", f"{n}x{n} @ {n}x{n}", [(n, n), (n, n)], lambda lib, t: t[0] @ t[1]
         )
-    # Multi-layer perceptron, transformer up and down, a step of an LSTM: both gradients in fwd+bwd.
+    # Multi-layer perceptron, transformer up and down, a step of an LSTM, small nets: both gradients in fwd+bwd.
     for rows, n_in, n_out in (
         (64, 784, 256),
         (1024, 384, 1536),
         (1024, 1536, 384),
         (32, 256, 1024),
+        (256, 50, 50),
+        (256, 20, 20),
+        (64, 256, 128),
     ):
         out += op_cases(
             "matmul",

@@ -148,3 +148,55 @@ def test_addmm_activation_refuses_what_torch_refuses():
     x = arrays((4,), (2, 3), (3, 4))
     for args in [(x[0], x[1], x[1]), (x[0][:2], x[1], x[2]), (x[0], x[0], x[2])]:
         same_error(lambda lib, args=args: lib._addmm_activation(*map(lib.tensor, args)))
+
+
+# ---- sizes beside whole vectors ----
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 50, 131])
+@pytest.mark.parametrize("n", [1, 2, 4, 7, 18, 20, 33, 50, 100])
+def test_narrow_products_are_exact_and_the_same_in_any_number_of_threads(n, k, dtype):
+    """Both layouts of both operands, with and without bias, against float64; NaN around them stays out."""
+    a, b = numbers(257, k, dtype=dtype), numbers(k, n, seed=1, dtype=dtype)
+    bias = numbers(n, seed=2, dtype=dtype)
+    want = a.astype(F64) @ b.astype(F64)
+    limit = 4 * np.finfo(dtype).eps * (np.abs(a).astype(F64) @ np.abs(b).astype(F64) + 1)
+
+    def inside(x):
+        frame = np.full((x.shape[0], x.shape[1] + 3), np.nan, dtype)
+        frame[:, : x.shape[1]] = x
+        return gs.from_numpy(frame)[:, : x.shape[1]]
+
+    threads, found = gs.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            gs.set_num_threads(count)
+            for left in (inside(a), inside(np.ascontiguousarray(a.T)).t()):
+                for right in (inside(b), inside(np.ascontiguousarray(b.T)).t()):
+                    found.append((left @ right).numpy())
+                    found.append(gs.addmm(gs.from_numpy(bias), left, right).numpy() - bias)
+    finally:
+        gs.set_num_threads(threads)
+    half = len(found) // 2
+    for one, three in zip(found[:half], found[half:], strict=True):
+        assert one.tobytes() == three.tobytes()
+        assert (np.abs(one - want) <= limit * (1 + np.abs(bias))).all()
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("k", [256, 1000, 7003])
+def test_products_with_a_long_sum_are_the_same_in_any_number_of_threads(k):
+    x, y = numbers(k, 50), numbers(k, 33, seed=1)
+    threads, found = gs.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            gs.set_num_threads(count)
+            out = gs.ones(50, 33)
+            found.append(out.addmm_(gs.from_numpy(x).t(), gs.from_numpy(y), beta=2, alpha=0.5))
+    finally:
+        gs.set_num_threads(threads)
+    assert found[0].numpy().tobytes() == found[1].numpy().tobytes()
+    want = 2 + 0.5 * (x.T.astype(F64) @ y.astype(F64))
+    np.testing.assert_allclose(found[0].numpy(), want, atol=1e-6 * k)

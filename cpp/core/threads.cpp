@@ -27,12 +27,14 @@ namespace gradstep {
 namespace {
 
 // Note [Chunk claiming]
-// A region is announced by storing its number of chunks into `unclaimed`, after its other fields.
-// Whoever lowers `unclaimed` from r to r - 1 owns chunk n_chunks - r and reads the fields only
-// then: the caller stays in the region until every claimed chunk is done, so the fields cannot
-// change under an owner. A worker that was descheduled before it claimed anything costs nobody
-// anything; when it comes back it sees 0, or the next region. The fields are static, so a late look
-// at them is harmless too.
+// A region is announced by storing the range of its chunks into `unclaimed`, after its other
+// fields. Whoever takes a chunk off the range owns it and reads the fields only then: the caller
+// stays in the region until every claimed chunk is done, so the fields cannot change under an
+// owner. A worker that was descheduled before it claimed anything costs nobody anything; when it
+// comes back it sees an empty range, or the next region. The fields are static, so a late look at
+// them is harmless too. The caller takes chunks from the front and workers from the back: what a
+// core wrote in one region it mostly reads in the next one (a product of 512x16 and 16x128: 138
+// against 230 GFLOP/s on two cores).
 
 constexpr int kMaxThreads = 256;
 // A region after 100 us without one: 11 us if the workers still spin, 33 us if they must be woken
@@ -87,13 +89,13 @@ struct Pool {
   // The region: written by the caller that holds `busy`, read by owners of chunks.
   detail::ChunkFn run = nullptr;
   void* body = nullptr;
-  int64_t n = 0, chunk = 0, n_chunks = 0;
+  int64_t n = 0, chunk = 0;
   std::exception_ptr error;
   std::mutex error_mutex;
   std::atomic<bool> failed{false};
 
-  alignas(64) std::atomic<int64_t> unclaimed{0};
-  alignas(64) std::atomic<uint32_t> undone{0};  // chunks not finished yet; the caller's futex
+  alignas(64) std::atomic<uint64_t> unclaimed{0};  // (end << 32) + begin
+  alignas(64) std::atomic<uint32_t> undone{0};     // chunks not finished yet; the caller's futex
   std::atomic<bool> caller_asleep{false};
   alignas(64) std::atomic<bool> busy{false};
   std::atomic<int> limit{0};  // threads per region; 0 = not determined yet
@@ -168,13 +170,17 @@ int default_threads() {
 
 // ---- chunks ----
 
+constexpr uint32_t first_of(uint64_t chunks) { return static_cast<uint32_t>(chunks); }
+constexpr uint32_t end_of(uint64_t chunks) { return static_cast<uint32_t>(chunks >> 32); }
+
 /// Takes one chunk and runs it; false if none was left. Never throws.
-bool run_one_chunk(Pool& p) {
-  int64_t left = p.unclaimed.load(std::memory_order_relaxed);
+bool run_one_chunk(Pool& p, bool from_back) {
+  uint64_t left = p.unclaimed.load(std::memory_order_relaxed);
   do {
-    if (left <= 0) return false;
-  } while (!p.unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
-  const int64_t begin = (p.n_chunks - left) * p.chunk;
+    if (first_of(left) >= end_of(left)) return false;
+  } while (!p.unclaimed.compare_exchange_weak(
+      left, from_back ? left - (uint64_t{1} << 32) : left + 1, std::memory_order_acq_rel));
+  const int64_t begin = int64_t{from_back ? end_of(left) - 1 : first_of(left)} * p.chunk;
   const int64_t end = std::min(begin + p.chunk, p.n);
   if (!p.failed.load(std::memory_order_relaxed)) {
     try {
@@ -202,14 +208,14 @@ void* work(void* argument) {
   void (*initialised)() = nullptr;
   in_region = true;  // nested regions run inline
   const auto wanted = [&] {
-    return p.unclaimed.load(std::memory_order_seq_cst) > 0 &&
-           index + 1 < p.limit.load(std::memory_order_relaxed);
+    const uint64_t left = p.unclaimed.load(std::memory_order_seq_cst);
+    return first_of(left) < end_of(left) && index + 1 < p.limit.load(std::memory_order_relaxed);
   };
   for (;;) {
     if (spin(kWorkerSpin, wanted)) {
       void (*const init)() = p.worker_init.load(std::memory_order_acquire);
       if (init != initialised) (initialised = init)();
-      while (run_one_chunk(p)) {
+      while (run_one_chunk(p, true)) {
       }
       continue;
     }
@@ -322,9 +328,8 @@ void detail::run_region(int64_t n, int64_t chunk, ChunkFn run, void* body) {
   p.body = body;
   p.n = n;
   p.chunk = chunk;
-  p.n_chunks = n_chunks;
   p.undone.store(static_cast<uint32_t>(n_chunks), std::memory_order_relaxed);
-  p.unclaimed.store(n_chunks, std::memory_order_seq_cst);
+  p.unclaimed.store(static_cast<uint64_t>(n_chunks) << 32, std::memory_order_seq_cst);
   for (int i = 0; i < std::min(helpers, p.n_workers); ++i) {
     std::atomic<uint32_t>& asleep = p.workers[i].asleep;
     if (asleep.load(std::memory_order_seq_cst) == 1 &&
@@ -334,7 +339,7 @@ void detail::run_region(int64_t n, int64_t chunk, ChunkFn run, void* body) {
     }
   }
   in_region = true;
-  while (run_one_chunk(p)) {
+  while (run_one_chunk(p, false)) {
   }
   in_region = false;
   wait_for_workers(p);

@@ -15,9 +15,10 @@ namespace gradstep {
 
 namespace {
 
-// Counted in multiplications; measured on two Sapphire Rapids cores.
-constexpr int64_t kTileWork = 1 << 21;    // least work of one chunk: about 25 us
+// Measured on two Sapphire Rapids cores.
+constexpr int64_t kChunkCost = 16000;     // least half cycles of a chunk: about 2 us
 constexpr int64_t kVectorWork = 1 << 17;  // worth a parallel region of a matrix times a vector
+constexpr int64_t kShortRow = 128;        // many short rows times a vector are a product
 constexpr int64_t kMaxTiles = 64;
 constexpr int64_t kVectorChunks = 16;
 constexpr int64_t kVectorElements = 4096;  // stack copy of a strided vector
@@ -51,19 +52,83 @@ GemmArgs<T> arguments(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t 
           nullptr};
 }
 
-/// Rows [i, i + m) and columns [j, j + n) of the product.
+// ---- matrix times matrix ----
+
+/// Blocks of C and of k, each one chunk's. The product is halved again and again, along the side
+/// that leaves the cheaper halves: a block turns or copies its own parts of A and B, and where k is
+/// cut there are sums to add up.
 template <class T>
-GemmArgs<T> tile(GemmArgs<T> g, int64_t i, int64_t j, int64_t m, int64_t n) {
-  g.m = m;
-  g.n = n;
-  g.a += i * g.a_row;
-  g.b += j * g.b_col;
-  g.c += i * g.ldc + j;
-  if (g.bias) g.bias += j;
-  return g;
+void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
+  constexpr int64_t kRowUnit = 4, kColumnUnit = 16, kDepthUnit = 16;
+  const auto count = [](int64_t n, int64_t step) { return (n + step - 1) / step; };
+  const auto half = [&](int64_t n, int64_t unit) { return count(count(n, 2), unit) * unit; };
+  const auto block = [&](int64_t i, int64_t rows, int64_t j, int64_t cols, int64_t p, int64_t k) {
+    GemmArgs<T> b = g;
+    b.m = std::min(rows, g.m - i);
+    b.n = std::min(cols, g.n - j);
+    b.k = std::min(k, g.k - p);
+    b.a += i * g.a_row + p * g.a_col;
+    b.b += j * g.b_col + p * g.b_row;
+    b.c += i * g.ldc + j;
+    if (g.bias) b.bias += j;
+    return b;
+  };
+  int64_t rows = g.m, cols = g.n, depth = g.k;
+  const auto n_blocks = [&] { return count(g.m, rows) * count(g.n, cols) * count(g.k, depth); };
+  const int64_t most = std::clamp<int64_t>(g.m * g.n * g.k >> 26, 4, kMaxTiles);
+  while (cost >= 2 * kChunkCost && n_blocks() < most) {
+    struct Cut {
+      int64_t* side;
+      int64_t half, cost;
+    } cuts[] = {{&rows, half(rows, kRowUnit), 0},
+                {&cols, half(cols, kColumnUnit), 0},
+                {&depth, half(depth, kDepthUnit), 2 * g.m * g.n}};
+    const Cut* best = nullptr;
+    for (Cut& cut : cuts) {
+      const int64_t whole = *cut.side;
+      if (cut.half >= whole) continue;
+      *cut.side = cut.half;
+      cut.cost += own<T>().cost(block(0, rows, 0, cols, 0, depth));
+      *cut.side = whole;
+      if (!best || cut.cost < best->cost) best = &cut;
+    }
+    if (!best) break;
+    *best->side = best->half;
+    cost = best->cost;
+  }
+  const int64_t across = count(g.n, cols), tiles = count(g.m, rows) * across;
+  const int64_t sums = count(g.k, depth) - 1;  // beyond those that stand in C
+  const Scratch<T> more(sums * g.m * g.n);
+  parallel_for(tiles * (sums + 1), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t part = t / tiles, i = t % tiles / across * rows, j = t % across * cols;
+      GemmArgs<T> b = block(i, rows, j, cols, part * depth, depth);
+      if (part > 0) {
+        b.c = more.data() + (part - 1) * g.m * g.n + i * g.n + j;
+        b.ldc = g.n;
+        b.beta = T(0);
+        b.bias = nullptr;
+      }
+      own<T>().product(b);
+    }
+  });
+  for (int64_t part = 0; part < sums; ++part) {
+    for (int64_t i = 0; i < g.m; ++i) {
+      const T* from = more.data() + (part * g.m + i) * g.n;
+      T* to = g.c + i * g.ldc;
+      for (int64_t j = 0; j < g.n; ++j) to[j] += from[j];
+    }
+  }
 }
 
-// ---- vectors ----
+template <class T>
+void matrix_product(const GemmArgs<T>& g, bool threads) {
+  const int64_t cost = threads ? own<T>().cost(g) : 0;
+  if (cost >= 2 * kChunkCost) return parallel_blocks(g, cost);
+  own<T>().product(g);
+}
+
+// ---- matrix times vector ----
 
 /// A strided vector as a contiguous one, copied where it must be.
 template <class T>
@@ -93,6 +158,10 @@ class Contiguous {
 template <class T>
 void run_dot_rows(bool threads, int64_t rows, int64_t k, T alpha, const T* matrix, int64_t ld,
                   const T* x, T beta, T* y, int64_t y_step) {
+  if (k <= kShortRow && rows > 1) {
+    return matrix_product<T>({rows, 1, k, alpha, matrix, ld, 1, x, 1, k, beta, y, y_step, nullptr},
+                             threads);
+  }
   if (!threads || rows * k < kVectorWork) {
     return own<T>().dot_rows(rows, k, alpha, matrix, ld, x, beta, y, y_step);
   }
@@ -142,31 +211,7 @@ bool vector_product(const GemmArgs<T>& g, bool threads) {
   return false;
 }
 
-// ---- products ----
-
-/// Tiles of C, each one chunk's. The sides are halved, the longer one first: a tile turns or copies
-/// its own part of A or B.
-template <class T>
-void parallel_tiles(const GemmArgs<T>& g) {
-  constexpr int64_t kUnit = 32;
-  const auto count = [](int64_t n, int64_t step) { return (n + step - 1) / step; };
-  int64_t rows = g.m, cols = g.n;
-  const int64_t work = g.m * g.n * g.k;
-  const int64_t most = std::clamp<int64_t>(work >> 26, 4, kMaxTiles);
-  while (rows * cols * g.k >= 2 * kTileWork && count(g.m, rows) * count(g.n, cols) < most) {
-    int64_t& side = rows >= cols ? rows : cols;
-    const int64_t half = count(count(side, 2), kUnit) * kUnit;
-    if (half >= side) break;
-    side = half;
-  }
-  const int64_t across = count(g.n, cols);
-  parallel_for(count(g.m, rows) * across, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t i = t / across * rows, j = t % across * cols;
-      own<T>().product(tile(g, i, j, std::min(rows, g.m - i), std::min(cols, g.n - j)));
-    }
-  });
-}
+// ---- any product ----
 
 template <class T>
 void product(GemmArgs<T> g, bool threads) {
@@ -185,8 +230,7 @@ void product(GemmArgs<T> g, bool threads) {
     g.bias = nullptr;
   }
   if (vector && vector_product(g, threads)) return;
-  if (threads && g.m * g.n * g.k >= 2 * kTileWork) return parallel_tiles(g);
-  own<T>().product(g);
+  matrix_product(g, threads);
 }
 
 }  // namespace
@@ -223,7 +267,7 @@ void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t 
   }
   const GemmArgs<T> first =
       arguments(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  const int64_t work = std::max<int64_t>(1, m * n * k);
+  const int64_t cost = m > 0 && n > 0 && k > 0 ? own<T>().cost(first) : 1;
   const auto entry = [&](int64_t i, bool threads) {
     GemmArgs<T> g = first;
     g.a += i * stride_a;
@@ -231,12 +275,13 @@ void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t 
     g.c += i * stride_c;
     product(g, threads);
   };
-  if (batch < 8 && work >= 2 * kTileWork) {
+  if (batch < 8 && cost >= 2 * kChunkCost) {
     for (int64_t i = 0; i < batch; ++i) entry(i, true);
   } else {
-    parallel_for(batch, std::max<int64_t>(1, kTileWork / work), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) entry(i, false);
-    });
+    parallel_for(batch, std::max<int64_t>(1, 2 * kChunkCost / cost),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) entry(i, false);
+                 });
   }
 }
 

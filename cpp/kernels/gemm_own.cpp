@@ -3,17 +3,9 @@
 // See Note [Forms of the product].
 #include "kernels/gemm_own.h"
 
-#include <cstring>
-#include <type_traits>
 #include <utility>
 
-#ifdef __AVX__
-#include <immintrin.h>
-#endif
-
-#include "kernels/instruction_set.h"
-
-#define GS_INLINE inline __attribute__((always_inline))
+#include "kernels/gemm_vectors.h"
 
 namespace gradstep {
 inline namespace GS_ISA {
@@ -28,23 +20,21 @@ namespace {
 // must be turned beforehand; where A has fewer rows than B has columns it is cheaper to turn A, and
 // C^T = B^T A^T is made by the same tiles, written transposed ("swapped"). That also serves
 // products with few columns, whose vectors would be mostly empty. Where both have short sides and
-// long rows, tiles of dot products need no copy at all. Every element is a sum over k from front to
-// back within blocks of k, in each form but that of dot products.
+// long rows, tiles of dot products need no copy at all. A few columns are folded: see folded(). If
+// they are the last of many, they are a product by themselves. Every element is a sum over k from
+// front to back within blocks of k; dot products and folded tiles have a sum for each lane.
 
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
 constexpr int kRows = 8;  // 24 of 32 registers hold the tile
 constexpr int kVectors = 3;
 constexpr int kTallRows = 16;  // of a tile of one vector
 constexpr int kDotRows = 4;
 #elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
 constexpr int kRows = 6;  // 12 of 16
 constexpr int kVectors = 2;
 constexpr int kTallRows = 12;
 constexpr int kDotRows = 2;
 #else
-constexpr int kVectorBytes = 16;
 constexpr int kRows = 6;
 constexpr int kVectors = 2;
 constexpr int kTallRows = 12;
@@ -57,145 +47,6 @@ constexpr int64_t kDepth = 512;       // k of one block
 // of 2.
 constexpr int64_t kDepthOfColumns = 256;
 constexpr int64_t kBlockBytes = 1 << 20;  // of A, which the panels share: half of the L2
-#if defined(__AVX2__)
-constexpr bool kMasks = true;  // a row's last elements can be loaded and stored without a copy
-#else
-constexpr bool kMasks = false;
-#endif
-#if defined(__AVX2__)
-constexpr int32_t kMask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-constexpr int64_t kMask64[8] = {-1, -1, -1, -1};
-#endif
-
-template <class T, int Bytes>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(Bytes)));
-};
-
-template <class T>
-struct Traits {
-  using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  using Vector = typename VectorOf<T, kVectorBytes>::type;
-  using Index = typename VectorOf<Int, kVectorBytes>::type;
-  static constexpr int width = kVectorBytes / sizeof(T);
-  static constexpr int panel = kVectors * width;
-  // Vectors of the transposition: two lanes of 16 bytes, whose shuffles run on two ports.
-  static constexpr int lane = 16 / sizeof(T);
-  static constexpr int block = (kVectorBytes > 32 ? 32 : kVectorBytes) / sizeof(T);
-  using Block = typename VectorOf<T, block * sizeof(T)>::type;
-};
-template <class T>
-using Vector = typename Traits<T>::Vector;
-template <class T>
-using Block = typename Traits<T>::Block;
-
-template <class V, class T>
-GS_INLINE V load_as(const T* p) {
-  V v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-template <class T>
-GS_INLINE Vector<T> load(const T* p) {
-  return load_as<Vector<T>>(p);
-}
-template <class T, class V>
-GS_INLINE void store(T* p, V v) {
-  std::memcpy(p, &v, sizeof v);
-}
-
-/// The first n elements, 0 after them; reads nothing else.
-template <class V, class T>
-GS_INLINE V load_first(const T* p, int n) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) {
-    if constexpr (sizeof(T) == 4) {
-      return (V)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-    } else {
-      return (V)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
-    }
-  }
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(V) == 32) {
-    if constexpr (sizeof(T) == 4) {
-      return (V)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)));
-    } else {
-      return (V)_mm256_maskload_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)));
-    }
-  }
-#endif
-  V v{};
-  std::memcpy(&v, p, n * sizeof(T));
-  return v;
-}
-
-/// Writes the first n elements only.
-template <class T, class V>
-GS_INLINE void store_first(T* p, V v, int n) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) {
-    if constexpr (sizeof(T) == 4) {
-      return _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
-    } else {
-      return _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
-    }
-  }
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(V) == 32) {
-    if constexpr (sizeof(T) == 4) {
-      return _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i*)(kMask32 + 8 - n)),
-                                 (__m256)v);
-    } else {
-      return _mm256_maskstore_pd(p, _mm256_loadu_si256((const __m256i*)(kMask64 + 4 - n)),
-                                 (__m256d)v);
-    }
-  }
-#endif
-  std::memcpy(p, &v, n * sizeof(T));
-}
-
-template <class T>
-GS_INLINE Vector<T> broadcast(T x) {
-  return x - Vector<T>{};
-}
-
-/// sum + x * y, in the register where sum is: the compiler moves sums about if it may, and a tile
-/// leaves it no registers for that.
-template <class T>
-GS_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> x, Vector<T> y) {
-#if defined(__AVX512F__) || defined(__FMA__)
-  if constexpr (sizeof(T) == 4) {
-    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-  } else {
-    asm("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-  }
-  return sum;
-#else
-  return sum + x * y;
-#endif
-}
-
-/// Writes alpha * x + beta * to + bias to the first n elements.
-template <class T, class V>
-GS_INLINE void write_vector(V x, T alpha, T beta, const T* bias, T* to, int n) {
-  constexpr int width = sizeof(V) / sizeof(T);
-  if (alpha != T(1)) x *= alpha;
-  if (n == width) {
-    if (bias) x += load_as<V>(bias);
-    if (beta == T(1)) {
-      x += load_as<V>(to);
-    } else if (beta != T(0)) {
-      x += beta * load_as<V>(to);
-    }
-    store(to, x);
-  } else {
-    if (bias) x += load_first<V>(bias, n);
-    if (beta != T(0)) x += beta * load_first<V>(to, n);
-    store_first(to, x, n);
-  }
-}
 
 // ---- the register tile ----
 
@@ -338,79 +189,6 @@ constexpr auto make_tiles(std::index_sequence<R...>) {
 template <class T, int C, bool ByRows>
 constexpr auto kTiles = make_tiles<T, C, ByRows>(std::make_index_sequence<kRows>());
 
-// ---- transposing ----
-
-/// From `block` rows, `lane` elements each, the columns.
-template <class T>
-GS_INLINE void transpose(const T* const (&rows)[Traits<T>::block], int64_t p,
-                         Block<T> (&out)[Traits<T>::lane]) {
-  constexpr int lane = Traits<T>::lane;
-  using Lane = typename VectorOf<T, 16>::type;
-  Block<T> v[lane];
-#pragma GCC unroll 4
-  for (int r = 0; r < lane; ++r) {
-    if constexpr (sizeof(Block<T>) == 16) {
-      v[r] = load_as<Lane>(rows[r] + p);
-    } else if constexpr (lane == 4) {
-      v[r] = __builtin_shufflevector(load_as<Lane>(rows[r] + p), load_as<Lane>(rows[4 + r] + p), 0,
-                                     1, 2, 3, 4, 5, 6, 7);
-    } else {
-      v[r] = __builtin_shufflevector(load_as<Lane>(rows[r] + p), load_as<Lane>(rows[2 + r] + p), 0,
-                                     1, 2, 3);
-    }
-  }
-  if constexpr (sizeof(Block<T>) == 16 && lane == 4) {
-    const Block<T> x0 = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5),
-                   x1 = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7),
-                   y0 = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5),
-                   y1 = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
-    out[0] = __builtin_shufflevector(x0, y0, 0, 1, 4, 5);
-    out[1] = __builtin_shufflevector(x0, y0, 2, 3, 6, 7);
-    out[2] = __builtin_shufflevector(x1, y1, 0, 1, 4, 5);
-    out[3] = __builtin_shufflevector(x1, y1, 2, 3, 6, 7);
-  } else if constexpr (sizeof(Block<T>) == 16) {
-    out[0] = __builtin_shufflevector(v[0], v[1], 0, 2);
-    out[1] = __builtin_shufflevector(v[0], v[1], 1, 3);
-  } else if constexpr (lane == 4) {
-    const Block<T> x0 = __builtin_shufflevector(v[0], v[1], 0, 8, 1, 9, 4, 12, 5, 13),
-                   x1 = __builtin_shufflevector(v[0], v[1], 2, 10, 3, 11, 6, 14, 7, 15),
-                   y0 = __builtin_shufflevector(v[2], v[3], 0, 8, 1, 9, 4, 12, 5, 13),
-                   y1 = __builtin_shufflevector(v[2], v[3], 2, 10, 3, 11, 6, 14, 7, 15);
-    out[0] = __builtin_shufflevector(x0, y0, 0, 1, 8, 9, 4, 5, 12, 13);
-    out[1] = __builtin_shufflevector(x0, y0, 2, 3, 10, 11, 6, 7, 14, 15);
-    out[2] = __builtin_shufflevector(x1, y1, 0, 1, 8, 9, 4, 5, 12, 13);
-    out[3] = __builtin_shufflevector(x1, y1, 2, 3, 10, 11, 6, 7, 14, 15);
-  } else {
-    out[0] = __builtin_shufflevector(v[0], v[1], 0, 4, 2, 6);
-    out[1] = __builtin_shufflevector(v[0], v[1], 1, 5, 3, 7);
-  }
-}
-
-/// Calls put(p, j, the elements [j, j + block) of column p, their number) for the k columns of
-/// `count` rows. Elements beyond the last row repeat it.
-template <class T, class Put>
-GS_INLINE void for_columns(int64_t k, int count, const T* x, int64_t ld, Put&& put) {
-  constexpr int lane = Traits<T>::lane, block = Traits<T>::block;
-  for (int j = 0; j < count; j += block) {
-    const int here = count - j < block ? count - j : block;
-    const T* rows[block];
-#pragma GCC unroll 8
-    for (int r = 0; r < block; ++r) rows[r] = x + (j + (r < here ? r : here - 1)) * ld;
-    int64_t p = 0;
-    for (; p + lane <= k; p += lane) {
-      Block<T> column[lane];
-      transpose<T>(rows, p, column);
-#pragma GCC unroll 4
-      for (int q = 0; q < lane; ++q) put(p + q, j, column[q], here);
-    }
-    for (; p < k; ++p) {
-      Block<T> column;
-      for (int r = 0; r < block; ++r) column[r] = rows[r][p];
-      put(p, j, column, here);
-    }
-  }
-}
-
 /// Copies `cols` columns of B, contiguous ones, into a panel of `width` columns (a multiple of the
 /// vector's).
 template <class T>
@@ -517,7 +295,7 @@ void panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
 template <class T, bool ByRows, bool Swapped>
 void panels(const GemmArgs<T>& g) {
   constexpr int width = Traits<T>::width;
-  alignas(64) T buffer[kDepth * Traits<T>::panel];
+  alignas(64) T buffer[kDepth * kVectors * Traits<T>::width];
   const int64_t n_vectors = (g.n + width - 1) / width;
   for (int64_t v = 0; v < n_vectors;) {
     // No panel of one vector where there are more.
@@ -565,6 +343,156 @@ void tiles(const GemmArgs<T>& g) {
       } else {
         panels<T, false, Swapped>(part);
       }
+    }
+  }
+}
+
+// ---- products of few columns, folded ----
+
+// A vector holds `lane` steps of k for each of kFold columns: 16 bytes of a row of A, which are
+// contiguous, are multiplied with all of them, and lanes are added up at the end.
+constexpr int kFold = kVectorBytes / 16;
+constexpr int kFolds = 2;  // vectors side by side; with more, one of the other forms is as fast
+#if defined(__AVX512F__)
+constexpr int kFoldRows = 8;
+#else
+constexpr int kFoldRows = 4;
+#endif
+
+/// x in each 16 bytes.
+template <class T>
+GS_INLINE Vector<T> spread(Lane<T> x) {
+#if defined(__AVX512F__)
+  return (Vector<T>)_mm512_maskz_broadcast_f32x4(0xffff, (__m128)x);
+#elif defined(__AVX__)
+  return (Vector<T>)_mm256_insertf128_ps(_mm256_castps128_ps256((__m128)x), (__m128)x, 1);
+#else
+  return x;
+#endif
+}
+
+/// Element r of lane c: the sum of lane c of vector r. Then kFold lanes follow each other in rows.
+template <class T>
+GS_INLINE Vector<T> add_in_lanes(const Vector<T> (&v)[Traits<T>::lane]) {
+  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
+  typename Traits<T>::Index low, high, first, second, rows;
+#pragma GCC unroll 16
+  for (int i = 0; i < width; ++i) {
+    const int begin = i / lane * lane, e = i % lane;
+    // Of two vectors in turns: elements 0 and 1 (0 if a lane has two), then the others.
+    low[i] = begin + e / 2 + (e % 2) * width;
+    high[i] = low[i] + lane / 2;
+    first[i] = begin + e % 2 + (e / 2) * width;
+    second[i] = first[i] + 2;
+    rows[i] = i % kFold * lane + i / kFold;
+  }
+  Vector<T> sum = __builtin_shuffle(v[0], v[1], low) + __builtin_shuffle(v[0], v[1], high);
+  if constexpr (lane == 4) {
+    const Vector<T> more = __builtin_shuffle(v[2], v[3], low) + __builtin_shuffle(v[2], v[3], high);
+    sum = __builtin_shuffle(sum, more, first) + __builtin_shuffle(sum, more, second);
+  }
+  return __builtin_shuffle(sum, rows);
+}
+
+/// out[r * kFold + c] = row r of A times column c of B, then the same for each further vector of
+/// columns.
+template <class T, int G>
+__attribute__((noinline)) void folded_tile(int64_t k, const T* const (&a)[kFoldRows], const T* b,
+                                           T* out) {
+  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
+  Vector<T> sum[G][kFoldRows];
+#pragma GCC unroll 16
+  for (int i = 0; i < G * kFoldRows; ++i) sum[i / kFoldRows][i % kFoldRows] = Vector<T>{};
+  const auto step = [&](auto&& get) __attribute__((always_inline)) {
+    Vector<T> y[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) y[g] = load<T>(b + g * width);
+#pragma GCC unroll 16
+    for (int r = 0; r < kFoldRows; ++r) {
+      const Vector<T> x = spread<T>(get(a[r]));
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) sum[g][r] = add_product<T>(sum[g][r], x, y[g]);
+    }
+    b += G * width;
+  };
+  int64_t p = 0;
+  for (; p + lane <= k; p += lane) {
+    step([&](const T* x) __attribute__((always_inline)) { return load_as<Lane<T>>(x + p); });
+  }
+  if (p < k) {
+    const int rest = static_cast<int>(k - p);
+    step([&](const T* x)
+             __attribute__((always_inline)) { return load_first<Lane<T>>(x + p, rest); });
+  }
+#pragma GCC unroll 4
+  for (int g = 0; g < G; ++g) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kFoldRows; r += lane) {
+      Vector<T> v[lane];
+#pragma GCC unroll 4
+      for (int i = 0; i < lane; ++i) v[i] = sum[g][r + i];
+      store(out + (g * kFoldRows + r) * kFold, add_in_lanes<T>(v));
+    }
+  }
+}
+
+/// B for folded tiles: `lane` steps of k for kFold columns after each other, 0 beyond k and n.
+template <class T, int G>
+void pack_folded(const GemmArgs<T>& g, T* out) {
+  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
+  const int64_t steps = (g.k + lane - 1) / lane;
+  for (int64_t i = 0; i < steps * G * width; i += width) store(out + i, Vector<T>{});
+  for (int64_t j = 0; j < g.n; ++j) {
+    T* to = out + j * lane;
+    const T* from = g.b + j * g.b_col;
+    int64_t p = 0;
+    if (g.b_row == 1) {
+      for (; p + lane <= g.k; p += lane) store(to + p * G * kFold, load_as<Lane<T>>(from + p));
+    }
+    for (; p < g.k; ++p) to[(p / lane * lane) * G * kFold + p % lane] = from[p * g.b_row];
+  }
+}
+
+template <class T, int G>
+void folded_block(const GemmArgs<T>& g, T* buffer) {
+  using Row = typename VectorOf<T, kFold * sizeof(T)>::type;
+  pack_folded<T, G>(g, buffer);
+  alignas(64) T out[G * kFoldRows * kFold];
+  for (int64_t i = 0; i < g.m; i += kFoldRows) {
+    const int rows = g.m - i < kFoldRows ? static_cast<int>(g.m - i) : kFoldRows;
+    const T* a[kFoldRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kFoldRows; ++r) a[r] = g.a + (i + (r < rows ? r : rows - 1)) * g.a_row;
+    folded_tile<T, G>(g.k, a, buffer, out);
+#pragma GCC unroll 4
+    for (int q = 0; q < G; ++q) {
+      const int64_t j = q * kFold;
+      const int cols = g.n - j < kFold ? static_cast<int>(g.n - j) : kFold;
+      for (int r = 0; r < rows; ++r) {
+        write_vector<T>(load_as<Row>(out + (q * kFoldRows + r) * kFold), g.alpha, g.beta,
+                        g.bias ? g.bias + j : nullptr, g.c + (i + r) * g.ldc + j, cols);
+      }
+    }
+  }
+}
+
+/// Up to kFolds * kFold columns; A's rows are contiguous.
+template <class T>
+void folded(const GemmArgs<T>& g) {
+  alignas(64) T buffer[kFolds * kFold * kDepth];
+  for (int64_t p = 0; p < g.k; p += kDepth) {
+    GemmArgs<T> part = g;
+    part.k = g.k - p < kDepth ? g.k - p : kDepth;
+    part.a += p;
+    part.b += p * g.b_row;
+    if (p > 0) {
+      part.beta = T(1);
+      part.bias = nullptr;
+    }
+    if (g.n <= kFold) {
+      folded_block<T, 1>(part, buffer);
+    } else {
+      folded_block<T, 2>(part, buffer);
     }
   }
 }
@@ -694,47 +622,106 @@ void dots(const GemmArgs<T>& g) {
 
 // ---- which form ----
 
+enum class Form { kTiles, kSwapped, kDots, kFolded };
+
+struct Choice {
+  Form form;
+  int64_t cost;
+};
+
+/// Costs are half cycles, in each of which a vector is multiplied. A tile of few rows waits for its
+/// own sums.
 template <class T>
-int64_t vectors(int64_t n) {
-  return (n + Traits<T>::width - 1) / Traits<T>::width;
+int64_t tile_cost(int64_t m, int64_t n, int64_t k, bool b_turned) {
+  constexpr int64_t kLeast = 3, kEnd = 8;
+  constexpr int64_t width = Traits<T>::width;
+  return (m < kLeast ? kLeast : m) * ((n + width - 1) / width) * (k + kEnd) +
+         (b_turned ? n * k * 5 / 8 : 0);
 }
 
-/// Eighths of a cycle per unit of k for tiles over m rows and n columns: two vectors are multiplied
-/// in a cycle, a tile of few rows waits for its own sums, eight elements are turned in a cycle.
 template <class T>
-int64_t tile_cost(int64_t m, int64_t n, bool b_turned) {
-  constexpr int64_t kLeast = 3;
-  return (m < kLeast ? kLeast : m) * vectors<T>(n) * 4 + (b_turned ? n : 0);
+Choice choose(const GemmArgs<T>& g) {
+  constexpr int64_t width = Traits<T>::width, lane = Traits<T>::lane;
+  const auto count = [](int64_t n, int64_t step) { return (n + step - 1) / step; };
+  Choice best{Form::kTiles, tile_cost<T>(g.m, g.n, g.k, g.b_col != 1)};
+  if (g.b_col == 1 && g.n % width == 0) return best;
+  const auto offer = [&](Form form, int64_t cost) {
+    if (cost < best.cost) best = {form, cost};
+  };
+  // C is turned too.
+  offer(Form::kSwapped, tile_cost<T>(g.n, g.m, g.k, g.a_col == 1) + g.m * g.n * 2);
+  if (g.a_col != 1) return best;
+  if (g.b_row == 1 || g.n <= kDotSide) {
+    constexpr int64_t kEnd = 80;  // adds up the lanes
+    const int64_t n_tiles = count(g.m, kDotRows) * count(g.n, kDotCols);
+    offer(Form::kDots, n_tiles * (kDotRows * kDotCols * count(g.k, width) + kEnd) +
+                           (g.b_row == 1 ? 0 : 2 * g.n * g.k));
+  }
+  if (g.n <= kFolds * kFold) {
+    constexpr int64_t kEnd = 14;
+    offer(Form::kFolded,
+          count(g.n, kFold) * count(g.m, kFoldRows) * kFoldRows * (count(g.k, lane) + kEnd) +
+              (g.b_row == 1 ? 1 : 2) * g.n * g.k);
+  }
+  return best;
+}
+
+/// The last columns by themselves, if their vector would be mostly empty and that is cheaper; 0 if
+/// not.
+template <class T>
+int64_t cost_of_parts(const GemmArgs<T>& g, int64_t whole, GemmArgs<T> (&part)[2]) {
+  constexpr int64_t width = Traits<T>::width;
+  const int64_t rest = g.n % width;
+  if (g.n < width || rest == 0 || 2 * rest > width) return 0;
+  const int64_t j = g.n - rest;
+  part[0] = part[1] = g;
+  part[0].n = j;
+  part[1].n = rest;
+  part[1].b += j * g.b_col;
+  part[1].c += j;
+  if (g.bias) part[1].bias += j;
+  const int64_t cost = choose(part[0]).cost + choose(part[1]).cost;
+  return cost < whole ? cost : 0;
+}
+
+template <class T>
+void run(Form form, const GemmArgs<T>& g) {
+  switch (form) {
+    case Form::kTiles: return tiles<T, false>(g);
+    case Form::kDots: return dots<T>(g);
+    case Form::kFolded: return folded<T>(g);
+    case Form::kSwapped: {
+      GemmArgs<T> s = g;
+      s.m = g.n;
+      s.n = g.m;
+      s.a = g.b;
+      s.a_row = g.b_col;
+      s.a_col = g.b_row;
+      s.b = g.a;
+      s.b_row = g.a_col;
+      s.b_col = g.a_row;
+      return tiles<T, true>(s);
+    }
+  }
+}
+
+template <class T>
+int64_t cost(const GemmArgs<T>& g) {
+  const int64_t whole = choose(g).cost;
+  GemmArgs<T> part[2];
+  const int64_t parts = cost_of_parts(g, whole, part);
+  return parts > 0 ? parts : whole;
 }
 
 template <class T>
 void product(const GemmArgs<T>& g) {
-  constexpr int width = Traits<T>::width;
-  if (g.b_col == 1 && g.n % width == 0) return tiles<T, false>(g);
-  const int64_t direct = tile_cost<T>(g.m, g.n, g.b_col != 1);
-  const int64_t swapped =
-      tile_cost<T>(g.n, g.m, g.a_col == 1) + 2 * g.m * g.n / g.k;  // C is turned too
-  if (g.a_col == 1 && (g.b_row == 1 || g.n <= kDotSide)) {
-    // A tile of dots adds up its lanes at the end.
-    constexpr int kEnd = 40;
-    const int64_t n_tiles = ((g.m + kDotRows - 1) / kDotRows) * ((g.n + kDotCols - 1) / kDotCols);
-    const int64_t dot = n_tiles * (kDotRows * kDotCols * 4 * vectors<T>(g.k) + 8 * kEnd) / g.k +
-                        (g.b_row == 1 ? 0 : 8 * g.n);
-    if (dot < direct && dot < swapped) return dots<T>(g);
+  const Choice whole = choose(g);
+  GemmArgs<T> part[2];
+  if (cost_of_parts(g, whole.cost, part) > 0) {
+    for (const GemmArgs<T>& p : part) run(choose(p).form, p);
+  } else {
+    run(whole.form, g);
   }
-  if (swapped < direct) {
-    GemmArgs<T> s = g;
-    s.m = g.n;
-    s.n = g.m;
-    s.a = g.b;
-    s.a_row = g.b_col;
-    s.a_col = g.b_row;
-    s.b = g.a;
-    s.b_row = g.a_col;
-    s.b_col = g.a_row;
-    return tiles<T, true>(s);
-  }
-  tiles<T, false>(g);
 }
 
 // ---- matrix times vector ----
@@ -811,7 +798,11 @@ void pack_panels(const GemmArgs<T>& g, int64_t begin, int64_t end, T* packed) {
 
 template <class T>
 constexpr GemmOwn<T> table() {
-  return {kPackedVectors * Traits<T>::width, &product<T>, &pack_panels<T>, &dot_rows<T>,
+  return {kPackedVectors * Traits<T>::width,
+          &product<T>,
+          &cost<T>,
+          &pack_panels<T>,
+          &dot_rows<T>,
           &sum_rows<T>};
 }
 

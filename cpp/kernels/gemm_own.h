@@ -27,6 +27,8 @@ struct GemmOwn {
   int64_t panel;  ///< columns of a panel that pack_columns makes
   /// Any shape with m, n, k > 0. Nothing is allocated.
   void (*product)(const GemmArgs<T>&);
+  /// What a product takes in one thread, in half cycles of a core; from sizes and strides only.
+  int64_t (*cost)(const GemmArgs<T>&);
   /// Packs panels [begin, end) of B, whose columns are contiguous, for products with `panel`
   /// columns each: `packed` holds k rows of `panel` elements for each of all panels. Columns beyond
   /// n are not specified.

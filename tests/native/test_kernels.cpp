@@ -74,8 +74,16 @@ void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T a
   const int64_t a_size = (trans_a ? k : m) * lda, b_size = (trans_b ? n : k) * ldb,
                 c_size = m * ldc;
   const bool shared = batch > 1 && between(0, 1);
-  const std::vector<T> a = random_values<T>(a_size * batch),
-                       b = random_values<T>(b_size * (shared ? 1 : batch));
+  std::vector<T> a = random_values<T>(a_size * batch),
+                 b = random_values<T>(b_size * (shared ? 1 : batch));
+  // What lies between the rows must not be used.
+  const auto spoil = [](std::vector<T>& x, int64_t ld, int64_t cols) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (static_cast<int64_t>(i) % ld >= cols) x[i] = std::numeric_limits<T>::quiet_NaN();
+    }
+  };
+  spoil(a, lda, trans_a ? m : k);
+  spoil(b, ldb, trans_b ? k : n);
   std::vector<T> c = random_values<T>(c_size * batch);
   std::vector<double> want = doubles(c);
   if (beta == T(0)) std::fill(c.begin(), c.end(), std::numeric_limits<T>::quiet_NaN());
@@ -114,7 +122,7 @@ void check_gemm(int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, T a
   check_close(what + " plain", plain, want, 2 * tolerance);
   if (batch > 1 || beta != T(0)) return;
   const int64_t step = between(0, 2);
-  const std::vector<T> bias = random_values<T>((n - 1) * step + 1);
+  const std::vector<T> bias = random_values<T>(n * step + 1);
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) want[i * ldc + j] += bias[j * step];
   }
@@ -141,6 +149,10 @@ void check_gemms() {
                   1);  // several blocks of k, tiles
     check_gemm<T>(13, 1100, 300, trans & 1, trans & 2, T(2), T(0.5), 2);
     check_gemm<T>(130, 40, 257, trans & 1, trans & 2, T(1), T(0), 9);
+    // Cut along the rows, along k.
+    check_gemm<T>(256, 50, 50, trans & 1, trans & 2, T(1), T(1), 1);
+    check_gemm<T>(50, 50, 256, trans & 1, trans & 2, T(0.5), T(2), 1);
+    check_gemm<T>(7, 18, 7003, trans & 1, trans & 2, T(2), T(0), 1);
     // Few rows or columns, one more than whole tiles and vectors, several blocks of k.
     for (const int64_t few : {2, 4, 6, 9, 10, 25, 33, 65}) {
       const T beta = few % 2 ? T(1) : T(0);
@@ -296,11 +308,14 @@ void check_thread_independence() {
   std::vector<float> results[2];
   for (const int threads : {1, 3}) {
     std::vector<float>& all = results[threads / 3];
-    all.resize(300 * 290 + 37 * 16 * 400 + x.size() + w.size() + 16);
-    float *c = all.data(), *y = c + 300 * 290, *dx = y + 37 * 16 * 400, *dw = dx + x.size();
+    all.resize(2 * 300 * 290 + 37 * 16 * 400 + x.size() + w.size() + 16);
+    float *c = all.data(), *small = c + 300 * 290, *y = small + 300 * 290, *dx = y + 37 * 16 * 400,
+          *dw = dx + x.size();
     set_num_threads(threads);
     gemm<float>(false, true, 300, 290, 500, 1, a.data(), 500, b.data(), 500, 0, c, 290);
     gemm<float>(true, false, 300, 290, 470, 1, a.data(), 300, b.data(), 290, 1, c, 290);
+    gemm<float>(false, true, 250, 50, 50, 1, a.data(), 50, b.data(), 50, 0, small, 50);
+    gemm<float>(true, false, 50, 50, 700, 1, a.data(), 50, b.data(), 50, 0, small + 250 * 50, 50);
     conv_forward<float>(s, x.data(), w.data(), nullptr, y);
     conv_backward_data<float>(s, y, w.data(), dx);
     conv_backward_weights<float>(s, x.data(), y, dw, dw + w.size());
