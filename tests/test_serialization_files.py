@@ -423,6 +423,18 @@ def test_a_pickle_module_is_for_trusted_files():
     assert gradstep.load(io.BytesIO(data), pickle_module=pickle).x == 1
 
 
+def test_the_environment_forces_one_way_or_the_other(monkeypatch):
+    data = saved(gradstep, Point(1))
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    assert gradstep.load(io.BytesIO(data)).x == 1
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(RuntimeError, match="both were set"):
+        gradstep.load(io.BytesIO(data))
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    with pytest.raises(pickle.UnpicklingError):
+        gradstep.load(io.BytesIO(data), weights_only=False)
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_pickle_protocol_is_read(protocol):
     obj = {"a": gradstep.arange(3), "b": [b"x", bytearray(b"y"), {1}, frozenset((2,)), 2**70, "é"]}

@@ -200,6 +200,10 @@ def _mapped(f: Any, is_zip: bool) -> _mmap.mmap:
     return _mmap.mmap(f.fileno(), 0, flags=_mmap_flags, prot=_mmap.PROT_READ | _mmap.PROT_WRITE)
 
 
+def _env(name: str) -> bool:
+    return os.environ.get(name, "0").lower() in ("1", "y", "yes", "true")
+
+
 def load(
     f: str | os.PathLike[str] | BinaryIO,
     map_location: Any = None,
@@ -217,11 +221,19 @@ def load(
     mapped file, which is read when they are.
 
     Raises pickle.UnpicklingError for a file that holds something else than weights, RuntimeError for one that is
-    damaged, NotImplementedError for tensors that gradstep does not have (complex, sparse, quantized).
+    damaged, NotImplementedError for tensors that gradstep does not have (complex, sparse, quantized). The environment
+    variables TORCH_FORCE_WEIGHTS_ONLY_LOAD and TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD (1) act as in PyTorch.
     """
-    if weights_only is None:
-        weights_only = pickle_module is None
-    elif weights_only and pickle_module is not None:
+    if _env("TORCH_FORCE_WEIGHTS_ONLY_LOAD"):
+        if _env("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+            raise RuntimeError(
+                "Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` should be set, but "
+                "both were set."
+            )
+        weights_only = True
+    elif weights_only is None:
+        weights_only = pickle_module is None and not _env("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    if weights_only and pickle_module is not None:
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
     reader.check_location(map_location)
     if not hasattr(f, "read"):

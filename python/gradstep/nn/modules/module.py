@@ -682,6 +682,9 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
         tables = _CALL_TABLES | _OTHER_TABLES
         # PyTorch's modules carry empty tables; here the first reader of one makes it: Note [Hook tables].
         self.__dict__.update((k, v) for k, v in state.items() if v or k not in tables)
+        self.__dict__.setdefault(
+            "_non_persistent_buffers_set", set()
+        )  # older than these are some files
         if any(state.get(name) for name in _CALL_TABLES):
             _set(self, "_hooked", True)
 
