@@ -417,6 +417,30 @@ def test_the_report_lists_used_and_missing_names_with_lines_of_all_processes(tmp
     assert lines["torch.zeros"] == lines["torch.Tensor.cumsum"] == "script.py:7"  # of the workers
 
 
+PLACEHOLDERS = """
+    import torch, torch.fx
+    from torch.fx import Interpreter
+    from torch import sparse_coo_tensor
+    print(hasattr(torch, "vmap_of_nothing"), hasattr(torch.ones(1), "to_sparse"))
+    for use in (lambda: Interpreter(), lambda: torch.fx.wrap("f"), lambda: torch.ones(2).to_sparse()):
+        try:
+            use()
+        except NotImplementedError as error:
+            print(error)
+"""
+
+
+def test_names_that_gradstep_lacks_can_be_imported_and_are_reported(tmp_path):
+    path = script(tmp_path, PLACEHOLDERS)
+    plain, told = run(path, cwd=tmp_path), run("--report", path, cwd=tmp_path)
+    assert plain[0] == told[0] == 0, plain[2]
+    assert plain[1] == told[1]
+    assert plain[1].startswith("False False\n") and "torch.fx.Interpreter" in plain[1]
+    missing = told[2].partition("names of PyTorch used")[0]
+    for name in ("torch.fx.Interpreter", "torch.fx.wrap", "torch.Tensor.to_sparse"):
+        assert re.search(rf"^  {re.escape(name)} +script.py:\d", missing, re.M), missing
+
+
 def test_the_report_changes_nothing_for_the_script(tmp_path):
     path = script(tmp_path, TRAIN)
     plain = run(path, "--out", tmp_path / "a.pt")

@@ -210,9 +210,19 @@ class _MissingMethod:
         self.name = name
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        if _by_attribute(sys._getframe(1)):
+        return self.answer(sys._getframe(1))
+
+    def answer(self, frame: FrameType | None) -> Any:
+        """What the asking frame gets."""
+        if _by_attribute(frame):
             return Missing(f"torch.Tensor.{self.name}")
         raise AttributeError(f"'Tensor' object has no attribute {self.name!r} (PyTorch has it)")
+
+
+def missing_method(cls: type, name: str) -> _MissingMethod | None:
+    """The placeholder for an attribute of a tensor class, if it is one."""
+    found = next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
+    return found if isinstance(found, _MissingMethod) else None
 
 
 def add_missing_methods(tensor: Any) -> None:

@@ -80,10 +80,15 @@ class Report:
             try:
                 value = plain(tensor, name)
             except AttributeError:
-                report.note(f"torch.Tensor.{name}", sys._getframe(1), missing=True)
-                raise
+                frame = sys._getframe(1)
+                report.note(f"torch.Tensor.{name}", frame, missing=True)
+                method = _missing.missing_method(type(tensor), name)
+                if method is None:
+                    raise
+                return method.answer(frame)
             if not name.startswith("__"):
-                report.note(f"torch.Tensor.{name}", sys._getframe(1))
+                stub = type(value) is _missing.Missing
+                report.note(f"torch.Tensor.{name}", sys._getframe(1), missing=stub)
             return value
 
         _C.Tensor.__getattribute__ = get  # type: ignore[method-assign,assignment]
