@@ -782,7 +782,7 @@ LINALG = [
     calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False, gradcheck=False),
     with_args("linalg.svdvals", a(), shapes=((3, 2), (2, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     with_args("linalg.pinv", a(), shapes=((3, 2),), dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, gradgrad=False),
-    with_args("linalg.matrix_power", a(0), a(3), a(-1), shapes=((3, 3),), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}),
+    with_args("linalg.matrix_power", a(3), a(0), a(-1), shapes=((3, 3),), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}),
     calls("linalg.multi_dot", lambda m: (call([m(2, 3), m(3, 4), m(4, 2)]),), dtypes=SINGLES, tolerance=loose),
     calls("linalg.vecdot", lambda m: (call(m(2, 3), m(2, 3)), call(m(2, 3), m(2, 3), dim=0)), dtypes=SINGLES),
 ]  # fmt: skip
@@ -1193,9 +1193,12 @@ CONVERSIONS = [
     ),
 ]
 
+from op_samples_composed import COMPOSED  # noqa: E402  (it uses the helpers above)
+
 ROWS = [
     *ELEMENTWISE, *ACTIVATIONS, *REDUCTIONS, *PRODUCTS, *LINALG, *SPECIAL, *VIEWS, *SHAPING, *INDEXING, *NORMS, *LOSSES,
     *CONVOLUTIONS, *CREATION, *RANDOM, *CONVERSIONS,
+    *COMPOSED,
 ]  # fmt: skip
 
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
@@ -1224,4 +1227,5 @@ NOT_OPS_METHODS = {
     "ndimension nelement size storage storage_offset stride tolist type untyped_storage get_device",
     "memory and devices (test_interop.py, test_cuda_api.py)": "apply_ cpu cuda map_ numpy pin_memory record_stream share_memory_ resize_ resize_as_ new",
     "shortcuts to linalg, whose functions have rows": "inverse det slogdet pinverse matrix_power cholesky",
+    "writes of functions that have rows": "conj_physical_ float_power_",
 }

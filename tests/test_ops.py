@@ -26,6 +26,9 @@ PREFIXES = {
     "torch": (),
     "linalg": ("linalg",),
     "special": ("special",),
+    "masked": ("masked",),
+    "fft": ("fft",),
+    "windows": ("signal", "windows"),
 }
 
 

@@ -419,7 +419,7 @@ Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& tar
 Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double margin,
                          const Tensor& weight, Reduction reduction) {
   GS_CHECK(p == 1 || p == 2, "only p == 1 and p == 2 supported");
-  const Tensor rows = x.ndim() == 1 ? unsqueeze(x, 0) : x;
+  const Tensor rows = x.ndim() < 2 ? reshape(x, {1, x.numel()}) : x;
   const Tensor goal = reshape(target, {-1, 1});
   GS_CHECK(rows.ndim() == 2 && goal.numel() == rows.size(0),
            "inconsistent target size, expected {} but got {}", Dims{rows.size(0)}, target.sizes());
@@ -429,7 +429,7 @@ Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double
     values = values * reshape(index_select(weight, 0, reshape(target, {-1})), {-1, 1});
   const Tensor own = scatter(zeros(rows.sizes(), {DType::Bool, x.device()}), 1, goal, true);
   const Tensor losses = sum(where(own, 0, values), {1}) / static_cast<double>(rows.size(1));
-  return reduced(x.ndim() == 1 ? reshape(losses, target.sizes()) : losses, reduction);
+  return reduced(x.ndim() < 2 ? reshape(losses, target.sizes()) : losses, reduction);
 }
 
 Tensor multilabel_soft_margin_loss(const Tensor& x, const Tensor& target, const Tensor& weight,

@@ -97,7 +97,7 @@ Unique unique(const Tensor& self, std::optional<int64_t> dim, bool consecutive) 
   int64_t axis = 0;
   if (dim) {
     axis = wrap_dim(*dim, self.ndim());
-    const Tensor moved = self.ndim() == 0 ? reshape(self, {1}) : transpose(self, 0, axis);
+    const Tensor moved = self.ndim() == 0 ? reshape(self, {1}) : movedim(self, {axis}, {0});
     GS_CHECK(self.numel() != 0 || moved.sizes()[0] == 0,
              "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
     rows = reshape(contiguous(moved),

@@ -62,6 +62,7 @@ double norm_order(const Args& a, int i) {
 Tensor difference(const Args& a) {
   Tensor x = a.tensor(0);
   const int64_t dim = a.i(2);
+  if (a.i(1) == 0) return diff(x, 0, dim);  // PyTorch then leaves out what is to be put beside it
   std::vector<Tensor> parts;
   if (a.has(3)) parts.push_back(a.tensor(3));
   parts.push_back(x);

@@ -84,6 +84,8 @@ _LAZY = {
     "serialization": "gradstep.serialization",
     "functional": "gradstep.functional",
     "linalg": "gradstep.linalg",
+    "masked": "gradstep.masked",
+    "signal": "gradstep.signal",
     "fft": "gradstep.fft",
     "special": "gradstep.special",
     "amp": "gradstep.amp",
@@ -148,6 +150,12 @@ def __getattr__(name: str) -> Any:
         from . import _legacy
 
         return getattr(_legacy, name)
+    from . import _ops
+
+    found = _ops.find(name)
+    if found is not None:
+        globals()[name] = found
+        return found
     return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
 
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from gradstep import _C
+from gradstep import _C, _ops
 from gradstep._C import Tensor
 
 _TYPE_NAMES = {
@@ -229,16 +229,6 @@ def _fill_diagonal(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     return self
 
 
-def _linalg(name: str) -> Any:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        from gradstep import linalg
-
-        return getattr(linalg, name)(self, *args, **kwargs)
-
-    method.__name__ = name
-    return method
-
-
 def _share_memory(self: Tensor) -> Tensor:
     """Moves the tensor into memory that processes share; returns it."""
     from gradstep.multiprocessing.reductions import share_memory
@@ -261,12 +251,6 @@ for _name, _value in {
     "resize_as_": _resize_as,
     "new": _new,
     "fill_diagonal_": _fill_diagonal,
-    "inverse": _linalg("inv"),
-    "det": _linalg("det"),
-    "slogdet": _linalg("slogdet"),
-    "pinverse": _linalg("pinv"),
-    "matrix_power": _linalg("matrix_power"),
-    "cholesky": _linalg("cholesky"),
     "type": _type,
     "__reduce_ex__": _reduce_ex,
     "__deepcopy__": _deepcopy,
@@ -279,5 +263,7 @@ for _name, _value in {
     "__array_priority__": 1000,
     "names": property(lambda self: (None,) * self.dim()),
     "real": property(lambda self: self),
+    **{name: _ops.as_method(name) for name in _ops.METHODS},
+    **{name + "_": _ops.as_in_place(name) for name in _ops.IN_PLACE},
 }.items():
     setattr(Tensor, _name, _value)

@@ -5,39 +5,62 @@ Derivatives follow Giles (2008), "Collected matrix derivative results for forwar
 differentiation", and Murray (2016), arXiv:1602.07527, for Cholesky. Factorisations of CUDA tensors run on the CPU.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradstep import _C
 from gradstep._autocast import in_float32_on_cpu, in_lower
-from gradstep._C import Tensor, cross, matmul
+from gradstep._C import Tensor, matmul
 from gradstep._C import linalg_vector_norm as vector_norm
-from gradstep._numerics import broadcast_shapes
+from gradstep._ops.lu import (
+    cholesky_inverse,  # noqa: F401
+    cholesky_solve,  # noqa: F401
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+    solve_triangular,
+)
 from gradstep.autograd import Function
 
 __all__ = [
     "LinAlgError",
     "cholesky",
     "cholesky_ex",
+    "cond",
     "cross",
     "det",
     "diagonal",
     "eigh",
     "eigvalsh",
+    "householder_product",
     "inv",
+    "inv_ex",
+    "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "multi_dot",
     "norm",
     "pinv",
     "qr",
     "slogdet",
     "solve",
+    "solve_ex",
     "solve_triangular",
     "svd",
     "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
     "vecdot",
     "vector_norm",
 ]
@@ -152,10 +175,24 @@ def det(A: Tensor) -> Tensor:
     return _Det.apply(A)
 
 
+class _SlogdetFunction(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> tuple[Tensor, Tensor]:
+        sign, value = _call("slogdet", lambda x: tuple(np.linalg.slogdet(x)), a)
+        ctx.save_for_backward(a)
+        return sign, value
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor, g: Tensor) -> Tensor:
+        # dA = g inv(A)'
+        (a,) = ctx.saved_tensors
+        return g[..., None, None] * inv(a).mT
+
+
 def slogdet(A: Tensor) -> _Slogdet:
     """The sign of the determinant and the logarithm of its absolute value."""
-    d = det(A)
-    return _Slogdet(d.sign().detach(), d.abs().log())
+    _square("slogdet", A)
+    return _Slogdet(*_SlogdetFunction.apply(A))
 
 
 class _Solve(Function):
@@ -190,27 +227,278 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return x.squeeze(-1) if vector else x
 
 
-def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False) -> Tensor:
-    """The pseudo-inverse, by the singular values."""
-    u, s, vh = svd(A, full_matrices=False)
-    if rcond is None:
-        rcond = max(A.shape[-2:]) * float(np.finfo(str(A.dtype).partition(".")[2]).eps)
-    keep = s > rcond * s.amax(-1, keepdim=True)
-    inverse = _C.where(keep, 1 / _C.where(keep, s, 1.0), 0.0)
-    return (vh.mT * inverse.unsqueeze(-2)) @ u.mT
+def _cutoff(s: Tensor, A: Tensor, atol: Any, rtol: Any) -> Tensor:
+    """Where singular values count as zero: at most max(atol, rtol times the largest)."""
+
+    def column(value: Any) -> Any:
+        return value.unsqueeze(-1) if isinstance(value, Tensor) and value.dim() else value
+
+    if rtol is None:
+        eps = float(np.finfo(str(A.dtype).partition(".")[2]).eps)
+        rtol = max(A.shape[-2:]) * eps
+        if atol is not None:
+            positive = atol > 0
+            rtol = (
+                _C.where(positive, 0.0, rtol)
+                if isinstance(positive, Tensor)
+                else (0.0 if positive else rtol)
+            )
+    largest = s.amax(-1, keepdim=True) if s.shape[-1] else s.sum(-1, keepdim=True)
+    least = 0.0 if atol is None else column(atol)
+    return _C.maximum(largest * column(rtol), _C.zeros_like(largest) + least)
 
 
-def matrix_power(A: Tensor, n: int) -> Tensor:
+class _Pinv(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
+        if hermitian:
+            w, v = eigh(a.detach())
+            s, u, vh = w.abs(), v * w.sign().unsqueeze(-2), v.mT
+        else:
+            u, s, vh = svd(a.detach(), full_matrices=False)
+        keep = s > _cutoff(s, a, atol, rtol)
+        inverse = _C.where(keep, 1 / _C.where(keep, s, 1.0), 0.0)
+        y = (vh.mT * inverse.unsqueeze(-2)) @ u.mT
+        ctx.save_for_backward(a, y)
+        ctx.hermitian = hermitian
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        # Golub and Pereyra (1973), equation 4.12, for a constant rank
+        a, y = ctx.saved_tensors
+        gt, yt = g.mT, y.mT
+        ga = -(yt @ g @ yt)
+        ga = ga + (gt - a @ (y @ gt)) @ (y @ yt)
+        ga = ga + (yt @ y) @ (gt - (gt @ y) @ a)
+        return ga, None, None, None
+
+
+@in_float32_on_cpu
+def pinv(
+    A: Tensor,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
+    hermitian: bool = False,
+    rcond: Any = None,
+) -> Tensor:
+    """The pseudo-inverse, by the singular values (the eigenvalues with hermitian) above max(atol, rtol * largest)."""
+    if A.dim() < 2:
+        raise RuntimeError("linalg.pinv: The input tensor A must have at least 2 dimensions.")
+    if hermitian:
+        _square("pinv", A)
+    return _Pinv.apply(A, atol, rcond if rtol is None else rtol, hermitian)
+
+
+@in_float32_on_cpu
+def matrix_rank(
+    A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
+    """The number of singular values above max(atol, rtol * the largest)."""
+    if A.dim() < 2:
+        raise RuntimeError(
+            "linalg.matrix_rank: The input tensor A must have at least 2 dimensions."
+        )
+    if tol is not None:
+        atol, rtol = tol, 0.0
+    a = A.detach()
+    s = eigvalsh(a).abs() if hermitian else svdvals(a)
+    return (s > _cutoff(s, A, atol, rtol)).sum(-1)
+
+
+@in_float32_on_cpu
+def cond(A: Tensor, p: Any = None) -> Tensor:
+    """The norm of A times that of its inverse; of order 2 by the singular values."""
+    if A.dim() < 2:
+        raise RuntimeError("linalg.cond: The input tensor A must have at least 2 dimensions.")
+    if p is None or p in (2, -2):
+        s = svdvals(A)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    if p not in ("fro", "nuc", 1, -1, float("inf"), -float("inf")):
+        raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
+    _square("cond", A)
+    try:
+        return matrix_norm(A, p) * matrix_norm(inv(A), p)
+    except LinAlgError:
+        if A.dim() > 2:
+            raise
+        return A.new_full((), float("inf"))
+
+
+@in_float32_on_cpu
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
+    """(solution, residuals, rank, singular_values) of the least squares problem A X = B.
+
+    residuals are empty unless A has full rank and more rows than columns; rank and singular_values as the driver
+    ('gelsy' by default) has them. The solution is pinv(A) B for every driver.
+    """
+    from gradstep._ops._results import named
+
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise RuntimeError(
+            "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
+        )
+    if A.dim() < 2:
+        raise RuntimeError("torch.linalg.lstsq: input must have at least 2 dimensions.")
+    if B.dim() < 1:
+        raise RuntimeError("torch.linalg.lstsq: other must have at least 1 dimension.")
+    if A.dtype != B.dtype:
+        raise RuntimeError(
+            f"torch.linalg.lstsq: Expected input and other to have the same dtype, but got input's dtype {A.dtype} "
+            f"and other's dtype {B.dtype}"
+        )
+    vector = B.dim() == A.dim() - 1 and B.shape == A.shape[:-1]
+    b = B.unsqueeze(-1) if vector else B
+    if A.shape[-2] != b.shape[-2]:
+        raise RuntimeError(
+            f"torch.linalg.lstsq: input.size(-2) should match other.size({-1 if vector else -2})"
+        )
+    full = max(A.shape[-2:]) * float(np.finfo(str(A.dtype).partition(".")[2]).eps)
+    rtol = full if rcond is None else rcond
+    x = pinv(A, atol=0.0, rtol=rtol) @ b
+    driver = driver or "gelsy"
+    empty = A.new_empty((0,))
+    m, n = A.shape[-2:]
+    rank = matrix_rank(A, atol=0.0, rtol=rtol)
+    residuals = x.reshape(-1)[:0]
+    if m > n and driver != "gelsy" and bool((rank == n).all().item()):
+        residuals = ((A @ x - b) ** 2).sum(-2)
+    return named(
+        "lstsq",
+        solution=x.squeeze(-1) if vector else x,
+        residuals=residuals,
+        rank=rank if driver != "gels" else empty.to(_C.int64),
+        singular_values=svdvals(A.detach()) if driver in ("gelsd", "gelss") else empty,
+    )
+
+
+def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """A times itself n times; the inverse's power where n is negative."""
     _square("matrix_power", A)
     if n < 0:
-        return matrix_power(inv(A), -n)
-    out = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(*A.shape)
-    while n:
-        if n & 1:
-            out = out @ A
-        A, n = A @ A, n >> 1
-    return out
+        result = matrix_power(inv(A), -n)
+    elif n == 0:
+        result = A.clone().copy_(
+            _C.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
+        )
+    else:
+        factor: Tensor = A
+        powers: Any = None
+        while True:
+            if n & 1:
+                powers = factor if powers is None else powers @ factor
+            n >>= 1
+            if not n:
+                break
+            factor = factor @ factor
+        result = powers.clone() if powers is A else powers
+    return result if out is None else out.resize_(result.shape).copy_(result)
+
+
+@in_float32_on_cpu
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices, by scaling, Taylor's polynomial and squaring.
+
+    >>> matrix_exp(torch.zeros(1, 1))
+    tensor([[1.]])
+    """
+    _square("matrix_exp", A)
+    if not A.dtype.is_floating_point:
+        raise RuntimeError(
+            f"linalg.matrix_exp: Expected a floating point tensor as input. Got {A.dtype}"
+        )
+    if A.numel() == 0:
+        return A.clone()
+    largest = float(A.detach().abs().sum(-2).max().item())
+    # The remainder of 18 terms below 1/2 is under the rounding of a double.
+    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < float("inf") else 0
+    a = A / 2.0**halvings
+    eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
+    result = eye + a / 18
+    for k in range(17, 0, -1):
+        result = eye + a @ result / k
+    for _ in range(halvings):
+        result = result @ result
+    return result
+
+
+# ---- systems with status in place of errors ----
+
+
+def _zero_pivot(A: Tensor) -> Tensor:
+    return lu_factor_ex(A.detach()).info
+
+
+@in_float32_on_cpu
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
+    """(inverse, info): info is 0, or the number of the first pivot that is zero."""
+    from gradstep._ops._results import named
+
+    _square("inv_ex", A)
+    info = _zero_pivot(A)
+    bad = (info != 0)[..., None, None]
+    if bool(bad.any().item()) and not check_errors:
+        eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        inverse = _C.where(bad, float("nan"), inv(_C.where(bad, eye, A)))
+        return named("inv_ex", inverse=inverse, info=info)
+    return named("inv_ex", inverse=inv(A), info=info)
+
+
+@in_float32_on_cpu
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+    """(result, info): info is 0, or the number of the first pivot that is zero."""
+    from gradstep._ops._results import named
+
+    _square("solve_ex", A)
+    info = _zero_pivot(A)
+    bad = (info != 0)[..., None, None]
+    if bool(bad.any().item()) and not check_errors:
+        eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        return named("solve_ex", result=solve(_C.where(bad, eye, A), B, left=left), info=info)
+    return named("solve_ex", result=solve(A, B, left=left), info=info)
+
+
+# ---- systems of tensors ----
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of A as a map from its last axes to its first ind."""
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    first, last = tuple(A.shape[:ind]), tuple(A.shape[ind:])
+    if math.prod(first) != math.prod(last):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{math.prod(last)} != {math.prod(first)}"
+        )
+    return inv(A.reshape(math.prod(first), math.prod(last))).reshape(last + first)
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
+    """X with tensordot(A, X, X.dim()) = B; dims are moved to the end of A first."""
+    if dims is not None:
+        A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
+    shape = tuple(A.shape[B.dim() :])
+    if math.prod(shape) != B.numel():
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
+            f"but got {math.prod(shape)} != {B.numel()}"
+        )
+    return solve(A.reshape(B.numel(), B.numel()), B.reshape(-1)).reshape(shape)
+
+
+def vander(x: Tensor, N: int | None = None) -> Tensor:
+    """The powers 0 to N - 1 of the numbers of a vector, in columns."""
+    x = x.unsqueeze(-1) if x.dim() == 0 else x
+    n = x.shape[-1] if N is None else N
+    if n <= 1:
+        raise RuntimeError("N must be greater than 1.")
+    if x.dtype is _C.bool:
+        x = x.to(_C.int64)
+    ones = _C.ones_like(x).unsqueeze(-1)
+    columns = x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1, dtype=x.dtype)
+    return _C.cat([ones, columns], -1)
 
 
 # ---- factorisations ----
@@ -287,46 +575,12 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     return _CholeskyEx(factor.masked_fill(failed, float("nan")), info)
 
 
-@in_float32_on_cpu
-def solve_triangular(
-    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
-    """X with A X = B, or X A = B for left=False: A [.., n, n] triangular, of which the other triangle is not read.
-
-    >>> solve_triangular(torch.tensor([[2.0, 9.0], [1.0, 1.0]]), torch.tensor([[2.0], [3.0]]), upper=False)
-    tensor([[1.],
-            [2.]])
-    """
-    _square("solve_triangular", A)
-    triangle = A.triu(int(unitriangular)) if upper else A.tril(-int(unitriangular))
-    if unitriangular:
-        triangle = triangle + _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-    if A.shape[-1] != B.shape[-2 if left else -1]:
-        raise RuntimeError(
-            f"linalg.solve_triangular: Incompatible shapes of A and B for the equation "
-            f"{'AX = B' if left else 'XA = B'} ({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
-        )
-    batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
-    triangle = triangle.expand(batch + A.shape[-2:])
-    return solve(triangle, B.expand(batch + B.shape[-2:]), left=left)
-
-
-def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
-    """X with A X = B for the Cholesky factor L of A."""
-    half = solve_triangular(L.mT if upper else L, B, upper=False)
-    return solve_triangular(L if upper else L.mT, half, upper=True)
-
-
-def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
-    """The inverse of A for its Cholesky factor L."""
-    return cholesky_solve(_C.eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
-
-
 class _EighFunction(Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, lower: bool) -> tuple[Tensor, Tensor]:
         w, v = _call("eigh", lambda x: tuple(np.linalg.eigh(x, "L" if lower else "U")), a)
         ctx.save_for_backward(w, v)
+        ctx.set_materialize_grads(False)
         return w, v
 
     @staticmethod
@@ -364,6 +618,7 @@ class _SvdFunction(Function):
     def forward(ctx: Any, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         u, s, vh = _call("svd", lambda x: tuple(np.linalg.svd(x, full_matrices=False)), a)
         ctx.save_for_backward(u, s, vh)
+        ctx.set_materialize_grads(False)
         return u, s, vh
 
     @staticmethod
@@ -415,6 +670,7 @@ class _QrFunction(Function):
     def forward(ctx: Any, a: Tensor) -> tuple[Tensor, Tensor]:
         q, r = _call("qr", lambda x: tuple(np.linalg.qr(x)), a)
         ctx.save_for_backward(q, r)
+        ctx.set_materialize_grads(False)
         return q, r
 
     @staticmethod
@@ -447,6 +703,46 @@ def qr(A: Tensor, mode: str = "reduced") -> _Qr:
     raise RuntimeError(
         f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
     )
+
+
+def reflect(input: Tensor, tau: Tensor, other: Tensor, backwards: bool) -> Tensor:
+    """Householder's matrices I - tau v v' applied to other, the last one first if backwards.
+
+    v is the part of input's column below the diagonal, under a one.
+    """
+    k = tau.shape[-1]
+    eye = _C.eye(input.shape[-2], input.shape[-1], dtype=input.dtype, device=input.device)
+    vectors = input.tril(-1) + eye
+    for i in reversed(range(k)) if backwards else range(k):
+        v = vectors[..., :, i : i + 1]
+        other = other - (tau[..., i, None, None] * v) @ (v.mT @ other)
+    return other
+
+
+@in_float32_on_cpu
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of the product of geqrf's Householder matrices."""
+    name = "torch.linalg.householder_product"
+    if A.dim() < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
+    if A.shape[-2] < A.shape[-1]:
+        raise RuntimeError(
+            f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
+    if A.shape[-1] < tau.shape[-1]:
+        raise RuntimeError(
+            f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+        )
+    if tau.dim() != A.dim() - 1 or tau.shape[:-1] != A.shape[:-2]:
+        raise RuntimeError(
+            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.shape)}"
+        )
+    if tau.dtype != A.dtype:
+        raise RuntimeError(f"{name}: tau dtype {tau.dtype} does not match input dtype {A.dtype}")
+    eye = _C.eye(A.shape[-2], A.shape[-1], dtype=A.dtype, device=A.device)
+    if tau.shape[-1] == 0:
+        return A.clone().copy_(eye.expand(A.shape))
+    return reflect(A, tau, eye.expand(A.shape), True)
 
 
 # ---- norms ----
@@ -515,6 +811,17 @@ def norm(
 
 
 # ---- products ----
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+    """The cross product along an axis of length 3."""
+    if input.dim() != other.dim():
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    if input.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}"
+        )
+    return _C.cross(input, other, dim, out=out)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -27,7 +27,26 @@ from gradstep._C import (
 expit = _C.sigmoid
 gammaln = _C.lgamma
 
+_BESSEL = (
+    "airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx i0e i1 i1e modified_bessel_i0 modified_bessel_i1 "
+    "modified_bessel_k0 modified_bessel_k1 scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0"
+).split()
+_POLYNOMIALS = [
+    *(f"{s}chebyshev_polynomial_{kind}" for s in ("", "shifted_") for kind in "tuvw"),
+    "hermite_polynomial_h",
+    "hermite_polynomial_he",
+    "laguerre_polynomial_l",
+    "legendre_polynomial_p",
+]
+
 __all__ = [
+    *_BESSEL,
+    *_POLYNOMIALS,
+    "gammainc",
+    "gammaincc",
+    "multigammaln",
+    "polygamma",
+    "zeta",
     "digamma",
     "entr",
     "erf",
@@ -100,4 +119,50 @@ def xlog1py(input: Any, other: Any) -> _C.Tensor:
     >>> xlog1py(torch.tensor([0.0, 1.0]), torch.tensor([-1.0, 0.0]))
     tensor([0., 0.])
     """
+    if not isinstance(input, _C.Tensor) and not isinstance(other, _C.Tensor):
+        raise TypeError("special_xlog1py() received an invalid combination of arguments")
     return xlogy(input, other + 1)
+
+
+def multigammaln(input: _C.Tensor, p: int) -> _C.Tensor:
+    """The logarithm of the multivariate gamma function of dimension p."""
+    from gradstep._ops.arithmetic import mvlgamma
+
+    return mvlgamma(input, p)
+
+
+def gammainc(input: _C.Tensor, other: _C.Tensor) -> _C.Tensor:
+    """The regularised lower incomplete gamma function."""
+    from gradstep._ops.arithmetic import igamma
+
+    return igamma(input, other)
+
+
+def gammaincc(input: _C.Tensor, other: _C.Tensor) -> _C.Tensor:
+    """The regularised upper incomplete gamma function."""
+    from gradstep._ops.arithmetic import igammac
+
+    return igammac(input, other)
+
+
+def polygamma(n: int, input: _C.Tensor) -> _C.Tensor:
+    """The n-th derivative of digamma."""
+    from gradstep._ops import arithmetic
+
+    return arithmetic.polygamma(n, input)
+
+
+def zeta(input: Any, other: Any, *, out: _C.Tensor | None = None) -> _C.Tensor:
+    """The zeta function of Hurwitz: the sum over k of (other + k)^-input; differentiable in other."""
+    from gradstep._ops import arithmetic
+
+    return arithmetic.zeta(input, other, out=out)
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _BESSEL or name in _POLYNOMIALS:
+        family = "bessel" if name in _BESSEL else "polynomials"
+        return getattr(importlib.import_module(f"gradstep._ops.{family}"), name)
+    raise AttributeError(f"module 'gradstep.special' has no attribute '{name}'")

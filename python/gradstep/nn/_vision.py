@@ -140,6 +140,11 @@ def _max_unpool(
                 raise ValueError(
                     f'invalid output_size "{size}" (dim {i} must be between {low} and {high})'
                 )
+    if indices.shape != input.shape:
+        raise RuntimeError(
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
+            f"tensor with shape: {list(indices.shape)}"
+        )
     lead = input.shape[:-n]
     flat = _C.zeros((*lead, math.prod(size)), dtype=input.dtype, device=input.device)
     flat = flat.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1))

@@ -389,3 +389,47 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         [j for i in range(n) for j in range(i + 1, n)], dtype=_C.int64, device=input.device
     )
     return (input[first] - input[second]).norm(p, -1)
+
+
+# ---- kept in _sampled.py, which is imported when one of them is called ----
+
+
+def fractional_max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The maximum over windows at random places of (N, C, H, W) or (C, H, W)."""
+    from gradstep.nn._sampled import fractional_max_pool
+
+    return fractional_max_pool(
+        2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples
+    )
+
+
+def fractional_max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The maximum over windows at random places of (N, C, D, H, W) or (C, D, H, W)."""
+    from gradstep.nn._sampled import fractional_max_pool
+
+    return fractional_max_pool(
+        3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples
+    )
+
+
+def linear_cross_entropy(
+    input: Tensor, linear_weight: Tensor, target: Tensor, **arguments: Any
+) -> Tensor:
+    """The cross entropy of a linear layer's result, as cross_entropy(linear(input, linear_weight), target)."""
+    from gradstep.nn import _sampled
+
+    return _sampled.linear_cross_entropy(input, linear_weight, target, **arguments)
