@@ -206,7 +206,7 @@ NN = [
         "F.fractional_max_pool2d",
         lambda m: (
             call(m(2, 3, 7, 6), 2, output_size=(3, 4), return_indices=True, _random_samples=torch.tensor([[[0.1, 0.9]] * 3] * 2).to(m.dtype)),
-            call(m(1, 3, 7, 6), (3, 2), output_ratio=0.5, _random_samples=torch.full((1, 3, 2), 0.5).to(m.dtype)),
+            call(m(1, 3, 7, 6), (3, 2), output_ratio=(0.5, 0.5), _random_samples=torch.full((1, 3, 2), 0.5).to(m.dtype)),
         ),
         dtypes=SINGLES, gradgrad=False,
     ),

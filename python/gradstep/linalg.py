@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradstep import _C
-from gradstep._autocast import in_float32_on_cpu, in_lower
+from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
 from gradstep._C import Tensor, matmul
 from gradstep._C import linalg_vector_norm as vector_norm
 from gradstep._ops.lu import (
@@ -275,6 +275,7 @@ class _Pinv(Function):
 
 
 @in_float32_on_cpu
+@as_it_is
 def pinv(
     A: Tensor,
     *,
@@ -327,6 +328,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 
 @in_float32_on_cpu
+@as_it_is
 def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values) of the least squares problem A X = B.
 
@@ -397,6 +399,7 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
 
 
 @in_float32_on_cpu
+@as_it_is
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices, by scaling, Taylor's polynomial and squaring.
 
@@ -720,6 +723,7 @@ def reflect(input: Tensor, tau: Tensor, other: Tensor, backwards: bool) -> Tenso
 
 
 @in_float32_on_cpu
+@as_it_is
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of geqrf's Householder matrices."""
     name = "torch.linalg.householder_product"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradstep import _C
-from gradstep._autocast import in_float32_on_cpu
+from gradstep._autocast import as_it_is, in_float32_on_cpu
 from gradstep._C import Tensor
 from gradstep._ops._results import named
 from gradstep.autograd import Function
@@ -313,6 +313,7 @@ def lu_unpack(
 
 
 @in_float32_on_cpu
+@as_it_is
 def lu_solve(
     LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
 ) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradstep import _C, linalg
-from gradstep._autocast import in_float32_on_cpu, in_lower
+from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
 from gradstep._C import Tensor
 from gradstep._ops import lu as _lu
 from gradstep._ops._results import named
@@ -157,6 +157,7 @@ def geqrf(input: Tensor, *, out: Any = None) -> Any:
 
 
 @in_float32_on_cpu
+@as_it_is
 def ormqr(
     input: Tensor,
     tau: Tensor,
