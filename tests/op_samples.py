@@ -774,10 +774,6 @@ LINALG = [
         dtypes=SINGLES,
         tolerance=loose,
     ),
-    calls("linalg.solve_triangular", lambda m: (
-        call(m.spd(3), m(3, 2), upper=False), call(m.spd(3), m(3, 2), upper=True),
-        call(m.spd(3), m(2, 2, 3), upper=True, left=False), call(m.spd(3), m(3, 2), upper=False, unitriangular=True),
-    ), dtypes=SINGLES, tolerance=loose),  # fmt: skip
     with_args("linalg.qr", a(), shapes=((3, 2), (3, 3), (2, 4)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False, gradcheck=False),
     with_args("linalg.svdvals", a(), shapes=((3, 2), (2, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
