@@ -378,6 +378,8 @@ def tensor_class() -> str:
             "__weakref__",
         ):
             continue
+        if type(value).__module__ == "gradstep._missing":
+            continue  # a placeholder of PyTorch's: type checkers should find its use
         if name in PROPERTIES or isinstance(value, property) or inspect.isgetsetdescriptor(value):
             kind = PROPERTIES.get(name, "builtins.bool" if name.startswith("is_") else "Any")
             out += f"    @property\n    def {name}(self) -> {kind}: ...\n"
