@@ -291,7 +291,7 @@ def test_an_argument_with_a_history_is_refused() -> None:
         loss.backward()
         return loss.detach()
 
-    with pytest.raises(torch.CaptureError, match="history"):
+    with pytest.raises(torch.CaptureError, match="history that was made outside"):
         torch.capture(step)(w * 2)
     assert w.grad is None
 
@@ -320,20 +320,6 @@ def test_a_result_that_a_replay_would_not_make_anew_is_refused(result: Any) -> N
     captured(torch.ones(3))
     with pytest.raises(torch.CaptureError, match="result"):
         captured(torch.ones(3))
-
-
-def test_autocast_around_a_captured_call_is_refused_where_it_keeps_casts(device: str) -> None:
-    layer = nn.Linear(3, 3)
-    captured = torch.capture(lambda x: layer(x).detach())
-    with (
-        torch.autocast(device, dtype=torch.bfloat16),
-        pytest.raises(torch.CaptureError, match="autocast"),
-    ):
-        captured(torch.ones(2, 3))
-    with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
-        for _ in range(4):
-            assert captured(torch.ones(2, 3)).dtype == torch.bfloat16
-    assert captured._entries()[0].replays == 2
 
 
 @pytest.mark.parametrize("name", ["item", "nonzero", "scheduler", "list", "attribute", "random"])

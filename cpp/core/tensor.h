@@ -32,6 +32,7 @@ struct Watcher {
   virtual void gradient(TensorImpl& leaf, GradEvent event) = 0;  // before it happens
   /// Before anything that depends on values in memory is done outside of a kernel. Raises.
   virtual void refuse(const char* what) = 0;
+  uint64_t started = 0;  // nodes of the graph up to this number were there before
 };
 extern GS_API Watcher* g_watcher;  // null almost always
 /// What a captured step can't do: reading a tensor on the host, looking at memory from Python.

@@ -33,7 +33,7 @@ struct Capture {
 
 }  // namespace
 
-class Run {
+class Run final : public EngineRun {
  public:
   Run(bool retain_graph, bool create_graph)
       : retain_graph_(retain_graph), create_graph_(create_graph), id_(++last_id_) {}
@@ -51,7 +51,7 @@ class Run {
   // Note [Gradient donation]
   // The first gradient that arrives is moved in. A second one is added in place if nobody else owns
   // the first and no graph is being made of the backward pass itself; else the sum is a new tensor.
-  void deliver(const Edge& edge, Tensor g) {
+  void deliver(const Edge& edge, Tensor g) override {
     if (!edge.node || !g.defined()) return;
     if (edge.node->queued != id_) enqueue(edge.node);
     Ref<TensorImpl>& slot = edge.node->grads[edge.slot];
@@ -111,6 +111,8 @@ class Run {
       if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
     }
     for (size_t i = 0; i < order.size(); ++i) {
+      const NodeExtra* const extra = order[i]->extra;
+      if (extra && extra->custom) extra->custom->unfold(*order[i]);
       for (const Edge& e : order[i]->all_edges()) {
         if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
       }
@@ -128,20 +130,34 @@ class Run {
     }
   }
 
+  bool plain() const override { return !create_graph_ && !restricted_ && !g_anomaly.on; }
+  bool retains_graph() const override { return retain_graph_; }
+  Ref<TensorImpl>* waiting(const Edge& edge) override {
+    Node* const n = edge.node.get();
+    return n && n->queued == id_ && n->grads[edge.slot] ? &n->grads[edge.slot] : nullptr;
+  }
+  void work_down_to(uint64_t sequence) override {
+    while (!heap_.empty() && heap_.front()->sequence > sequence) run_latest({});
+  }
+
+  std::span<const Ref<Node>> leaves() const override { return leaves_; }
+
   void work(std::span<Tensor> captured) {
     const GradMode mode(create_graph_);
-    while (!heap_.empty()) {
-      std::pop_heap(heap_.begin(), heap_.end(), &earlier);
-      const Ref<Node> node = std::move(heap_.back());
-      heap_.pop_back();
-      run_node(*node, captured);
-    }
+    while (!heap_.empty()) run_latest(captured);
     // By index: a hook may run backward itself, but only this run's leaves are in the list.
     for (size_t i = 0; i < leaves_.size(); ++i) finish_leaf(*leaves_[i], captured);
     leaves_.clear();
   }
 
  private:
+  void run_latest(std::span<Tensor> captured) {
+    std::pop_heap(heap_.begin(), heap_.end(), &earlier);
+    const Ref<Node> node = std::move(heap_.back());
+    heap_.pop_back();
+    run_node(*node, captured);
+  }
+
   static bool earlier(const Ref<Node>& a, const Ref<Node>& b) { return a->sequence < b->sequence; }
 
   /// A node of an outer run, in which this one was started by a hook: what waits there is put back
@@ -217,6 +233,10 @@ class Run {
     }
     if (!captures_.empty()) capture(node, out_grads, captured);
     if (restricted_ && !paths_.count(&node)) return;
+    if (g_watcher && node.sequence <= g_watcher->started) [[unlikely]]
+      g_watcher->refuse(
+          "backward() goes on into a history that was made outside, which a replay would not "
+          "follow; detach() the argument, or compute it inside");
 
     Backward b{node, out_grads, in_grads};
     b.run = this;
@@ -326,6 +346,8 @@ class Run {
   std::unordered_set<Node*> paths_;   // .. through its inputs
 };
 
+EngineRun& Backward::engine_run() const { return *run; }
+
 Tensor Backward::sum_to_add_to(int k, const Dims& sizes,
                                std::initializer_list<const Tensor*> reads) const {
   const Tensor sum = run ? run->sum_at(node, node.edges[k]) : Tensor();
@@ -371,6 +393,7 @@ std::vector<Capture> capture_points(std::span<const Tensor> inputs) {
   std::vector<Capture> captures;
   for (size_t i = 0; i < inputs.size(); ++i) {
     GS_CHECK(inputs[i].wants_grad(), "One of the differentiated Tensors does not require grad");
+    grad_fn_to_look_at(inputs[i], true);
     const Edge e = gradient_edge(inputs[i]);
     // The edge is dropped here: a node with no other owner is not in the graph, so it cannot be
     // reached.

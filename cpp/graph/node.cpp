@@ -35,6 +35,16 @@ size_t node_bytes(int n_edges, int n_saved, int n_outputs) {
 }
 }  // namespace
 
+uint64_t last_sequence() { return t_sequence; }
+
+uint64_t reserve_sequence(size_t n, uint64_t after) {
+  const uint64_t from = std::max(t_sequence, (after + 1) & ~uint64_t{1});
+  t_sequence = from + 2 * n;
+  return from;
+}
+
+std::unique_ptr<CustomBackward> CustomBackward::around(const Ref<Node>&) const { return nullptr; }
+
 Node* Node::create(const Op& op, int n_edges, int n_saved, int n_outputs) {
   GS_CHECK(std::max({n_edges, n_saved, n_outputs}) <= UINT16_MAX,
            "{}: functions of more than {} tensors are not supported by autograd", op.name,
@@ -201,7 +211,7 @@ struct RetainHook : Hook {
 
 void retain_grad(const Tensor& t) {
   GS_CHECK(t.wants_grad(), "can't retain_grad on Tensor that has requires_grad=False");
-  Node* node = grad_fn(t);
+  Node* node = grad_fn_to_look_at(t);
   if (!node || autograd_meta(t.get()).retains_grad) return;
   t->meta->retains_grad = true;
   node->make_extra().pre.push_back(std::make_unique<RetainHook>(t.get()));
@@ -391,6 +401,13 @@ Node* grad_fn(const Tensor& t) {
   return v->grad_fn;
 }
 
+Node* grad_fn_to_look_at(const Tensor& t, bool always) {
+  Node* const n = grad_fn(t);
+  if (!n || !n->extra || !n->extra->custom) return n;
+  n->extra->custom->settle(*n, t, always);
+  return grad_fn(t);
+}
+
 void check_inplace(const Tensor& t) {
   GS_CHECK(modes().inference || !t->inference,
            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
@@ -422,9 +439,16 @@ void check_inplace(const Tensor& t) {
 namespace {
 // The history of a base after a write into one of its views: inner is the write's own node.
 struct CopySlices : CustomBackward {
-  Ref<Node> inner;
+  Ref<Node> write;
   Dims base_sizes, base_strides, sizes, strides;
   int64_t offset = 0;
+
+  Node* inner() const override { return write.get(); }
+  std::unique_ptr<CustomBackward> around(const Ref<Node>& other) const override {
+    auto same = std::make_unique<CopySlices>(*this);
+    same->write = other;
+    return same;
+  }
 
   void run(Backward& b) override {
     const EngineOps& ops = engine_ops();
@@ -434,14 +458,14 @@ struct CopySlices : CustomBackward {
     ops.copy_inplace(result, b.grad());
     const Tensor slice = ops.as_view(result, sizes, strides, offset);
     Tensor slice_grad = ops.clone(slice);
-    std::vector<Tensor> inner_grads(inner->n_edges);
-    Backward inside{*inner, {&slice_grad, 1}, inner_grads};
+    std::vector<Tensor> inner_grads(write->n_edges);
+    Backward inside{*write, {&slice_grad, 1}, inner_grads};
     const SliceWriteScope scope(
-        {inner.get(), &b.node, &base_sizes, &base_strides, &sizes, &strides, offset});
-    if (inner->extra && inner->extra->custom) {
-      inner->extra->custom->run(inside);
+        {write.get(), &b.node, &base_sizes, &base_strides, &sizes, &strides, offset});
+    if (write->extra && write->extra->custom) {
+      write->extra->custom->run(inside);
     } else {
-      inner->op->backward(inside);
+      write->op->backward(inside);
     }
     for (int k = 1; k < b.node.n_edges; ++k) b.set(k, inner_grads[static_cast<size_t>(k)]);
     if (!b.needs(0)) return;
@@ -453,7 +477,7 @@ struct CopySlices : CustomBackward {
     b.set(0, result);
   }
   void release_saved() override {
-    if (inner) inner->release_saved();
+    if (write) write->release_saved();
   }
   const char* name() const override { return "CopySlices"; }
 };
@@ -472,7 +496,7 @@ void rebase_history(const Tensor& t, const Ref<Node>& node) {
   outer->edges[0] = gradient_edge(base);
   node->edges[0] = outer->edges[0];
   auto slices = std::make_unique<CopySlices>();
-  slices->inner = node;
+  slices->write = node;
   slices->base_sizes = base.sizes();
   slices->base_strides = base.strides();
   slices->sizes = t.sizes();

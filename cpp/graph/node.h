@@ -61,6 +61,17 @@ struct CustomBackward {
   virtual void run(Backward& b) = 0;
   virtual void release_saved() = 0;
   virtual const char* name() const = 0;
+  /// Where `node` stands for many (graph/recorded_graph.h): its edges lead to them from now on.
+  virtual void unfold(Node& node) { static_cast<void>(node); }
+  /// The same, where somebody wants to see all of the gradient of `t`, whose history `node` is: t
+  /// gets the node that made it. Unless `always`, only if it is used within, too.
+  virtual void settle(Node& node, const Tensor& t, bool always) {
+    static_cast<void>(node), static_cast<void>(t), static_cast<void>(always);
+  }
+  /// A node that runs within this one and is in no edge; null: none.
+  virtual Node* inner() const { return nullptr; }
+  /// The same derivative around another inner node; null if it can't be repeated.
+  virtual std::unique_ptr<CustomBackward> around(const Ref<Node>& inner) const;
 };
 
 /// The rare parts of a node.
@@ -98,6 +109,30 @@ class Node : public RefCounted {
   std::string display_name() const;
 };
 
+/// The number of the node that this thread made last.
+uint64_t last_sequence();
+/// Numbers for `n` nodes after `after` and all others of this thread: the first one is returned
+/// + 2.
+uint64_t reserve_sequence(size_t n, uint64_t after);
+
+/// What a node that stands for many asks of the run of the engine that it is part of.
+class EngineRun {
+ public:
+  /// Whether nobody looks at single nodes: no graph of the backward pass, no restriction, no
+  /// anomaly detection.
+  virtual bool plain() const = 0;
+  virtual bool retains_graph() const = 0;
+  virtual void deliver(const Edge& edge, Tensor gradient) = 0;
+  /// The gradient that waits where an edge ends; null if none does.
+  virtual Ref<TensorImpl>* waiting(const Edge& edge) = 0;
+  /// Runs what waits in nodes that were made after number `sequence`.
+  virtual void work_down_to(uint64_t sequence) = 0;
+  /// The leaves at which gradients wait, in the order in which they came.
+  virtual std::span<const Ref<Node>> leaves() const = 0;
+
+ protected:
+  ~EngineRun() = default;
+};
 class Run;
 
 /// What a derivative sees.
@@ -112,7 +147,8 @@ struct Backward {
 
   bool needs(int k) const { return node.edges[k].node && (k >= 64 || (mask >> k & 1)); }
   void set(int k, Tensor g) { in_grads[static_cast<size_t>(k)] = std::move(g); }
-  const Run* run = nullptr;
+  Run* run = nullptr;
+  EngineRun& engine_run() const;
   /// Where a derivative may add the gradient of input k itself instead of set(): the sum that waits
   /// there or the leaf's .grad, contiguous, of these sizes, apart from the memory of `reads`.
   /// Mostly undefined. See Note [Gradients added in place] in engine.cpp.
@@ -149,6 +185,8 @@ void set_grad(const Tensor& t, Tensor grad);
 Edge gradient_edge(const Tensor& t);
 /// The node that made t (null for a leaf); of a view whose base was written in place, a fresh one.
 Node* grad_fn(const Tensor& t);
+/// The same, for who looks at the gradient that arrives there (see CustomBackward::settle).
+Node* grad_fn_to_look_at(const Tensor& t, bool always = false);
 inline bool is_leaf(const Tensor& t) { return grad_fn(t) == nullptr; }
 
 inline bool needs_grad(const Tensor& a) { return grad_enabled() && a.defined() && a.wants_grad(); }

@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "graph/fuse.h"
 #include "graph/node.h"
+#include "graph/recorded_graph.h"
 #include "graph/segments.h"
 
 namespace gradstep {
@@ -243,6 +244,7 @@ Ref<TensorImpl> tensor_in(const Place& place, const TensorImpl& like, ptrdiff_t 
   t->strides = like.strides;
   t->dtype = like.dtype;
   t->device = like.device;
+  t->inference = like.inference;
   t->storage = place.storage;
   t->data = place.base + from_base;
   t->update_geometry();
@@ -334,6 +336,10 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
       out.push_back(out[static_cast<size_t>(r.same)]);
       continue;
     }
+    if (r.gradient >= 0) {
+      out.emplace_back(leaf_tensor(leaves[static_cast<size_t>(r.gradient)], inputs)->meta->grad);
+      continue;
+    }
     if (r.place < 0) {
       out.emplace_back(r.like);
       continue;
@@ -349,6 +355,18 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
     t->view_version = t->version();
     out.push_back(std::move(t));
   }
+  for (size_t k = 0; k < results.size(); ++k) {
+    const Result& r = results[k];
+    const Tensor of = r.base >= 0         ? out[static_cast<size_t>(r.base)]
+                      : r.base_input >= 0 ? inputs[static_cast<size_t>(r.base_input)]
+                                          : Tensor(r.base_outside);
+    if (!of.defined()) continue;
+    out[k]->base = of->base ? of->base : of.ref();
+    out[k]->view_no_grad = r.view_no_grad;
+  }
+  for (const auto& [k, on] : requires_grad) inputs[static_cast<size_t>(k)]->requires_grad = on;
+  if (graph) graph->attach(*this, inputs, out);
+  out.resize(n_results);
   // Nobody but the results holds their memory: it is theirs.
   for (const int32_t k : escaping_) {
     Place& p = places[static_cast<size_t>(k)];

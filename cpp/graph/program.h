@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "core/generator.h"
@@ -97,14 +98,22 @@ struct Slot {
 constexpr ptrdiff_t kSlotAlignment = 16;  // kernels look at addresses no closer
 
 class Segments;
+class RecordedGraph;
+struct Edge;  // graph/node.h
 
-/// A tensor that the function returns.
+/// A tensor that the function returns, or what one of those is a view of.
 struct Result {
-  int32_t input = -1;  // it is that input itself
-  int32_t same = -1;   // it is that earlier result itself
-  int32_t place = -1;  // a view of it
+  int32_t input = -1;     // it is that input itself
+  int32_t same = -1;      // it is that earlier result itself
+  int32_t gradient = -1;  // it is the gradient of that leaf
+  int32_t place = -1;     // a view of it
   ptrdiff_t from_base = 0;
-  Ref<TensorImpl> like;  // geometry and history; where place < 0 the tensor itself
+  Ref<TensorImpl> like;     // geometry and history; where place < 0 the tensor itself
+  int32_t base = -1;        // it is a view of that result
+  int32_t base_input = -1;  // .. of that input
+  Ref<TensorImpl> base_outside;
+  bool view_no_grad = false;
+  int32_t root = -1;  // which result of `graph` it is
 };
 
 class Program {
@@ -136,6 +145,9 @@ class Program {
   std::vector<Step> steps;
   std::vector<Leaf> leaves;
   std::vector<Result> results;
+  std::vector<std::pair<int32_t, bool>> requires_grad;  // what it is set to, by input
+  size_t n_results = 0;                          // the ones that the function returned come first
+  std::shared_ptr<RecordedGraph> graph;          // of results that are differentiated outside
   std::vector<std::unique_ptr<FusedMap>> fused;  // of the steps
   std::vector<Slot> slots;
   std::vector<Ref<Generator>> generators;  // kept alive
@@ -184,8 +196,11 @@ class Recorder final : public Watcher {
  public:
   /// `leaves`: tensors that the function knows and that may have gradients.
   Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leaves);
+  /// One that only looks on: it holds no input, raises nothing before finish(), undoes nothing.
+  Recorder(std::span<TensorImpl* const> inputs, std::span<const Tensor> leaves);
   ~Recorder() override;
   Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
 
   void created(Storage& s) override;
   void destroyed(Storage& s) override;
@@ -215,7 +230,8 @@ class Recorder final : public Watcher {
   /// if `audits` was set).
   const std::string& undeclared() const { return undeclared_; }
   bool audits = false;
-  bool unrecorded = false;  // an eager first call: gradstep itself may read values
+  bool differentiates = false;  // backward() ran
+  bool unrecorded = false;      // an eager first call: gradstep itself may read values
   std::span<const Step> steps() const { return program_->steps; }
   void look_back();  // at what the last step did
 
@@ -238,6 +254,7 @@ class Recorder final : public Watcher {
     std::optional<double> next_double;
     std::optional<float> next_float;
   };
+  void note_start(std::span<const Tensor> leaves);
   int32_t place_of(Storage& s, char* base);
   int32_t new_place(Storage& s, Home home, char* base);
   int32_t operand_of(const TensorImpl& t);
@@ -249,17 +266,29 @@ class Recorder final : public Watcher {
   void note_inputs();
   int32_t leaf_of(TensorImpl& t);
   void stop();
-  bool belongs_to_run(Node* root) const;
+  bool is_shared(Node* root) const;
+  bool has_own_graph(const Tensor& t) const;
+  std::vector<Tensor> with_bases(std::span<const Tensor> outputs) const;
+  void record_graph(std::span<const Tensor> outputs);
+  Result base_of(const Tensor& t, std::span<const Tensor> outputs, Result r) const;
   void classify_results(std::span<const Tensor> outputs);
+  void classify_gradients(std::span<const Tensor> outputs);
   void classify_leaves();
   int32_t held_place(std::span<const Tensor> outputs) const;
   void check_held(std::span<const Tensor> outputs) const;
+  std::string maker_of(const Storage* s) const;
+  int32_t input_of(const TensorImpl* t) const;
 
   std::unique_ptr<Program> program_;
   std::vector<Seen> seen_;
   std::vector<Undo> undo_;
   std::vector<Draws> draws_;
-  std::vector<Ref<TensorImpl>> inputs_;
+  const bool looks_on_ = false;
+  std::vector<TensorImpl*> inputs_;
+  std::vector<Ref<TensorImpl>> inputs_like_;  // themselves, or only their geometry
+  std::vector<Edge> input_edges_;             // where their gradients went before the run
+  std::vector<bool> input_wants_;             // .. whether they required one
+  std::unordered_set<const TensorImpl*> known_;
   std::vector<Ref<TensorImpl>> start_gradients_;  // by leaf
   std::vector<TensorImpl*> leaf_tensors_;         // by leaf; null: gone
   std::vector<bool> leaf_seen_;                   // .. an event

@@ -7,6 +7,7 @@
 #include "core/cuda_api.h"
 #include "graph/node.h"
 #include "graph/program.h"
+#include "graph/recorded_graph.h"
 
 namespace gradstep {
 
@@ -71,12 +72,33 @@ Ref<TensorImpl> geometry_of(const TensorImpl& t) {
 
 Recorder::Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leaves)
     : program_(std::make_unique<Program>()), thread_(this_thread()) {
-  GS_ASSERT(!g_watcher);
   for (const Tensor& t : inputs) {
-    inputs_.push_back(t.ref());
-    if (t->storage->place == 0) {
-      program_->places[static_cast<size_t>(new_place(*t->storage, Home::Input, t->data))].slot =
-          static_cast<int32_t>(inputs_.size() - 1);
+    inputs_.push_back(t.get());
+    inputs_like_.push_back(t.ref());
+    Node* const node = gradstep::grad_fn(t);
+    input_wants_.push_back(t->requires_grad);
+    input_edges_.push_back(node ? Edge{Ref<Node>(node), t->output_nr} : gradient_edge(t));
+  }
+  note_start(leaves);
+  started = last_sequence();
+}
+
+Recorder::Recorder(std::span<TensorImpl* const> inputs, std::span<const Tensor> leaves)
+    : program_(std::make_unique<Program>()), looks_on_(true), thread_(this_thread()) {
+  for (TensorImpl* t : inputs) {
+    inputs_.push_back(t);
+    inputs_like_.push_back(geometry_of(*t));
+  }
+  note_start(leaves);
+}
+
+void Recorder::note_start(std::span<const Tensor> leaves) {
+  GS_ASSERT(!g_watcher);
+  for (size_t k = 0; k < inputs_.size(); ++k) {
+    TensorImpl& t = *inputs_[k];
+    if (t.storage->place == 0) {
+      program_->places[static_cast<size_t>(new_place(*t.storage, Home::Input, t.data))].slot =
+          static_cast<int32_t>(k);
     }
   }
   // An input in the memory of a tensor that is known by itself: both are where they are.
@@ -84,10 +106,11 @@ Recorder::Recorder(std::span<const Tensor> inputs, std::span<const Tensor> leave
     if (t->storage->place != 0) program_->places[t->storage->place - 1].home = Home::Outside;
   }
   for (const Tensor& t : leaves) {
+    known_.insert(t.get());
     if (t->requires_grad && !t->grad_fn) leaf_of(*t.get());
   }
-  for (const Tensor& t : inputs) {
-    if (t->requires_grad && !t->grad_fn) leaf_of(*t.get());
+  for (TensorImpl* t : inputs_) {
+    if (t->requires_grad && !t->grad_fn) leaf_of(*t);
   }
   g_watcher = this;
 }
@@ -111,7 +134,9 @@ int32_t Recorder::new_place(Storage& s, Home home, char* base) {
   p.bytes = s.bytes;
   p.device = s.device;
   p.base = base;
-  if (home != Home::Inside) p.storage = Ref(&s);
+  const bool held =
+      home == Home::Input || home == Home::Gradient ? !looks_on_ : home != Home::Inside;
+  if (held) p.storage = Ref(&s);
   seen_.push_back({&s, home != Home::Inside, s.version});
   s.place = static_cast<uint32_t>(index) + 1;
   return index;
@@ -130,7 +155,7 @@ void Recorder::created(Storage& s) {
 
 void Recorder::destroyed(Storage& s) {
   seen_[s.place - 1].storage = nullptr;
-  live_bytes_ -= s.bytes;
+  if (program_->places[s.place - 1].home == Home::Inside) live_bytes_ -= s.bytes;
 }
 
 bool Recorder::pinned(const Tensor& input) const {
@@ -154,7 +179,7 @@ int32_t Recorder::operand_of(const TensorImpl& t) {
 
 void Recorder::keep_for_undo(int32_t at) {
   Place& place = program_->places[static_cast<size_t>(at)];
-  if (place.home == Home::Inside || place.written || place.bytes == 0) return;
+  if (looks_on_ || place.home == Home::Inside || place.written || place.bytes == 0) return;
   paused_ = true;
   const Ref<Storage> copy(Storage::create(place.bytes, place.device));
   copy_memory(*copy, *place.storage);
@@ -199,7 +224,7 @@ void Recorder::keep_host_data(int32_t at) {
             1,
             1,
             -1,
-            line ? line() : 0,
+            line ? line() : UINT32_MAX,
             static_cast<int32_t>(program_->steps.size()),
             {},
             {},
@@ -224,7 +249,7 @@ void Recorder::launching(const Call& call) {
             call.n_out,
             call.n_in,
             live,
-            line ? line() : 0,
+            line ? line() : UINT32_MAX,
             static_cast<int32_t>(program_->steps.size()),
             {},
             {},
@@ -380,7 +405,7 @@ int32_t Recorder::leaf_of(TensorImpl& t) {
   leaf_tensors_.push_back(&t);
   leaf_seen_.push_back(false);
   for (size_t k = 0; k < inputs_.size(); ++k) {
-    if (inputs_[k].get() == &t) leaf.input = static_cast<int32_t>(k);
+    if (inputs_[k] == &t) leaf.input = static_cast<int32_t>(k);
   }
   TensorImpl* const grad = t.meta ? t.meta->grad.get() : nullptr;
   start_gradients_.push_back(Ref(grad));
@@ -412,6 +437,7 @@ void Recorder::gradient(TensorImpl& t, GradEvent event) {
     if (at != leaf_tensors_.end()) *at = nullptr;
     return;
   }
+  differentiates |= event == GradEvent::Added;
   // Where a tensor is no leaf its gradient is a temporary as any other.
   if (!t.requires_grad || t.grad_fn) return;
   const int32_t index = leaf_of(t);
@@ -430,7 +456,7 @@ void Recorder::refuse(const char* what) {
   if (this_thread() != thread_ || paused_) return;
   const std::string where = line && describe ? describe(line()) : std::string();
   if (refused_.empty()) refused_ = where.empty() ? what : format("{}: {}", where, what);
-  throw Error(ErrorKind::Capture, refused_);
+  if (!looks_on_) throw Error(ErrorKind::Capture, refused_);
 }
 
 void Recorder::roll_back() {
@@ -450,11 +476,19 @@ void Recorder::roll_back() {
 }
 
 int32_t Recorder::held_place(std::span<const Tensor> outputs) const {
+  std::unordered_set<const Storage*> kept;
+  for (const Tensor& t : outputs) {
+    if (!has_own_graph(t)) continue;
+    const auto more = kept_by_graph(t, started);
+    kept.insert(more.begin(), more.end());
+    if (t->base) kept.insert(t->base->storage.get());
+  }
   for (size_t k = 0; k < seen_.size(); ++k) {
     const Storage* const s = seen_[k].storage;
     const Home home = program_->places[k].home;
     if (home != Home::Inside || !s || s->bytes == 0) continue;
     const bool known =
+        kept.count(s) != 0 ||
         std::any_of(outputs.begin(), outputs.end(),
                     [&](const Tensor& t) { return t->storage.get() == s; }) ||
         std::any_of(leaf_tensors_.begin(), leaf_tensors_.end(), [&](const TensorImpl* t) {
@@ -465,29 +499,39 @@ int32_t Recorder::held_place(std::span<const Tensor> outputs) const {
   return -1;
 }
 
-/// Memory that was made in the run and lives on must be a result or a gradient.
-void Recorder::check_held(std::span<const Tensor> outputs) const {
-  const int32_t held = held_place(outputs);
-  if (held < 0) return;
-  uint32_t who = UINT32_MAX;
+/// The line that made it; null: the one that runs now.
+std::string Recorder::maker_of(const Storage* storage) const {
+  if (!describe) return "?";
+  uint32_t who = storage || !line ? UINT32_MAX : line();
   for (const Step& s : program_->steps) {
+    if (!storage || storage->place == 0) break;
     const bool uses = std::any_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
-      return o >= 0 && program_->operands[static_cast<size_t>(o)].place == held;
+      return o >= 0 && program_->operands[static_cast<size_t>(o)].place ==
+                           static_cast<int32_t>(storage->place - 1);
     });
     if (!uses) continue;
     who = s.line;
     break;
   }
+  return describe(who);
+}
+
+/// Memory that was made in the run and lives on must be a result or a gradient.
+void Recorder::check_held(std::span<const Tensor> outputs) const {
+  const int32_t held = held_place(outputs);
+  if (held < 0) return;
   fail(ErrorKind::Capture,
        "{}: a tensor made here is still held after the function ended, by something that is "
        "neither its result nor a gradient. Return it, or drop it (detach() what you keep the graph "
        "of)",
-       describe ? describe(who) : std::string("?"));
+       maker_of(seen_[static_cast<size_t>(held)].storage));
 }
 
-/// Whether the graph of a result belongs to this one run: it keeps values, or ends in an input.
-/// What replays may share can only raise "a second time", or has no values at all.
-bool Recorder::belongs_to_run(Node* root) const {
+// ---- results ----
+
+/// Whether replays may share the graph that ends here: it can only raise "a second time", since the
+/// run has used it up.
+bool Recorder::is_shared(Node* root) const {
   std::vector<Node*> work{root};
   std::unordered_set<Node*> seen{root};
   bool ends = false, custom = false;
@@ -497,38 +541,123 @@ bool Recorder::belongs_to_run(Node* root) const {
     ends |= n->released;
     if (n->released) continue;
     custom |= n->extra && n->extra->custom;
-    if (n->leaf && std::find(inputs_.begin(), inputs_.end(), n->leaf) != inputs_.end()) return true;
+    if (n->sequence != 0 && n->sequence <= started) return false;
+    if (n->leaf && input_of(n->leaf.get()) >= 0) return false;
     for (int i = 0; i < n->n_saved; ++i) {
-      if (n->saved[i].tensor && n->saved[i].output >= -1) return true;
+      if (n->saved[i].tensor && n->saved[i].output >= -1) return false;
     }
     for (const Edge& e : n->all_edges()) {
       if (e.node && seen.insert(e.node.get()).second) work.push_back(e.node.get());
     }
   }
-  return custom && !ends;
+  return ends;
+}
+
+bool Recorder::has_own_graph(const Tensor& t) const {
+  Node* const node = looks_on_ ? nullptr : gradstep::grad_fn(t);
+  return node && node->sequence > started && !is_shared(node);
+}
+
+int32_t Recorder::input_of(const TensorImpl* t) const {
+  for (size_t k = inputs_.size(); k-- > 0;) {
+    if (inputs_[k] != t) continue;
+    // An onlooker's input may be gone, and another tensor be where it was.
+    const TensorImpl& like = *inputs_like_[k];
+    if (!looks_on_ || (same_geometry(like, *t) && t->storage->place != 0 &&
+                       program_->places[t->storage->place - 1].home == Home::Input)) {
+      return static_cast<int32_t>(k);
+    }
+  }
+  return -1;
+}
+
+/// What a result with a graph is a view of belongs to it: a write into one changes the other's
+/// history.
+std::vector<Tensor> Recorder::with_bases(std::span<const Tensor> outputs) const {
+  std::vector<Tensor> all(outputs.begin(), outputs.end());
+  for (const Tensor& t : outputs) {
+    if (!t->base || input_of(t.get()) >= 0) continue;
+    const Tensor base(t->base);
+    const uint32_t place = base->storage->place;
+    const bool made = place != 0 && program_->places[place - 1].home != Home::Outside &&
+                      program_->places[place - 1].home != Home::Input;
+    const bool known =
+        std::any_of(all.begin(), all.end(), [&](const Tensor& o) { return o.ref() == base.ref(); });
+    if (made && !known && (has_own_graph(t) || has_own_graph(base))) all.push_back(base);
+  }
+  return all;
+}
+
+Result Recorder::base_of(const Tensor& t, std::span<const Tensor> outputs, Result r) const {
+  if (!t->base) return r;
+  r.view_no_grad = t->view_no_grad;
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (outputs[k].ref() == t->base) r.base = static_cast<int32_t>(k);
+  }
+  for (size_t k = 0; k < inputs_.size() && !looks_on_; ++k) {
+    if (inputs_[k] == t->base.get() || inputs_[k]->base == t->base)
+      r.base_input = static_cast<int32_t>(k);
+  }
+  const uint32_t place = t->base->storage->place;
+  if (r.base < 0 && r.base_input < 0 &&
+      (place == 0 || program_->places[place - 1].home == Home::Outside))
+    r.base_outside = t->base;
+  return r;
+}
+
+void Recorder::record_graph(std::span<const Tensor> outputs) {
+  for (size_t k = 0; k < input_edges_.size(); ++k) {
+    const TensorImpl& t = *inputs_[k];
+    GS_CHECK_KIND(Capture, !t.grad_fn || input_edges_[k].node.get() == t.grad_fn,
+                  "{}: an argument was written to in place and has another history now, which it "
+                  "would not get from a replay; clone() it",
+                  maker_of(nullptr));
+    if (t.requires_grad != input_wants_[k] && !t.grad_fn)
+      program_->requires_grad.emplace_back(static_cast<int32_t>(k), t.requires_grad);
+  }
+  std::vector<Tensor> roots;
+  bool any = false;
+  for (const Tensor& t : outputs) {
+    const bool own = input_of(t.get()) < 0 && has_own_graph(t);
+    roots.push_back(own ? t : Tensor());
+    any |= own;
+  }
+  if (!any) return;
+  const Surroundings s{*program_,
+                       inputs_like_,
+                       input_edges_,
+                       started,
+                       [&](Storage& storage) { return static_cast<int32_t>(storage.place) - 1; },
+                       [&](const Storage* storage) { return maker_of(storage); }};
+  program_->graph = RecordedGraph::of(roots, s);
+  for (const int32_t place : program_->graph->memory) {
+    if (!seen_[static_cast<size_t>(place)].initialised) keep_host_data(place);
+  }
 }
 
 void Recorder::classify_results(std::span<const Tensor> outputs) {
   for (const Tensor& t : outputs) {
+    const auto index = static_cast<int32_t>(program_->results.size());
     Result& r = program_->results.emplace_back();
-    for (size_t k = 0; k < inputs_.size(); ++k) {
-      if (inputs_[k] == t.ref()) r.input = static_cast<int32_t>(k);
-    }
+    r.input = input_of(t.get());
     if (r.input >= 0) continue;
     const auto same = std::find_if(outputs.begin(), outputs.end(),
                                    [&](const Tensor& o) { return o.ref() == t.ref(); });
-    if (same - outputs.begin() + 1 < static_cast<ptrdiff_t>(program_->results.size())) {
+    if (same - outputs.begin() < index) {
       r.same = static_cast<int32_t>(same - outputs.begin());
       continue;
     }
-    if (t->storage->place == 0) {  // no call has seen it
+    const bool own = has_own_graph(t);
+    if (own) r.root = index;
+    if (t->storage->place == 0 && !own) {  // no call has seen it
       r.like = t.ref();
       continue;
     }
+    if (t->storage->place == 0) new_place(*t->storage, Home::Outside, t->storage->data);
     const auto at = static_cast<int32_t>(t->storage->place - 1);
     if (!seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
     Place& place = program_->places[static_cast<size_t>(at)];
-    if (place.home == Home::Outside) {
+    if (place.home == Home::Outside && !own && (known_.count(t.get()) != 0 || !t->base)) {
       r.like = t.ref();
       continue;
     }
@@ -537,14 +666,26 @@ void Recorder::classify_results(std::span<const Tensor> outputs) {
     r.from_base = t->data - place.base;
     r.like = geometry_of(*t.get());
     r.like->requires_grad = t->requires_grad;
-    if (t->grad_fn) {
-      GS_CHECK_KIND(Capture, !belongs_to_run(t->grad_fn),
-                    "{}: a result can still be differentiated, through the graph of this one call. "
-                    "Run backward() inside, or return it detach()ed",
-                    line && describe ? describe(line()) : std::string("?"));
+    if (own || t->base) r = base_of(t, outputs, r);
+    if (t->grad_fn && !own) {
       r.like->grad_fn = t->grad_fn;
       ++t->grad_fn->ref_count;
       r.like->output_nr = t->output_nr;
+    }
+  }
+}
+
+/// Results that are a leaf's .grad itself.
+void Recorder::classify_gradients(std::span<const Tensor> outputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Result& r = program_->results[i];
+    for (size_t k = 0; k < program_->leaves.size() && r.input < 0 && r.same < 0; ++k) {
+      const Leaf& leaf = program_->leaves[k];
+      const TensorImpl* const t =
+          leaf.input < 0 ? leaf.tensor.get() : inputs_[static_cast<size_t>(leaf.input)];
+      if (!t->meta || t->meta->grad != outputs[i].ref()) continue;
+      r.gradient = static_cast<int32_t>(k);
+      r.place = r.root = r.base = r.base_input = -1;
     }
   }
 }
@@ -596,13 +737,17 @@ std::unique_ptr<Program> Recorder::finish(std::span<const Tensor> outputs) {
   Program& p = *program_;
   paused_ = true;
   check_held(outputs);
-  classify_results(outputs);
+  const std::vector<Tensor> all = with_bases(outputs);
+  p.n_results = outputs.size();
+  record_graph(all);
+  classify_results(all);
   classify_leaves();
+  classify_gradients(all);
   p.n_recorded = p.steps.size();
   for (size_t k = 0; k < p.places.size(); ++k) {
     Place& place = p.places[k];
-    if (place.home == Home::Outside || place.home == Home::Input || place.home == Home::Gradient)
-      place.versions = place.storage->version - seen_[k].version;
+    if (place.home != Home::Inside && seen_[k].storage)
+      place.versions = seen_[k].storage->version - seen_[k].version;
   }
   stop();
   for (Place& place : p.places) {

@@ -231,15 +231,27 @@ Tensor autocast(const Tensor& x, DType to_type) {
     return x;
   }
   if (!is_kept(x, to_type)) return to(x, to_type);
-  const auto found = kept().find(x.get());
-  if (found != kept().end() && found->second.version == x->version() &&
-      found->second.cast.dtype() == to_type && found->second.grad == grad_enabled()) {
-    return found->second.cast;
-  }
+  const Tensor known = kept_cast(x);
+  if (known.defined() && known.dtype() == to_type) return known;
   const Tensor cast = to(x, to_type);
-  kept().insert_or_assign(x.get(), Kept{x.ref(), cast, x->version(), grad_enabled()});
+  keep_cast(x, cast);
   return cast;
 }
+
+Tensor kept_cast(const Tensor& leaf) {
+  const auto found = kept().find(leaf.get());
+  if (found == kept().end() || !is_kept(leaf, found->second.cast.dtype()) ||
+      found->second.version != leaf->version() || found->second.grad != grad_enabled()) {
+    return Tensor();
+  }
+  return found->second.cast;
+}
+
+void keep_cast(const Tensor& leaf, const Tensor& cast) {
+  kept().insert_or_assign(leaf.get(), Kept{leaf.ref(), cast, leaf->version(), grad_enabled()});
+}
+
+void forget_cast(const Tensor& leaf) { kept().erase(leaf.get()); }
 
 DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> arguments) {
   const DType lower = autocast_state().dtype[static_cast<int>(device)];

@@ -57,6 +57,11 @@ DType autocast_type(Cast cast, DeviceType device, std::span<const Tensor> argume
 /// GPU make it the GPU's, and only they are cast.
 void autocast_arguments(std::string_view function, std::initializer_list<Tensor*> arguments);
 
+/// The cast of a leaf that a function would take now; undefined if it would make one.
+Tensor kept_cast(const Tensor& leaf);
+/// Keeps a cast, as if a function had made it.
+void keep_cast(const Tensor& leaf, const Tensor& cast);
+void forget_cast(const Tensor& leaf);
 void clear_autocast_cache();
 
 }  // namespace gradstep

@@ -188,7 +188,7 @@ PyObject* register_hook(Args& a) {
     v.push_back(std::make_unique<PyHook>(PyHook::TensorHook, a.object(1), slot));
     return v.back()->id;
   };
-  if (Node* node = grad_fn(t)) {
+  if (Node* node = grad_fn_to_look_at(t)) {
     const uint64_t id = add(node->make_extra().pre, t->output_nr);
     return removable({Ref<Node>(node), {}, id});
   }
@@ -481,6 +481,17 @@ void add_autograd(PyObject* module) {
   node_type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpec(&node_spec)));
   PyModule_AddObjectRef(module, "Node", reinterpret_cast<PyObject*>(node_type));
   add_functions(kRows);
+}
+
+std::vector<PyObject*> hooks_of_leaf(const TensorImpl& t) {
+  std::vector<PyObject*> found;
+  if (!t.meta) return found;
+  for (const auto* list : {&t.meta->hooks.pre, &t.meta->hooks.post}) {
+    for (const auto& hook : *list) {
+      if (const auto* h = dynamic_cast<const PyHook*>(hook.get())) found.push_back(h->fn.ptr());
+    }
+  }
+  return found;
 }
 
 }  // namespace gradstep::python

@@ -22,8 +22,11 @@
 
 #include "core/cuda_api.h"
 #include "graph/anomaly.h"
+#include "graph/input_kind.h"
 #include "graph/program.h"
+#include "graph/recorded_graph.h"
 #include "ops/autocast.h"
+#include "python/autograd.h"
 #include "python/capture_guard.h"
 #include "python/function.h"
 #include "python/interop.h"
@@ -103,46 +106,6 @@ struct Token {
   Py_ssize_t n = 0;            // of a container
   PyObject* object = nullptr;  // a constant or key; the class of a Named; borrowed while comparing
 };
-
-/// The geometry that inputs must have.
-struct InputKind {
-  Dims sizes, strides;
-  DType dtype;
-  Device device;
-  bool requires_grad, is_leaf, inference;
-  int32_t shares = -1;     // the first input in the same storage
-  ptrdiff_t apart = 0;     // .. and how far from its first element
-  char* pinned = nullptr;  // it lies in memory that the function knows otherwise: here
-};
-
-InputKind kind_of(const Tensor& t, std::span<const Tensor> before) {
-  InputKind kind{t.sizes(),        t.strides(), t.dtype(),   t.device(),
-                 t->requires_grad, !t->grad_fn, t->inference};
-  for (size_t k = 0; k < before.size(); ++k) {
-    if (before[k]->storage != t->storage) continue;
-    kind.shares = static_cast<int32_t>(k);
-    kind.apart = t->data - before[k]->data;
-    break;
-  }
-  return kind;
-}
-
-bool fits(const InputKind& a, const Tensor& t, std::span<const Tensor> before) {
-  if (!(t.sizes() == a.sizes) || !(t.strides() == a.strides) || t.dtype() != a.dtype ||
-      !(t.device() == a.device) || t->requires_grad != a.requires_grad ||
-      (t->grad_fn == nullptr) != a.is_leaf || t->inference != a.inference) {
-    return false;
-  }
-  if (a.pinned && t->data != a.pinned) return false;
-  int32_t shares = -1;
-  for (size_t k = 0; k < before.size(); ++k) {
-    if (before[k]->storage != t->storage) continue;
-    shares = static_cast<int32_t>(k);
-    break;
-  }
-  return shares == a.shares &&
-         (shares < 0 || t->data - before[static_cast<size_t>(shares)]->data == a.apart);
-}
 
 struct Flat {
   std::vector<Token> tokens;
@@ -283,6 +246,8 @@ struct Entry {
   std::shared_ptr<Guard> guard;
   Flat arguments, result;
   std::vector<InputKind> inputs;
+  std::vector<Tensor> casts_taken;  // leaves whose kept casts are inputs, behind the arguments
+  std::vector<Tensor> casts_made;   // .. are results, behind the others
   std::vector<LiveGroup> live;
   ModeKey modes = ModeKey::now();
   int64_t replays = 0;
@@ -296,11 +261,30 @@ struct Entry {
   }
 
   bool signature_fits(const Flat& flat) const {
-    if (!same_tokens(arguments.tokens, flat.tokens)) return false;
-    for (size_t k = 0; k < inputs.size(); ++k) {
-      if (!fits(inputs[k], flat.tensors[k], {flat.tensors.data(), k})) return false;
+    if (!same_tokens(arguments.tokens, flat.tokens) || !(modes == ModeKey::now())) return false;
+    const auto fit = [&](const std::vector<Tensor>& tensors) {
+      for (size_t k = 0; k < inputs.size(); ++k) {
+        if (!inputs[k].fits(*tensors[k].get(), {tensors.data(), k})) return false;
+      }
+      return true;
+    };
+    for (const Tensor& leaf : casts_made) {
+      if (kept_cast(leaf).defined()) return false;
     }
-    return modes == ModeKey::now();
+    if (casts_taken.empty()) return fit(flat.tensors);
+    for (const Tensor& leaf : casts_taken) {
+      if (!kept_cast(leaf).defined()) return false;
+    }
+    return fit(with_casts(flat));
+  }
+  /// What the program takes: the arguments, and the casts that autocast has kept.
+  std::vector<Tensor> with_casts(const Flat& flat) const {
+    std::vector<Tensor> tensors = flat.tensors;
+    for (const Tensor& leaf : casts_taken) tensors.push_back(kept_cast(leaf));
+    return tensors;
+  }
+  bool gradients_fit(const Flat& flat) const {
+    return program->gradients_fit(casts_taken.empty() ? flat.tensors : with_casts(flat));
   }
   bool refresh_live() {
     for (size_t k = 0; k < live.size(); ++k) {
@@ -310,9 +294,13 @@ struct Entry {
     }
     return true;
   }
-  PyObject* run(const Flat& flat) { return build(program->replay(flat.tensors)); }
+  PyObject* run(const Flat& flat) {
+    return build(program->replay(casts_taken.empty() ? flat.tensors : with_casts(flat)));
+  }
   PyObject* build(const std::vector<Tensor>& tensors) {
     ++replays;
+    const size_t others = tensors.size() - casts_made.size();
+    for (size_t k = 0; k < casts_made.size(); ++k) keep_cast(casts_made[k], tensors[others + k]);
     size_t at = 0, tensor = 0;
     return rebuild(result.tokens, at, tensors, tensor);
   }
@@ -335,7 +323,17 @@ class Session {
  public:
   Session(const py::list& inputs, const py::list& leaves) {
     GS_CHECK_KIND(Capture, !g_session && !g_watcher, "another function is being captured");
-    recorder_ = std::make_unique<Recorder>(tensors_of(inputs), tensors_of(leaves));
+    std::vector<Tensor> given = tensors_of(inputs);
+    leaves_ = tensors_of(leaves);
+    for (const Tensor& leaf : leaves_) {
+      const Tensor cast = kept_cast(leaf);
+      if (!cast.defined()) continue;
+      given.push_back(cast);
+      casts_taken_.push_back(leaf);
+    }
+    for (size_t k = 0; k < given.size(); ++k)
+      kinds_.emplace_back(*given[k].get(), std::span<const Tensor>(given.data(), k));
+    recorder_ = std::make_unique<Recorder>(given, leaves_);
     recorder_->line = &current_line;
     recorder_->describe = &describe_line;
     g_session = this;
@@ -345,14 +343,17 @@ class Session {
 
   void roll_back() {
     if (recorder_) recorder_->roll_back();
+    for (const Tensor& leaf : casts_made()) forget_cast(leaf);
     end();
   }
   bool holds(const py::object& result) {
     Flat flat;
     flat.add(result.ptr());
+    for (const Tensor& leaf : casts_made()) flat.tensors.push_back(kept_cast(leaf));
     return recorder_->holds(flat.tensors);
   }
   void drop() { end(); }
+  bool differentiates() const { return recorder_->differentiates; }
   std::string refused() const { return recorder_ ? recorder_->refused() : std::string(); }
 
   std::shared_ptr<Entry> finish(const py::tuple& args, const py::object& kwargs,
@@ -360,15 +361,17 @@ class Session {
     auto entry = std::make_shared<Entry>();
     entry->arguments = flatten_call(args.ptr(), kwargs.is_none() ? nullptr : kwargs.ptr());
     entry->arguments.keep();
+    entry->inputs = std::move(kinds_);
     for (size_t k = 0; k < entry->arguments.tensors.size(); ++k) {
-      entry->inputs.push_back(
-          kind_of(entry->arguments.tensors[k], {entry->arguments.tensors.data(), k}));
-      if (recorder_->pinned(entry->arguments.tensors[k]))
-        entry->inputs.back().pinned = entry->arguments.tensors[k]->data;
+      const Tensor& t = entry->arguments.tensors[k];
+      if (recorder_->pinned(t)) entry->inputs[k].pinned = t->data;
     }
     entry->result.add(result.ptr());
     entry->result.keep();
+    entry->casts_made = casts_made();
+    for (const Tensor& leaf : entry->casts_made) entry->result.tensors.push_back(kept_cast(leaf));
     entry->program = recorder_->finish(entry->result.tensors);
+    entry->casts_taken = std::move(casts_taken_);
     entry->arguments.tensors.clear();
     entry->result.tensors.clear();
     entry->guard = std::move(guard);
@@ -422,7 +425,19 @@ class Session {
     recorder_.reset();
     if (g_session == this) g_session = nullptr;
   }
+  /// Leaves whose casts autocast keeps since the recording began.
+  std::vector<Tensor> casts_made() const {
+    std::vector<Tensor> made;
+    for (const Tensor& leaf : leaves_) {
+      const bool taken = std::any_of(casts_taken_.begin(), casts_taken_.end(),
+                                     [&](const Tensor& t) { return t.ref() == leaf.ref(); });
+      if (!taken && kept_cast(leaf).defined()) made.push_back(leaf);
+    }
+    return made;
+  }
   std::unique_ptr<Recorder> recorder_;
+  std::vector<InputKind> kinds_;  // before the run
+  std::vector<Tensor> leaves_, casts_taken_;
   std::vector<LiveGroup> live_;
 };
 
@@ -494,8 +509,8 @@ PyObject* captured_call(PyObject* o, PyObject* args, PyObject* kwargs) {
       const Flat flat = flatten_call(args, kwargs);
       for (size_t k = 0; k < entries.size(); ++k) {
         Entry& e = *entries[k];
-        if (!e.signature_fits(flat) || e.guard->check() >= 0 ||
-            !e.program->gradients_fit(flat.tensors) || !e.refresh_live()) {
+        if (!e.signature_fits(flat) || e.guard->check() >= 0 || !e.gradients_fit(flat) ||
+            !e.refresh_live()) {
           continue;
         }
         const std::shared_ptr<Entry> held = entries[k];
@@ -624,6 +639,8 @@ void add_capture(PyObject* module) {
       .def("add_read", &Guard::add_read)
       .def("add_cell", &Guard::add_cell)
       .def("add_tensor", &Guard::add_tensor)
+      .def("take", &Guard::take)
+      .def("compare_hooks", &Guard::compare_hooks)
       .def("check", &Guard::check)
       .def("explain", &Guard::explain)
       .def("__len__", &Guard::size);
@@ -635,13 +652,13 @@ void add_capture(PyObject* module) {
       .def("gradients_fit",
            [](const Entry& e, const py::tuple& args, const py::dict& kwargs) {
              const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
-             return e.program->gradients_fit(flat.tensors);
+             return e.gradients_fit(flat);
            })
       .def("replay_traced",
            [](Entry& e, const py::tuple& args, const py::dict& kwargs) {
              const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
              std::vector<uint64_t> hashes;
-             const std::vector<Tensor> tensors = e.program->replay(flat.tensors, hashes);
+             const std::vector<Tensor> tensors = e.program->replay(e.with_casts(flat), hashes);
              py::list steps;
              for (const Step& s : e.program->steps) {
                const auto k = static_cast<size_t>(s.recorded);
@@ -659,6 +676,16 @@ void add_capture(PyObject* module) {
           [](Entry& e, bool on) { e.program->time_next = on; })
       .def_property_readonly("steps", &steps_of)
       .def_property_readonly("graphs", [](const Entry& e) { return e.program->graphs(); })
+      .def_property_readonly(
+          "backwards",
+          [](const Entry& e) {
+            py::list found;
+            if (!e.program->graph) return found;
+            for (const auto& b : e.program->graph->backward_programs())
+              found.append(py::make_tuple(b.steps, b.replays));
+            return found;
+          },
+          "(launches, replays) of each backward pass that was recorded for its results")
       .def_property_readonly("n_recorded", [](const Entry& e) { return e.program->n_recorded; })
       .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })
       .def_property_readonly("arena_bytes", [](const Entry& e) { return e.program->arena_bytes; })
@@ -674,6 +701,7 @@ void add_capture(PyObject* module) {
       .def("roll_back", &Session::roll_back)
       .def("first_call", &Session::first_call)
       .def("drop", &Session::drop)
+      .def_property_readonly("differentiates", &Session::differentiates)
       .def("look", &Session::look, py::arg("audits") = false)
       .def("trace", &Session::trace)
       .def_property_readonly("undeclared", &Session::undeclared)
@@ -685,6 +713,11 @@ void add_capture(PyObject* module) {
     standard_directory = standard;
   });
   m.def("_read_at_first", &read_at_first);
+  m.def("_hooks_of_leaf", [](const Tensor& t) {
+    py::list hooks;
+    for (PyObject* h : hooks_of_leaf(*t.get())) hooks.append(py::handle(h));
+    return hooks;
+  });
   m.def("_is_capturing", [] { return g_watcher != nullptr; });
   m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });
   m.def("_flatten", [](const py::tuple& args, const py::dict& kwargs) {

@@ -14,6 +14,7 @@ _missing.install()
 from . import _C  # noqa: E402
 from ._C import *  # noqa: E402,F403
 from ._C import (  # noqa: E402,F401
+    CaptureError,
     Generator,
     Size,
     Tensor,
@@ -31,7 +32,6 @@ from ._C import (  # noqa: E402,F401
 __version__ = "0.1.0"
 
 from . import _tensor, autograd, nn, optim  # noqa: E402
-from ._capture import CapturedFunction, CaptureError, capture, compile  # noqa: E402,F401
 from ._numerics import broadcast_shapes, finfo, iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
     are_deterministic_algorithms_enabled,
@@ -125,6 +125,11 @@ def __getattr__(name: str) -> Any:
         value = getattr(module, name)
         globals()[name] = value
         return value
+    if name in ("CapturedFunction", "capture", "compile"):
+        from . import _capture
+
+        globals()[name] = getattr(_capture, name)
+        return globals()[name]
     if name == "vmap":
         from .func import vmap
 

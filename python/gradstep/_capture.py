@@ -158,6 +158,12 @@ class _Walk:
             if walk._names == known and walk._all == everything:
                 return walk
 
+    @staticmethod
+    def of_hooks(tensors: list[Tensor]) -> _Walk:
+        """What the hooks of leaves can look at."""
+        found = [hook for t in tensors if t.is_leaf for hook in _C._hooks_of_leaf(t)]
+        return _Walk.of(found[0], found[1:]) if found else _Walk()
+
     def run(self, fn: Callable[..., Any], arguments: list[Any]) -> None:
         for hooks in _GLOBAL_HOOKS:
             self._dict("a hook of all modules or optimizers", hooks)
@@ -216,6 +222,9 @@ class _Walk:
         elif isinstance(value, types.MethodType):
             self._value(path, value.__func__)
             self._value(f"{path}.__self__" if path else "self", value.__self__)
+        elif isinstance(value, (types.MethodWrapperType, types.BuiltinMethodType)):
+            if not isinstance(value.__self__, (types.ModuleType, type(None))):
+                self._value(path, value.__self__)  # of a module's native __call__
         elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
                 self._value(path, part)
@@ -501,9 +510,9 @@ class CapturedFunction(_C._Captured):
             if now.requires_grad != was:
                 verb = "was frozen" if was else "requires a gradient"
                 return f"{path or 'a tensor'} {verb}"
-            return f"the memory, shape or hooks of {path or 'a tensor'} were replaced"
+            return f"the memory, shape or hooks of {path or 'a tensor'} were changed"
         name = path
-        if isinstance(key, str):
+        if isinstance(key, str) and key != path:  # a global is its own path
             name = f"{path}.{key}" if path else key
         elif isinstance(key, int):
             name = f"{path}[{key}]"
@@ -523,16 +532,6 @@ class CapturedFunction(_C._Captured):
         fn = self.__wrapped__
         tensors, constants = _C._flatten(args, kwargs)
         key = tuple(c if type(c) in _NUMBERS else id(c) for c in constants)
-        if _C.is_grad_enabled() and any(t.requires_grad and not t.is_leaf for t in tensors):
-            raise CaptureError(
-                f"{_user_frame()}: an argument has a history outside of {fn.__qualname__}, which a "
-                "replay would not follow; detach() it, or compute it inside"
-            )
-        if _C.is_autocast_cache_enabled() and any(map(_C.is_autocast_enabled, ("cpu", "cuda"))):
-            raise CaptureError(
-                f"{_user_frame()}: autocast is on around {fn.__qualname__}, and keeps casts that a "
-                "replay would not make anew; enter it inside, or with cache_enabled=False"
-            )
         if _C.is_anomaly_enabled():
             raise CaptureError(f"{_user_frame()}: anomaly detection looks at values")
         for value in constants:
@@ -542,6 +541,7 @@ class CapturedFunction(_C._Captured):
                     "not look at; pass a tensor"
                 )
         walk = _Walk.of(fn, constants)
+        hooks = _Walk.of_hooks(walk.tensors)
         before = _python_randomness()
         session = _C._CaptureSession(tensors, walk.tensors)
         if not self._warm:
@@ -550,6 +550,9 @@ class CapturedFunction(_C._Captured):
             result = fn(*args, **kwargs)
             if session.refused:  # and the function caught it
                 raise CaptureError(session.refused)
+            if session.differentiates:  # and has called them
+                walk.guard.take(hooks.guard)
+                walk.guard.compare_hooks()
             changed = walk.guard.check()
             if changed >= 0 and key in self._warm and same_world:
                 kind, path, key, was, now = walk.guard.explain(changed)
@@ -574,6 +577,7 @@ class CapturedFunction(_C._Captured):
         except BaseException:
             session.roll_back()
             walk.restore()
+            hooks.restore()
             _restore_randomness(before)
             raise
         entry.verify = self._verify
@@ -701,20 +705,49 @@ def capture(
 
 
 class OptimizedModule(Module):
-    """What compile() makes of a module: its forward pass captured, everything else as it was."""
+    """What compile() makes of a module: its forward pass captured, everything else as it was.
+
+    The module is its child `_orig_mod`, whose name is part of the keys of the state_dict. All other
+    attributes are read from and written to that module.
+    """
 
     def __init__(self, module: Module, **options: Any) -> None:
         super().__init__()
-        self._orig_mod = module
+        object.__setattr__(self, "_options", options)
         object.__setattr__(self, "_call", CapturedFunction(module.__call__, **options))
+        super().__setattr__("_orig_mod", module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)
+
+    @property
+    def training(self) -> bool:
+        return bool(self._orig_mod.training)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if "_orig_mod" in self.__dict__.get("_modules", ()):  # not in Module.__init__
+            self._orig_mod.training = mode
 
     def _missing_attribute(self, name: str) -> Any:
         if name == "_orig_mod":
             return super()._missing_attribute(name)
         return getattr(self._orig_mod, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_orig_mod" not in self.__dict__.get("_modules", ()) or name in (
+            "_orig_mod",
+            "training",
+        ):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
+
+    def __reduce__(self) -> Any:
+        return functools.partial(OptimizedModule, **self._options), (self._orig_mod,)
 
 
 def compile(
