@@ -225,6 +225,8 @@ class Tensor:
         """
     @overload
     def add_(self, alpha: Number, other: Tensor) -> Tensor: ...
+    def addbmm(self, *args: Any, **kwargs: Any) -> Any: ...
+    def addbmm_(self, *args: Any, **kwargs: Any) -> Any: ...
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 / tensor2."""
     def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
@@ -253,6 +255,7 @@ class Tensor:
         """The smallest elements along dim; ties share the gradient."""
     def aminmax(self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
         """The smallest and the largest element."""
+    def angle(self, *args: Any, **kwargs: Any) -> Any: ...
     def any(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
         """True if an element is not 0."""
     def apply_(self, fn: Callable[[Any], Any]) -> Tensor: ...
@@ -294,6 +297,7 @@ class Tensor:
         """The positions of the elements that are not zero."""
     def as_strided(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
     def as_strided_(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
+    def as_strided_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
     def asin(self, *, out: Tensor | None = None) -> Tensor:
         """The arc sine of each element."""
     def asin_(self) -> Tensor:
@@ -378,6 +382,8 @@ class Tensor:
         """The in-place form."""
     def char(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def cholesky(self, *args: Any, **kwargs: Any) -> Any: ...
+    def cholesky_inverse(self, *args: Any, **kwargs: Any) -> Any: ...
+    def cholesky_solve(self, *args: Any, **kwargs: Any) -> Any: ...
     def chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """At most `chunks` equal parts along dim."""
     def clamp(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -400,6 +406,8 @@ class Tensor:
         """A copy, with history."""
     def conj(self) -> Tensor:
         """The input itself."""
+    def conj_physical(self, *args: Any, **kwargs: Any) -> Any: ...
+    def conj_physical_(self, *args: Any, **kwargs: Any) -> Any: ...
     def contiguous(self, *, memory_format: _memory_format | None = None) -> Tensor:
         """The tensor, copied if its memory has gaps."""
     def copy_(self, src: Tensor, non_blocking: builtins.bool = False) -> Tensor:
@@ -408,6 +416,7 @@ class Tensor:
         """The magnitude of input with the sign of other."""
     def copysign_(self, other: Tensor | Number) -> Tensor:
         """The in-place form."""
+    def corrcoef(self, *args: Any, **kwargs: Any) -> Any: ...
     def cos(self, *, out: Tensor | None = None) -> Tensor:
         """The cosine of each element, in radians."""
     def cos_(self) -> Tensor:
@@ -418,6 +427,7 @@ class Tensor:
         """The in-place form."""
     def count_nonzero(self, dim: _size | builtins.int | None = None) -> Tensor:
         """The number of elements that are not 0."""
+    def cov(self, *args: Any, **kwargs: Any) -> Any: ...
     def cpu(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def cross(self, other: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
         """The cross product along an axis of size 3, by default the first."""
@@ -454,6 +464,7 @@ class Tensor:
         """A matrix with the flattened input on its diagonal."""
     def diagonal(self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
         """The diagonal of two axes, as the last axis."""
+    def diagonal_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
     def diff(self, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
         """Differences of neighbours along dim, n times."""
     def digamma(self, *, out: Tensor | None = None) -> Tensor:
@@ -540,6 +551,7 @@ class Tensor:
     def float(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def float_power(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """pow in double precision."""
+    def float_power_(self, *args: Any, **kwargs: Any) -> Any: ...
     def floor(self, *, out: Tensor | None = None) -> Tensor:
         """The largest integer not above each element."""
     def floor_(self) -> Tensor:
@@ -560,14 +572,18 @@ class Tensor:
         """The fraction of each element, with its sign."""
     def frac_(self) -> Tensor:
         """The in-place form."""
+    def frexp(self, *args: Any, **kwargs: Any) -> Any: ...
     def gather(self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
         """Values along dim at the places that index names."""
+    def gcd(self, *args: Any, **kwargs: Any) -> Any: ...
+    def gcd_(self, *args: Any, **kwargs: Any) -> Any: ...
     def ge(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input >= other."""
     def ge_(self, other: Tensor | Number) -> Tensor:
         """The in-place form."""
     def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
         """Fills with numbers of trials up to the first success."""
+    def geqrf(self, *args: Any, **kwargs: Any) -> Any: ...
     def ger(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The outer product of two vectors."""
     def get_device(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -598,6 +614,7 @@ class Tensor:
         """The in-place form."""
     def histc(self, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
         """How many elements lie in each of `bins` equal parts of [min, max]."""
+    def histogram(self, *args: Any, **kwargs: Any) -> Any: ...
     def hsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
         """Split along the second axis."""
     def hypot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -608,6 +625,10 @@ class Tensor:
         """The modified Bessel function of the first kind, order 0."""
     def i0_(self) -> Tensor:
         """The in-place form."""
+    def igamma(self, *args: Any, **kwargs: Any) -> Any: ...
+    def igamma_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def igammac(self, *args: Any, **kwargs: Any) -> Any: ...
+    def igammac_(self, *args: Any, **kwargs: Any) -> Any: ...
     def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
         """A copy of input with alpha * source added to the slices that index names."""
     def index_add_(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
@@ -624,6 +645,8 @@ class Tensor:
         """A copy of input with values at input[indices]."""
     def index_put_(self, indices: Any, values: Tensor, accumulate: builtins.bool = False) -> Tensor:
         """index_put() into the tensor itself."""
+    def index_reduce(self, *args: Any, **kwargs: Any) -> Any: ...
+    def index_reduce_(self, *args: Any, **kwargs: Any) -> Any: ...
     def index_select(self, dim: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The slices along dim that index names."""
     def inner(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -684,6 +707,8 @@ class Tensor:
         """The k-th smallest value along dim, k from 1, and where it is."""
     @property
     def layout(self) -> _layout: ...
+    def lcm(self, *args: Any, **kwargs: Any) -> Any: ...
+    def lcm_(self, *args: Any, **kwargs: Any) -> Any: ...
     def ldexp(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """input * 2^other."""
     def ldexp_(self, other: Tensor) -> Tensor:
@@ -739,6 +764,7 @@ class Tensor:
         """log2(2^input + 2^other) without overflow."""
     def logcumsumexp(self, dim: builtins.int) -> Tensor:
         """log(cumsum(exp(input))) along dim."""
+    def logdet(self, *args: Any, **kwargs: Any) -> Any: ...
     def logical_and(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where both are not 0."""
     def logical_and_(self, other: Tensor) -> Tensor:
@@ -766,6 +792,8 @@ class Tensor:
         """True where input < other."""
     def lt_(self, other: Tensor | Number) -> Tensor:
         """The in-place form."""
+    def lu(self, *args: Any, **kwargs: Any) -> Any: ...
+    def lu_solve(self, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def mH(self) -> Tensor: ...
     @property
@@ -782,6 +810,7 @@ class Tensor:
         """The elements where mask is set, as a vector."""
     def matmul(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The product of vectors, matrices or batches."""
+    def matrix_exp(self, *args: Any, **kwargs: Any) -> Any: ...
     def matrix_power(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
     def max(self) -> Tensor:
@@ -851,6 +880,8 @@ class Tensor:
         """The in-place form."""
     def mv(self, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Matrix times vector."""
+    def mvlgamma(self, *args: Any, **kwargs: Any) -> Any: ...
+    def mvlgamma_(self, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def names(self) -> tuple[None, ...]: ...
     def nan_to_num(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -873,6 +904,7 @@ class Tensor:
         """The sum of the elements that are not NaN."""
     def narrow(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
         """length entries of an axis from start on."""
+    def narrow_copy(self, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def nbytes(self) -> builtins.int: ...
     @property
@@ -896,6 +928,7 @@ class Tensor:
     def new_empty(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
     @overload
     def new_empty(self, *size: builtins.int, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_empty_strided(self, *args: Any, **kwargs: Any) -> Any: ...
     def new_full(self, size: _size | builtins.int, fill_value: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
     @overload
     def new_ones(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
@@ -906,8 +939,11 @@ class Tensor:
     def new_zeros(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
     @overload
     def new_zeros(self, *size: builtins.int, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def nextafter(self, *args: Any, **kwargs: Any) -> Any: ...
+    def nextafter_(self, *args: Any, **kwargs: Any) -> Any: ...
     def nonzero(self, *, out: Tensor | None = None, as_tuple: builtins.bool = False) -> Any:
         """The positions of the elements that are not zero."""
+    def nonzero_static(self, *args: Any, **kwargs: Any) -> Any: ...
     def norm(self, p: Any = 'fro', dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
         """The vector norm of order p: along dim, or of all elements."""
     def normal_(self, mean: builtins.float = 0, std: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
@@ -920,6 +956,8 @@ class Tensor:
         """The number of elements."""
     def numpy(self, *, force: builtins.bool = False) -> Any:
         """A numpy array that shares memory with the tensor."""
+    def orgqr(self, *args: Any, **kwargs: Any) -> Any: ...
+    def ormqr(self, *args: Any, **kwargs: Any) -> Any: ...
     def outer(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The outer product of two vectors."""
     @property
@@ -932,6 +970,8 @@ class Tensor:
     def pin_memory(self, device: Any = None) -> Tensor:
         """The tensor in memory that a GPU copies from and to by itself."""
     def pinverse(self, *args: Any, **kwargs: Any) -> Any: ...
+    def polygamma(self, *args: Any, **kwargs: Any) -> Any: ...
+    def polygamma_(self, *args: Any, **kwargs: Any) -> Any: ...
     def positive(self) -> Tensor:
         """The input itself; not of bool."""
     def pow(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
@@ -956,6 +996,7 @@ class Tensor:
         """A copy of input with source written or added at places of the flattened input."""
     def put_(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
         """put() into the tensor itself."""
+    def qr(self, *args: Any, **kwargs: Any) -> Any: ...
     def quantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
         """The q-th quantiles."""
     def rad2deg(self, *, out: Tensor | None = None) -> Tensor:
@@ -996,6 +1037,8 @@ class Tensor:
         """The remainder of division with the sign of other, as Python's %."""
     def remainder_(self, other: Tensor | Number) -> Tensor:
         """The in-place form."""
+    def renorm(self, *args: Any, **kwargs: Any) -> Any: ...
+    def renorm_(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
     def repeat(self, repeats: _size | builtins.int) -> Tensor:
         """Copies of the tensor along each axis."""
@@ -1022,6 +1065,8 @@ class Tensor:
     @overload
     def resize_(self, *size: builtins.int, memory_format: _memory_format | None = None) -> Tensor: ...
     def resize_as_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def resolve_conj(self, *args: Any, **kwargs: Any) -> Any: ...
+    def resolve_neg(self, *args: Any, **kwargs: Any) -> Any: ...
     def retain_grad(self) -> None:
         """Keeps the gradient of a non-leaf in .grad."""
     @property
@@ -1058,6 +1103,7 @@ class Tensor:
         """scatter_reduce() into the tensor itself."""
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
         """One entry of an axis, which disappears."""
+    def select_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
     def selu_(self) -> Tensor:
         """The in-place form."""
     def sgn(self, *, out: Tensor | None = None) -> Tensor:
@@ -1097,6 +1143,7 @@ class Tensor:
         """All sizes, or that of one axis."""
     @overload
     def size(self, dim: builtins.int) -> builtins.int: ...
+    def slice_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
     def slogdet(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
     def softmax(self, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
@@ -1164,6 +1211,7 @@ class Tensor:
         """The sum over the axes along which size was broadcast to the shape."""
     @overload
     def sum_to_size(self, *size: builtins.int) -> Tensor: ...
+    def svd(self, *args: Any, **kwargs: Any) -> Any: ...
     def swapaxes(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
@@ -1206,6 +1254,7 @@ class Tensor:
     def transpose(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
     def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor: ...
+    def triangular_solve(self, *args: Any, **kwargs: Any) -> Any: ...
     def tril(self, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
         """The part on and below a diagonal."""
     def tril_(self, diagonal: builtins.int = 0) -> Tensor:
@@ -1236,6 +1285,8 @@ class Tensor:
         """The different elements, or slices along dim, in order."""
     def unique_consecutive(self, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None) -> Any:
         """One element for each run of equal ones."""
+    def unsafe_chunk(self, *args: Any, **kwargs: Any) -> Any: ...
+    def unsafe_split(self, *args: Any, **kwargs: Any) -> Any: ...
     def unsqueeze(self, dim: builtins.int) -> Tensor:
         """With a new axis of size 1."""
     def unsqueeze_(self, dim: builtins.int) -> Tensor: ...
@@ -1252,6 +1303,7 @@ class Tensor:
     def var(self, unbiased: builtins.bool) -> Tensor: ...
     @overload
     def var(self, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> Tensor: ...
+    def vdot(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
     def view(self, dtype: _dtype) -> Tensor:
         """The same bytes as another dtype.
