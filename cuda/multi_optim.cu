@@ -29,6 +29,9 @@ const bool registered = [] {
   register_update<AdadeltaUpdate>("multi_adadelta");
   register_update<RpropUpdate>("multi_rprop");
   register_update<AsgdUpdate>("multi_asgd");
+  register_update<AdafactorNumbers>("multi_adafactor");
+  register_update<MuonMomentum>("multi_muon_momentum");
+  register_update<MuonUpdate>("multi_muon");
   return true;
 }();
 

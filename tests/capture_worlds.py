@@ -285,6 +285,8 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "radam": lambda p: O.RAdam(p, lr=0.01),
     "rprop": lambda p: O.Rprop(p, lr=0.01),
     "asgd": lambda p: O.ASGD(p, lr=0.01),
+    "adafactor": lambda p: O.Adafactor(p, lr=0.05, weight_decay=1e-2),
+    "muon": lambda p: O.Muon([q for q in p if q.ndim == 2], lr=0.02),
     "groups": lambda p: O.AdamW(
         [{"params": p[:1], "lr": 0.1, "weight_decay": 0.0}, {"params": p[1:]}], lr=0.01
     ),

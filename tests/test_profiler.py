@@ -1,94 +1,199 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torch.profiler: what is recorded, when, and the trace that is written."""
+"""The profiler: what it counts, its schedules beside PyTorch's, its tables and traces."""
 
 import gzip
 import json
+import time
 
 import pytest
-import torch
+import torch as real
 
-import gradstep
-from gradstep import profiler
+import gradstep as torch
+from gradstep import nn
+from gradstep.profiler import (
+    ProfilerActivity,
+    profile,
+    record_function,
+    schedule,
+    supported_activities,
+    tensorboard_trace_handler,
+)
+from gradstep.utils import benchmark
 
-pytestmark = pytest.mark.cpu_only
 
+def world(device="cpu"):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).to(device)
+    optimizer = torch.optim.Adam(net.parameters())
+    x = torch.randn(4, 8, device=device)
 
-def train(steps, after=lambda: None):
-    net = gradstep.nn.Sequential(gradstep.nn.Linear(2, 2), gradstep.nn.ReLU())
-    optimizer = gradstep.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(steps):
-        with profiler.record_function("forward"):
-            loss = net(gradstep.ones(1, 2)).sum()
+    def step():
+        optimizer.zero_grad()
+        with record_function("forward"):
+            loss = net(x).square().mean()
         loss.backward()
         optimizer.step()
-        after()
+
+    step()
+    return step
 
 
-def test_modules_steps_and_named_blocks_are_recorded(tmp_path):
-    with profiler.profile(activities=[profiler.ProfilerActivity.CPU], record_shapes=True) as prof:
-        train(3)
-    train(1)  # not recorded
-    found = {e.key: e for e in prof.key_averages()}
-    assert {key: e.count for key, e in found.items()} == {
-        "forward": 3,
-        "nn.Module: Sequential": 3,
-        "nn.Module: Linear": 3,
-        "nn.Module: ReLU": 3,
-        "Optimizer.step#SGD.step": 3,
-    }
-    assert found["forward"].cpu_time_total >= found["nn.Module: Sequential"].cpu_time_total > 0
-    assert all(e.self_cpu_time_total >= 0 for e in found.values())
-    table = prof.key_averages().table(sort_by="self_cpu_time_total", row_limit=2)
-    assert "Name" in table and "Self CPU time total" in table and len(table.splitlines()) == 7
-    prof.export_chrome_trace(str(tmp_path / "trace.json"))
-    prof.export_chrome_trace(str(tmp_path / "trace.json.gz"))
-    trace = json.loads((tmp_path / "trace.json").read_text())
-    assert json.loads(gzip.open(tmp_path / "trace.json.gz").read()) == trace
-    events = trace["traceEvents"]
-    assert len(events) == 15 and all(e["ph"] == "X" and e["dur"] > 0 for e in events)
-    inside, outside = events[1], events[0]
-    assert outside["ts"] <= inside["ts"] and inside["dur"] <= outside["dur"]
+def test_launches_are_counted_under_the_ranges_that_they_are_in(device):
+    step = world(device)
+    with profile(record_shapes=True, profile_memory=True, with_stack=True) as prof:
+        for _ in range(3):
+            step()
+    averages = {e.key: e for e in prof.key_averages()}
+    assert averages["matmul"].count == 15 or device != "cpu"
+    assert averages["multi_adam"].count == averages["forward"].count == 3
+    parents = {e.name: e.cpu_parent.name for e in prof.events() if e.cpu_parent}
+    assert parents["relu"] == "forward"
+    assert parents["multi_adam"] == "Optimizer.step#Adam.step"
+    for e in prof.events():
+        assert 0 <= e.self_cpu_time_total <= e.cpu_time_total
+    relu = next(e for e in prof.events() if e.name == "relu")
+    assert [4, 8] in relu.input_shapes
+    assert any("test_profiler.py" in line for line in relu.stack)
+    table = prof.key_averages(group_by_input_shape=True).table(
+        sort_by="cpu_time_total", row_limit=4
+    )
+    lines = table.splitlines()
+    assert "CPU Mem" in lines[1] and "Input Shapes" in lines[1]
+    assert len(lines) >= 4 + 3 and lines[-1].startswith("Self C")
+    with pytest.raises(AttributeError):
+        prof.key_averages().table(sort_by="no_such")
 
 
-def test_schedules_are_pytorchs():
-    for kwargs in (
-        dict(wait=1, warmup=1, active=2),
-        dict(wait=0, warmup=1, active=1, repeat=2, skip_first=3),
-        dict(wait=2, warmup=0, active=3, skip_first_wait=1),
-    ):
-        ours, theirs = profiler.schedule(**kwargs), torch.profiler.schedule(**kwargs)
-        for step in range(20):
-            assert ours(step).name == theirs(step).name, (kwargs, step)
+@pytest.mark.cpu_only
+def test_nothing_is_looked_at_while_no_profiler_is_on():
+    step = world()
+    assert not torch._C._profiler_enabled()
+    with profile() as prof:
+        pass
+    step()
+    assert len(prof.events()) == 0
+    with profile(), pytest.raises(RuntimeError, match="already enabled"):
+        torch._C._profiler_start(False, False, False, False)
+    with pytest.raises(IndexError), profile():
+        torch.nn.functional.embedding(torch.tensor([9]), torch.ones(2, 2)).exp()
+    assert not torch._C._profiler_enabled()
 
 
-def test_a_schedule_saves_each_of_its_parts(tmp_path):
-    told = []
-    with profiler.profile(
-        schedule=profiler.schedule(wait=1, warmup=1, active=2, repeat=2),
-        on_trace_ready=lambda p: told.append([e.name for e in p.events() if "Step#" in e.name]),
+@pytest.mark.cpu_only
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"wait": 1, "warmup": 1, "active": 2},
+        {"wait": 0, "warmup": 1, "active": 1, "repeat": 2},
+        {"wait": 2, "warmup": 0, "active": 3, "repeat": 1, "skip_first": 2},
+        {"wait": 2, "warmup": 1, "active": 1, "skip_first": 1, "skip_first_wait": 1},
+    ],
+)
+def test_schedules_are_pytorchs(args):
+    ours, theirs = schedule(**args), real.profiler.schedule(**args)
+    assert [ours(k).name for k in range(20)] == [theirs(k).name for k in range(20)]
+
+
+@pytest.mark.cpu_only
+def test_a_schedule_records_its_steps_and_hands_them_over():
+    step = world()
+    seen = []
+
+    def ready(prof):
+        seen.append([e.name for e in prof.events() if e.name.startswith("ProfilerStep")])
+
+    with profile(
+        schedule=schedule(wait=1, warmup=1, active=2, repeat=2), on_trace_ready=ready
+    ) as p:
+        for _ in range(10):
+            step()
+            p.step()
+    assert seen == [["ProfilerStep#2", "ProfilerStep#3"], ["ProfilerStep#6", "ProfilerStep#7"]]
+
+
+@pytest.mark.cpu_only
+def test_traces_are_what_chrome_and_perfetto_read(tmp_path):
+    step = world()
+    with profile(
+        on_trace_ready=tensorboard_trace_handler(str(tmp_path), "w", use_gzip=True)
     ) as prof:
-        train(10, prof.step)
-    assert told == [["ProfilerStep#2", "ProfilerStep#3"], ["ProfilerStep#6", "ProfilerStep#7"]]
-    with profiler.profile(on_trace_ready=profiler.tensorboard_trace_handler(str(tmp_path), "me")):
-        train(1)
-    assert [p.name.startswith("me.") for p in tmp_path.glob("*.pt.trace.json")] == [True]
+        step()
+    prof.add_metadata_json("batch", "[4, 8]")
+    prof.export_chrome_trace(str(tmp_path / "trace.json"))
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    (packed,) = tmp_path.glob("w.*.pt.trace.json.gz")
+    assert json.loads(gzip.open(packed).read())["traceEvents"]
+    assert trace["batch"] == [4, 8]
+    complete = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+    assert {"matmul", "forward"} <= {e["name"] for e in complete}
+    for e in complete:
+        assert {"name", "cat", "pid", "tid", "ts", "dur"} <= set(e)
+    forward = next(e for e in complete if e["name"] == "forward")
+    relu = next(e for e in complete if e["name"] == "relu")
+    assert forward["ts"] <= relu["ts"] and relu["dur"] <= forward["dur"]
 
 
-def test_an_exception_leaves_nothing_open():
-    with pytest.raises(ZeroDivisionError):
-        with profiler.profile() as prof:
-            with profiler.record_function("outer"):
-                1 / 0  # noqa: B018
-    assert [e.name for e in prof.events()] == ["outer"]
-    with profiler.profile():
-        with pytest.raises(RuntimeError, match="already enabled"):
-            profiler.profile().start()
+@pytest.mark.cpu_only
+def test_captured_steps_are_profiled_and_recorded_as_without():
+    def run(profiled):
+        step = torch.capture(world())
+        for _ in range(2):
+            step()
+        if not profiled:
+            step()
+            return step, None
+        with profile() as prof:
+            step()
+        return step, prof
+
+    step, prof = run(True)
+    assert {"multi_adam", "matmul"} <= {e.key for e in prof.key_averages()}
+    assert step._entries()[0].replays == run(False)[0]._entries()[0].replays == 1
+    with profile():  # recording while a profiler looks on
+        step = torch.capture(world())
+        for _ in range(4):
+            step()
+    assert step._entries()[0].replays == 2
 
 
-def test_the_older_form():
-    with gradstep.autograd.profiler.profile(use_cuda=False) as prof:
-        with gradstep.autograd.profiler.record_function("block"):
-            gradstep.ones(1)
-    assert "block" in prof.table() and prof.total_average().count == 1
-    with pytest.raises(TypeError):
-        gradstep.autograd.profiler.profile(nothing=1)
+@pytest.mark.cpu_only
+def test_the_old_names_and_the_stacks(tmp_path):
+    with torch.autograd.profiler.profile(with_stack=True) as prof:
+        with torch.autograd.profiler.record_function("mine"):
+            torch.ones(3).exp()
+    assert prof.total_average().count == len(prof.function_events)
+    assert "mine" in prof.table()
+    prof.export_stacks(str(tmp_path / "stacks"))
+    for line in (tmp_path / "stacks").read_text().splitlines():
+        assert line.rsplit(" ", 1)[1].isdigit()
+    with torch.autograd.profiler.profile(enabled=False) as nothing:
+        assert nothing is None
+    assert ProfilerActivity.CPU in supported_activities()
+
+    @record_function("named")
+    def f(x):
+        return x.exp()
+
+    with profile(activities=[ProfilerActivity.CPU]) as p:
+        f(torch.ones(2))
+    assert "named" in {e.key for e in p.events()}
+
+
+@pytest.mark.cuda
+def test_a_gpu_tells_how_long_its_kernels_took():
+    step = world("cuda")
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as prof:
+        step()
+    assert sum(e.self_device_time_total for e in prof.key_averages()) > 0
+    assert "CUDA total" in prof.key_averages().table()
+
+
+@pytest.mark.cpu_only
+def test_a_timer_measures_seconds_for_one_execution():
+    timer = benchmark.Timer("sleep(0.002)", globals={"sleep": time.sleep}, label="nap")
+    measured = timer.timeit(3)
+    assert 0.002 <= measured.median < 0.1 and measured.title == "nap"
+    measured = timer.blocked_autorange(min_run_time=0.01)
+    assert 0.002 <= measured.mean and "runs per measurement" in repr(measured)
+    with pytest.raises(NotImplementedError):
+        benchmark.Timer(language="c++")

@@ -16,6 +16,7 @@ thread_local Modes t_modes __attribute__((tls_model("initial-exec")));
 Modes& modes() { return t_modes; }
 
 Watcher* g_watcher = nullptr;
+ProfilingWatcher* g_profiler = nullptr;
 
 namespace {
 

@@ -18,23 +18,34 @@ struct AutogradMeta;  // graph/node.h: gradient, hooks and what else a leaf need
 struct Call;          // graph/call.h
 struct Storage;
 struct TensorImpl;
+struct TensorPacker;                   // graph/node.h
 void release_autograd(TensorImpl* t);  // drops grad_fn and meta
 
 /// What happens to the gradient of a leaf. Read: somebody asked whether there is one, or for it.
 enum class GradEvent : uint8_t { Read, Added, Replaced, Gone };
 
-/// Who looks on while a step is recorded: see graph/recorder.h.
+/// Who looks on while a step is recorded (graph/recorder.h) or profiled (python/profiler.cpp).
 struct Watcher {
   virtual ~Watcher() = default;
   virtual void created(Storage& s) = 0;
   virtual void destroyed(Storage& s) = 0;  // only those with a place
   virtual void launching(const Call& call) = 0;
+  virtual void launched(const Call&) {}                          // not where the kernel raised
   virtual void gradient(TensorImpl& leaf, GradEvent event) = 0;  // before it happens
   /// Before anything that depends on values in memory is done outside of a kernel. Raises.
   virtual void refuse(const char* what) = 0;
   uint64_t started = 0;  // nodes of the graph up to this number were there before
 };
 extern GS_API Watcher* g_watcher;  // null almost always
+
+/// A profiler stands in front of a recording and passes everything on to it.
+struct ProfilingWatcher : Watcher {
+  Watcher* recording = nullptr;
+};
+extern GS_API ProfilingWatcher* g_profiler;  // where there is one, it is g_watcher
+/// Who records, if anyone does.
+inline Watcher*& recording_watcher() { return g_profiler ? g_profiler->recording : g_watcher; }
+
 /// What a captured step can't do: reading a tensor on the host, looking at memory from Python.
 inline void refuse_capture(const char* what) {
   if (g_watcher) [[unlikely]]
@@ -104,7 +115,8 @@ struct GS_API TensorImpl : RefCounted {
 struct Modes {
   bool grad = true;
   bool inference = false;
-  bool autocast = false;  // ops/autocast.h has the rest
+  bool autocast = false;           // ops/autocast.h has the rest
+  TensorPacker* packer = nullptr;  // what nodes keep goes through it, not owned (graph/node.h)
 };
 Modes& modes();
 

@@ -466,6 +466,61 @@ struct ScaleToNorm {
   }
 };
 
+// ---- optimizers with matrices: the parts that are elementwise, see optim/matrix.h ----
+
+/// h: lr, beta2_decay, weight_decay, maximize. Counter: step. Three numbers of each parameter: what
+/// weight decay leaves of it, the weight of the new squares, and the relative step, negative.
+template <class S>
+struct AdafactorNumbers {
+  static constexpr int kTensors = 3, kCounters = 1;
+  static constexpr unsigned kWrites = 0b111;
+  S shrink, weight, step;
+  GS_FN static AdafactorNumbers make(const double* h, double* counter, bool single) {
+    const double t = counter[0] = stored(counter[0] + 1, single);
+    const double most = 1 / sqrt(t);
+    const double rho = h[0] < most ? h[0] : most;
+    return {S(1 - h[0] * h[2]), S(power(t, h[1])), S(h[3] != 0 ? rho : -rho)};
+  }
+  template <class T>
+  GS_FN void operator()(T& shrunk, T& of_squares, T& relative) const {
+    shrunk = T(shrink);
+    of_squares = T(weight);
+    relative = T(step);
+  }
+};
+
+/// h: lr, weight_decay, momentum, nesterov. The direction to make orthogonal.
+template <class S>
+struct MuonMomentum {
+  static constexpr int kTensors = 3, kCounters = 0;
+  static constexpr unsigned kWrites = 0b101;
+  S momentum, rest;
+  bool nesterov;
+  GS_FN static MuonMomentum make(const double* h, double*, bool) {
+    return {S(h[2]), S(1 - h[2]), h[3] != 0};
+  }
+  template <class T>
+  GS_FN void operator()(T& direction, T& g, T& buf) const {
+    buf = lerp(buf, g, rest);
+    direction = nesterov ? lerp(g, buf, momentum) : buf;
+  }
+};
+
+/// The same h. Weight decay and the step along an orthogonal direction.
+template <class S>
+struct MuonUpdate {
+  static constexpr int kTensors = 2, kCounters = 0;
+  static constexpr unsigned kWrites = 0b01;
+  S minus_lr, shrink;
+  GS_FN static MuonUpdate make(const double* h, double*, bool) {
+    return {S(-h[0]), S(1 - h[0] * h[1])};
+  }
+  template <class T>
+  GS_FN void operator()(T& p, T& direction) const {
+    p = mul_add(direction, T(minus_lr), rounded(p * T(shrink)));
+  }
+};
+
 /// h: low, high. x = min(max(x, low), high); NaN stays.
 template <class S>
 struct ClampInPlace {

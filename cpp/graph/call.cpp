@@ -31,6 +31,12 @@ Op* Op::find(std::string_view name) {
   return it == registry().ops.end() ? nullptr : it->second.get();
 }
 
+void launch_watched(const Call& call, Kernel kernel) {
+  g_watcher->launching(call);
+  kernel(call);
+  if (g_watcher) g_watcher->launched(call);
+}
+
 void fail_no_kernel(const Call& call, DeviceType device) {
   fail(ErrorKind::NotImplemented, "Could not run '{}' on the {} device: it has no such kernel.",
        call.op->name, device == DeviceType::CPU ? "CPU" : "CUDA");

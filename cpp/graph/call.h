@@ -108,6 +108,9 @@ inline bool writes_operand(const Op& op, int n_out, int k) {
 
 [[noreturn]] void fail_no_kernel(const Call& call, DeviceType device);
 
+/// The same where somebody looks on.
+void launch_watched(const Call& call, Kernel kernel);
+
 /// Runs a call on the device of its first operand: the only way to a kernel.
 inline void launch(const Call& call) {
   const DeviceType device = call.operands[0]->device.type;
@@ -115,7 +118,7 @@ inline void launch(const Call& call) {
   if (!kernel) [[unlikely]]
     fail_no_kernel(call, device);
   if (g_watcher) [[unlikely]]
-    g_watcher->launching(call);
+    return launch_watched(call, kernel);
   kernel(call);
 }
 

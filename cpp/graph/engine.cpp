@@ -9,6 +9,7 @@
 
 #include "core/layout.h"
 #include "graph/anomaly.h"
+#include "graph/engine.h"
 #include "graph/node.h"
 
 namespace gradstep {
@@ -35,8 +36,8 @@ struct Capture {
 
 class Run final : public EngineRun {
  public:
-  Run(bool retain_graph, bool create_graph)
-      : retain_graph_(retain_graph), create_graph_(create_graph), id_(++last_id_) {}
+  Run(std::span<const Edge> roots, bool retain_graph, bool create_graph)
+      : roots_(roots), retain_graph_(retain_graph), create_graph_(create_graph), id_(++last_id_) {}
   Run(const Run&) = delete;
   ~Run() {
     // After an exception: no gradient may wait for a later run.
@@ -100,14 +101,11 @@ class Run final : public EngineRun {
              node.display_name(), g.sizes(), expected);
   }
 
-  /// Restricts the run to the paths that end in these places.
-  void restrict_to(std::span<const Edge> roots, std::vector<Capture> captures) {
-    captures_ = std::move(captures);
-    restricted_ = true;
-    for (const Capture& c : captures_) needed_.insert(c.node);
+  /// All nodes behind the roots.
+  std::vector<Node*> reachable() const {
     std::vector<Node*> order;
     std::unordered_set<Node*> seen;
-    for (const Edge& e : roots) {
+    for (const Edge& e : roots_) {
       if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
     }
     for (size_t i = 0; i < order.size(); ++i) {
@@ -117,6 +115,27 @@ class Run final : public EngineRun {
         if (e.node && seen.insert(e.node.get()).second) order.push_back(e.node.get());
       }
     }
+    return order;
+  }
+
+  uint32_t id() const { return id_; }
+  bool is_restricted() const { return restricted_; }
+  static Run* innermost() { return innermost_; }
+  bool runs(Node& node) {
+    if (restricted_) return paths_.count(&node) || needed_.count(&node);
+    if (reached_.empty()) {
+      const std::vector<Node*> all = reachable();
+      reached_.insert(all.begin(), all.end());
+    }
+    return reached_.count(&node) != 0;
+  }
+
+  /// Restricts the run to the paths that end in these places.
+  void restrict_to(std::vector<Capture> captures) {
+    captures_ = std::move(captures);
+    restricted_ = true;
+    for (const Capture& c : captures_) needed_.insert(c.node);
+    std::vector<Node*> order = reachable();
     std::sort(order.begin(), order.end(),
               [](Node* a, Node* b) { return a->sequence < b->sequence; });
     for (Node* n : order) {
@@ -144,6 +163,11 @@ class Run final : public EngineRun {
 
   void work(std::span<Tensor> captured) {
     const GradMode mode(create_graph_);
+    struct Innermost {
+      Run* const before;
+      explicit Innermost(Run* r) : before(std::exchange(innermost_, r)) {}
+      ~Innermost() { innermost_ = before; }
+    } const innermost(this);
     while (!heap_.empty()) run_latest(captured);
     // By index: a hook may run backward itself, but only this run's leaves are in the list.
     for (size_t i = 0; i < leaves_.size(); ++i) finish_leaf(*leaves_[i], captured);
@@ -233,10 +257,8 @@ class Run final : public EngineRun {
     }
     if (!captures_.empty()) capture(node, out_grads, captured);
     if (restricted_ && !paths_.count(&node)) return;
-    if (g_watcher && node.sequence <= g_watcher->started) [[unlikely]]
-      g_watcher->refuse(
-          "backward() goes on into a history that was made outside, which a replay would not "
-          "follow; detach() the argument, or compute it inside");
+    if (g_watcher) [[unlikely]]
+      refuse_history(node);
 
     Backward b{node, out_grads, in_grads};
     b.run = this;
@@ -297,6 +319,15 @@ class Run final : public EngineRun {
     return own;
   }
 
+  /// A recorded backward pass stays in what was recorded.
+  [[gnu::cold]] static void refuse_history(const Node& node) {
+    Watcher* const recording = recording_watcher();
+    if (!recording || node.sequence > recording->started) return;
+    recording->refuse(
+        "backward() goes on into a history that was made outside, which a replay would not "
+        "follow; detach() the argument, or compute it inside");
+  }
+
   void finish_leaf(Node& node, std::span<Tensor> captured) {
     node.queued = 0;
     Tensor g(std::move(node.grads[0]));
@@ -333,17 +364,20 @@ class Run final : public EngineRun {
   std::unordered_set<TensorImpl*> accumulate_into_;
 
  private:
+  std::span<const Edge> roots_;
   bool retain_graph_;
   bool create_graph_;
   bool restricted_ = false;
   uint32_t id_;
   static inline std::atomic<uint32_t> last_id_ = 0;
+  static inline thread_local Run* innermost_ = nullptr;
   std::vector<Ref<Node>> heap_;
   std::vector<Ref<Node>> leaves_;
   std::vector<Waiting> aside_;
   std::vector<Capture> captures_;
-  std::unordered_set<Node*> needed_;  // a wanted gradient can be reached
-  std::unordered_set<Node*> paths_;   // .. through its inputs
+  std::unordered_set<Node*> needed_;   // a wanted gradient can be reached
+  std::unordered_set<Node*> paths_;    // .. through its inputs
+  std::unordered_set<Node*> reached_;  // for runs()
 };
 
 EngineRun& Backward::engine_run() const { return *run; }
@@ -411,16 +445,20 @@ void deliver_roots(Run& run, std::span<const Tensor> roots, std::span<const Tens
 
 }  // namespace
 
+uint32_t current_backward() { return Run::innermost() ? Run::innermost()->id() : 0; }
+bool backward_is_restricted() { return Run::innermost() && Run::innermost()->is_restricted(); }
+bool backward_runs(Node& node) { return Run::innermost() && Run::innermost()->runs(node); }
+
 void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, bool retain_graph,
               bool create_graph, std::span<const Tensor> inputs) {
   const std::vector<Edge> edges = root_edges(roots);
-  Run run(retain_graph, create_graph);
+  Run run(edges, retain_graph, create_graph);
   if (!inputs.empty()) {
     for (const Tensor& t : inputs) {
       run.accumulate_into_.insert(t.get());
       if (!is_leaf(t)) retain_grad(t);
     }
-    run.restrict_to(edges, capture_points(inputs));
+    run.restrict_to(capture_points(inputs));
   }
   deliver_roots(run, roots, grads, edges);
   std::vector<Tensor> captured(inputs.size());
@@ -431,8 +469,8 @@ std::vector<Tensor> gradients(std::span<const Tensor> roots, std::span<const Ten
                               std::span<const Tensor> inputs, bool retain_graph, bool create_graph,
                               bool allow_unused) {
   const std::vector<Edge> edges = root_edges(roots);
-  Run run(retain_graph, create_graph);
-  run.restrict_to(edges, capture_points(inputs));
+  Run run(edges, retain_graph, create_graph);
+  run.restrict_to(capture_points(inputs));
   deliver_roots(run, roots, grads, edges);
   std::vector<Tensor> captured(inputs.size());
   run.work(captured);

@@ -105,6 +105,7 @@ void Node::release_saved() {
     released |= static_cast<bool>(saved[i].tensor);
     saved[i].tensor.reset();
   }
+  if (extra) extra->packed.clear();
   if (extra && extra->custom) extra->custom->release_saved();
 }
 
@@ -157,6 +158,56 @@ namespace {
 }
 }  // namespace
 
+// Note [Packed tensors]
+// With hooks for saved tensors, what a node keeps is given to a packer when the node is made, and
+// only a geometry stays in its place, because derivatives ask for sizes without wanting values. The
+// values come back when a derivative asks for them, without a check of the version: the tensor that
+// was kept may be gone. With create_graph they get the history of the tensor that was packed.
+namespace {
+Tensor without_memory(const Tensor& t) {
+  Tensor g(TensorImpl::create());
+  g->sizes = t.sizes();
+  g->strides = t.strides();
+  g->dtype = t.dtype();
+  g->device = t.device();
+  g->storage = Ref(Storage::create(0, t.device()));
+  g->data = g->storage->data;
+  g->update_geometry();
+  return g;
+}
+
+Tensor unpacked(Node& node, int i) {
+  const Packed& p = node.extra->packed[static_cast<size_t>(i)];
+  const int output = node.saved[i].output;
+  Tensor t = p.data->unpack();
+  if (!grad_enabled() || (output < 0 && !p.history.node)) return t;
+  t = alias(t);
+  if (output >= 0)
+    set_history(t, Ref<Node>(&node), static_cast<uint32_t>(output));
+  else
+    set_history(t, p.history.node, p.history.slot);
+  return t;
+}
+}  // namespace
+
+void pack_saved(Node& node) {
+  TensorPacker& packer = *modes().packer;
+  const GradMode off(false);
+  for (int i = 0; i < node.n_saved; ++i) {
+    Saved& s = node.saved[i];
+    if (s.output < -1 || !s.tensor || !s.tensor->storage) continue;
+    const Tensor t(s.tensor);
+    if (t->storage->bytes == 0 && t->numel != 0) continue;  // kept for its geometry
+    NodeExtra& extra = node.make_extra();
+    extra.packed.resize(node.n_saved);
+    Packed& p = extra.packed[static_cast<size_t>(i)];
+    if (s.output < 0 && is_floating(t.dtype()) && t.wants_grad()) p.history = gradient_edge(t);
+    p.data = packer.pack(alias(t));
+    s.tensor = without_memory(t).ref();
+    s.version = 0;
+  }
+}
+
 Tensor Backward::saved(int i) const {
   const Saved& s = node.saved[i];
   if (!s.tensor) {
@@ -169,6 +220,8 @@ Tensor Backward::saved(int i) const {
         "calling backward.");
     return Tensor();
   }
+  if (node.extra && !node.extra->packed.empty() && node.extra->packed[i].data) [[unlikely]]
+    return unpacked(node, i);
   const uint32_t now = s.tensor->version();
   if (now != s.version) {
     fail_written(s.output >= 0 ? &node : grad_fn(Tensor(s.tensor)), *s.tensor, s.version);
@@ -297,6 +350,8 @@ Ref<Node> make_node(const Op& op, const Params& params, std::span<const Tensor* 
         "normal tensor "
         "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
+  if (modes().packer) [[unlikely]]
+    pack_saved(*node);
   return node;
 }
 

@@ -46,6 +46,27 @@ struct Saved {
   int8_t output = -1;  // its index if it is an output of the node itself, kept without history
 };
 
+/// A tensor that hooks have packed (autograd.graph.saved_tensors_hooks). Virtual, since they are
+/// Python's.
+struct PackedTensor {
+  virtual ~PackedTensor() = default;
+  virtual Tensor unpack() = 0;
+};
+/// What packs: see Modes::packer.
+struct TensorPacker {
+  virtual ~TensorPacker() = default;
+  virtual std::unique_ptr<PackedTensor> pack(const Tensor& t) = 0;
+};
+/// What a node keeps in place of a kept tensor, of which only the geometry is left.
+struct Packed {
+  std::unique_ptr<PackedTensor> data;
+  Edge history;  // where the tensor's gradient goes
+};
+/// A layer's own data at a node; ended with it.
+struct NodeNote {
+  virtual ~NodeNote() = default;
+};
+
 /// A function run around a node. Virtual, since Python's hooks come from the layer above.
 struct Hook {
   uint64_t id = 0;
@@ -79,7 +100,9 @@ struct NodeExtra {
   std::vector<std::unique_ptr<Hook>> pre;
   std::vector<std::unique_ptr<Hook>> post;
   std::unique_ptr<CustomBackward> custom;
-  std::string origin;  // where it was made, if anomaly detection was on then
+  std::string origin;          // where it was made, if anomaly detection was on then
+  std::vector<Packed> packed;  // by the index of what is kept; empty without hooks
+  std::unique_ptr<NodeNote> note;
 };
 
 class Node : public RefCounted {
@@ -212,6 +235,8 @@ Node* record(const Op& op, const Params& params, std::initializer_list<const Ten
              std::initializer_list<const Tensor*> inputs, std::initializer_list<Save> saves);
 Node* record(const Op& op, const Params& params, std::span<const Tensor* const> outputs,
              std::span<const Tensor* const> inputs, std::span<const Save> saves);
+/// Gives what a fresh node keeps to the packer of this thread.
+void pack_saved(Node& node);
 /// Makes `node` the history of output `index`.
 void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index);
 /// Keeps the gradient of a non-leaf in its `.grad`.

@@ -272,14 +272,18 @@ void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
   }
 }
 
-/// The same as the plain loop, but each step is timed, and what it wrote is looked at.
+/// The same as the plain loop, but each step is timed, what it wrote is looked at, and a profiler
+/// sees it.
 void Program::run_watched(size_t& at, std::vector<uint64_t>* written) {
   using Clock = std::chrono::steady_clock;
   time_next = false;
   seconds.assign(calls_.size(), 0);
   for (const size_t n = calls_.size(); at < n; ++at) {
     const Clock::time_point start = Clock::now();
-    steps[at].kernel(calls_[at]);
+    if (g_profiler)
+      launch_watched(calls_[at], steps[at].kernel);
+    else
+      steps[at].kernel(calls_[at]);
     seconds[at] = std::chrono::duration<double>(Clock::now() - start).count();
     if (!written || steps[at].recorded < 0) continue;
     const auto number = static_cast<size_t>(steps[at].recorded);
@@ -310,7 +314,7 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
     }
   };
   try {
-    if (written || time_next) [[unlikely]] {
+    if (written || time_next || g_profiler) [[unlikely]] {
       run_watched(at, written);
       if (segments_) segments_->ran_alone();
     } else if (segments_) {

@@ -339,7 +339,8 @@ struct LiveGraph final : CustomBackward {
 
   void run(Backward& b) override {
     EngineRun& engine = b.engine_run();
-    const bool recordable = !unfolded && engine.plain() && !g_watcher && b.node.extra->post.empty();
+    const bool recordable =
+        !unfolded && engine.plain() && !recording_watcher() && b.node.extra->post.empty();
     if (recordable && is_as_it_was() && run_recorded(b, engine)) return;
     unfold(b.node);
     for (size_t k = 0; k < b.out_grads.size(); ++k)

@@ -93,7 +93,7 @@ Recorder::Recorder(std::span<TensorImpl* const> inputs, std::span<const Tensor> 
 }
 
 void Recorder::note_start(std::span<const Tensor> leaves) {
-  GS_ASSERT(!g_watcher);
+  GS_ASSERT(!recording_watcher());
   for (size_t k = 0; k < inputs_.size(); ++k) {
     TensorImpl& t = *inputs_[k];
     if (t.storage->place == 0) {
@@ -112,13 +112,13 @@ void Recorder::note_start(std::span<const Tensor> leaves) {
   for (TensorImpl* t : inputs_) {
     if (t->requires_grad && !t->grad_fn) leaf_of(*t);
   }
-  g_watcher = this;
+  recording_watcher() = this;
 }
 
 Recorder::~Recorder() { stop(); }
 
 void Recorder::stop() {
-  if (g_watcher == this) g_watcher = nullptr;
+  if (recording_watcher() == this) recording_watcher() = nullptr;
   for (Seen& s : seen_) {
     if (s.storage) s.storage->place = 0;
   }

@@ -538,6 +538,9 @@ void register_multi_kernels() {
   add("multi_adadelta", &update_kernel<AdadeltaUpdate>);
   add("multi_rprop", &update_kernel<RpropUpdate>);
   add("multi_asgd", &update_kernel<AsgdUpdate>);
+  add("multi_adafactor", &update_kernel<AdafactorNumbers>);
+  add("multi_muon_momentum", &update_kernel<MuonMomentum>);
+  add("multi_muon", &update_kernel<MuonUpdate>);
   add("multi_scale_to_norm", &update_kernel<ScaleToNorm>);
   add("multi_clamp", &update_kernel<ClampInPlace>);
   add("multi_add_scaled", &update_kernel<AddScaled>);

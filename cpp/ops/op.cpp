@@ -358,6 +358,8 @@ Ref<Node> make_map_node(const Op& op, const Tensor& out, std::span<const Operand
         "normal tensor "
         "and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   }
+  if (modes().packer) [[unlikely]]
+    pack_saved(*node);
   return node;
 }
 

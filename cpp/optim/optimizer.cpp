@@ -141,6 +141,22 @@ constexpr HyperSpec kAsgdHyper[] = {kLr,
 constexpr StateSpec kAsgdStates[] = {{"ax"}, kStep, {"eta", true, 0, 0}, {"mu", true, 1}};
 constexpr Variant kAsgd = {"multi_asgd", kAsgdStates};
 
+// Adafactor: lr, beta2_decay, weight_decay, maximize. Its other numbers and its state: matrix.h.
+constexpr HyperSpec kAdafactorHyper[] = {
+    {"lr", -1, 0, kEvery, "Learning rate should be >= 0 but is: {}"},
+    {"beta2_decay", -1, kAny, 0 + __DBL_DENORM_MIN__, "beta2_decay should be <= 0 but is: {}"},
+    {"weight_decay", -1, 0, kEvery, "weight_decay should be >= 0 but is: {}"},
+    flag("maximize")};
+constexpr Variant kAdafactor = {"multi_adafactor", {}};
+
+// Muon: lr, weight_decay, momentum, nesterov. The same.
+constexpr HyperSpec kMuonHyper[] = {
+    {"lr", -1, 0, kEvery, "Learning rate should be >= 0 but is: {}"},
+    {"weight_decay", -1, 0, kEvery, "weight decay should be >= 0 but is: {}"},
+    {"momentum", -1, 0, kEvery, "momentum should be >= 0 but is: {}"},
+    flag("nesterov")};
+constexpr Variant kMuon = {"multi_muon", {}};
+
 template <const Variant& kOnly>
 const Variant& only(const double*) {
   return kOnly;
@@ -157,6 +173,8 @@ const Algorithm kAlgorithms[] = {
     {"Adadelta", kAdadeltaHyper, &only<kAdadelta>},
     {"Rprop", kRpropHyper, &only<kRprop>, nullptr, &check_rprop},
     {"ASGD", kAsgdHyper, &only<kAsgd>},
+    {"Adafactor", kAdafactorHyper, &only<kAdafactor>},
+    {"Muon", kMuonHyper, &only<kMuon>},
 };
 
 static_assert(std::size(kAdamHyper) <= kMaxHyper && kMaxHyper <= Params::kSlots);

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "graph/anomaly.h"
+#include "graph/engine.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
@@ -70,6 +71,84 @@ PyObject* node_variable(PyObject* self, void*) {
 }
 PyObject* node_sequence(PyObject* self, PyObject*) {
   return PyLong_FromUnsignedLongLong(node_of(self).sequence);
+}
+
+PyObject* context_of(CustomBackward& custom);  // null if it is not a function of Python
+
+/// Node.metadata: a dict for whoever walks the graph.
+struct Metadata : NodeNote {
+  py::dict dict;
+  ~Metadata() override {
+    if (!Py_IsInitialized()) dict.release();
+  }
+};
+PyObject* node_metadata(PyObject* self, void*) {
+  return guard([&] {
+    std::unique_ptr<NodeNote>& note = node_of(self).make_extra().note;
+    if (!note) note = std::make_unique<Metadata>();
+    return Py_NewRef(static_cast<Metadata*>(note.get())->dict.ptr());
+  });
+}
+
+// ---- hooks for saved tensors ----
+
+struct PyPacked : PackedTensor {
+  py::object value, unpack_hook;
+  PyPacked(py::object v, py::object u) : value(std::move(v)), unpack_hook(std::move(u)) {}
+  ~PyPacked() override {
+    if (Py_IsInitialized()) return;
+    value.release();
+    unpack_hook.release();
+  }
+  Tensor unpack() override {
+    const py::object out = unpack_hook(value);
+    GS_CHECK_TYPE(is_tensor(out.ptr()),
+                  "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
+                  "type {}",
+                  std::string(py::str(py::type::of(out))));
+    return unwrap(out.ptr());
+  }
+};
+struct PyPacker : TensorPacker {
+  py::object pack_hook, unpack_hook;
+  PyPacker(PyObject* p, PyObject* u)
+      : pack_hook(py::reinterpret_borrow<py::object>(p)),
+        unpack_hook(py::reinterpret_borrow<py::object>(u)) {}
+  std::unique_ptr<PackedTensor> pack(const Tensor& t) override {
+    const uint32_t version = t->version();
+    py::object value = pack_hook(py::reinterpret_steal<py::object>(wrap(t)));
+    GS_CHECK(t->version() == version,
+             "A saved tensor pack hook is modifying its input in place. Tensors provided as input "
+             "to pack hook can not be modified by in-place operations as this can lead to "
+             "unexpected side-effects. Please open an issue if you need to perform in-place "
+             "operations on the input to a pack hook.");
+    return std::make_unique<PyPacked>(std::move(value), unpack_hook);
+  }
+};
+
+/// This thread's packers; nodes use the last one. Never ended: a thread can outlive Python.
+std::vector<std::unique_ptr<PyPacker>>& packers() {
+  static thread_local auto* const stack = new std::vector<std::unique_ptr<PyPacker>>;
+  return *stack;
+}
+void use_last_packer() { modes().packer = packers().empty() ? nullptr : packers().back().get(); }
+
+PyObject* push_saved_hooks(Args& a) {
+  packers().push_back(std::make_unique<PyPacker>(a.object(0), a.object(1)));
+  use_last_packer();
+  return none();
+}
+PyObject* pop_saved_hooks(Args&) {
+  GS_CHECK(!packers().empty(), "there are no hooks for saved tensors");
+  packers().pop_back();
+  use_last_packer();
+  return none();
+}
+/// For custom functions, whose tensors are kept by Python.
+PyObject* saved_hooks(Args&) {
+  if (packers().empty()) return none();
+  const PyPacker& p = *packers().back();
+  return py::make_tuple(p.pack_hook, p.unpack_hook).release().ptr();
 }
 
 // ---- hooks ----
@@ -219,17 +298,30 @@ PyObject* node_register_prehook(PyObject* self, PyObject* fn) {
   return node_register(self, fn, PyHook::PreHook);
 }
 
+/// The node of a custom function has what its context has: its attributes and saved_tensors.
+PyObject* node_getattr(PyObject* self, PyObject* name) {
+  PyObject* const found = PyObject_GenericGetAttr(self, name);
+  if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+  const Node& n = node_of(self);
+  PyObject* const context = n.extra && n.extra->custom ? context_of(*n.extra->custom) : nullptr;
+  if (!context) return nullptr;
+  PyErr_Clear();
+  return PyObject_GetAttr(context, name);
+}
+
 PyMethodDef node_methods[] = {{"name", node_name, METH_NOARGS, nullptr},
                               {"register_hook", node_register_hook, METH_O, nullptr},
                               {"register_prehook", node_register_prehook, METH_O, nullptr},
                               {"_sequence_nr", node_sequence, METH_NOARGS, nullptr},
                               {}};
 PyGetSetDef node_getset[] = {
+    {"metadata", node_metadata, nullptr, "A dict for whoever walks the graph.", nullptr},
     {"next_functions", node_next, nullptr, "Where the gradients of the inputs go.", nullptr},
     {"variable", node_variable, nullptr, "The leaf of an AccumulateGrad node.", nullptr},
     {}};
 PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
                             {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
+                            {Py_tp_getattro, reinterpret_cast<void*>(node_getattr)},
                             {Py_tp_methods, node_methods},
                             {Py_tp_getset, node_getset},
                             {0, nullptr}};
@@ -266,6 +358,11 @@ struct PyCustom : CustomBackward {
   void release_saved() override { context.attr("_release")(); }
   const char* name() const override { return label.c_str(); }
 };
+
+PyObject* context_of(CustomBackward& custom) {
+  const auto* function = dynamic_cast<const PyCustom*>(&custom);
+  return function ? function->context.ptr() : nullptr;
+}
 
 /// _attach_function(ctx, name, inputs, outputs, dirty): hangs one node on all outputs that can be
 /// differentiated.
@@ -399,6 +496,23 @@ const FunctionRow kRows[] = {
     {"_attach_function",
      "(object ctx, str name, TensorList inputs, TensorList outputs, TensorList dirty)", Fn, "",
      &attach_function},
+    {"_push_saved_tensors_hooks", "(object pack, object unpack)", Fn, "", &push_saved_hooks},
+    {"_pop_saved_tensors_hooks", "()", Fn, "", &pop_saved_hooks},
+    {"_saved_tensors_hooks", "()", Fn, "", &saved_hooks},
+    {"_current_graph_task_id", "()", Fn, "The number of the backward pass that runs here, or -1.",
+     [](Args&) {
+       const uint32_t id = current_backward();
+       return wrap(id == 0 ? int64_t{-1} : int64_t{id});
+     }},
+    {"_is_checkpoint_valid", "()", Fn,
+     "Whether that pass computes all gradients, as a reentrant checkpoint needs.",
+     [](Args&) { return wrap(!backward_is_restricted()); }},
+    {"_will_engine_execute_node", "(object node)", Fn, "Whether that pass runs the node.",
+     [](Args& a) {
+       GS_CHECK_TYPE(PyObject_TypeCheck(a.object(0), node_type), "expected a node, got {}",
+                     Py_TYPE(a.object(0))->tp_name);
+       return wrap(backward_runs(node_of(a.object(0))));
+     }},
     {"_check_inplace", "(Tensor input)", Fn, "",
      [](Args& a) {
        check_inplace(a.tensor(0));

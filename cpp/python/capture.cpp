@@ -322,7 +322,8 @@ Session* g_session = nullptr;
 class Session {
  public:
   Session(const py::list& inputs, const py::list& leaves) {
-    GS_CHECK_KIND(Capture, !g_session && !g_watcher, "another function is being captured");
+    GS_CHECK_KIND(Capture, !g_session && !recording_watcher(),
+                  "another function is being captured");
     std::vector<Tensor> given = tensors_of(inputs);
     leaves_ = tensors_of(leaves);
     for (const Tensor& leaf : leaves_) {
@@ -448,10 +449,10 @@ LiveScope::LiveScope(PyObject* name, PyObject* group, const Op* op, Read read) {
 }
 double read_at_first(const Tensor& t) {
   struct Back {
-    Watcher* watcher = g_watcher;
-    ~Back() { g_watcher = watcher; }
+    Watcher* watcher = recording_watcher();
+    ~Back() { recording_watcher() = watcher; }
   } const back;
-  if (g_session && g_session->recorder()->unrecorded) g_watcher = nullptr;
+  if (g_session && g_session->recorder()->unrecorded) recording_watcher() = nullptr;
   return item(t).to_double();
 }
 
@@ -505,7 +506,7 @@ PyObject* captured_call(PyObject* o, PyObject* args, PyObject* kwargs) {
   return guard([&]() -> PyObject* {
     auto* self = reinterpret_cast<PyCaptured*>(o);
     auto& entries = *self->entries;
-    if (!entries.empty() && !g_watcher) {
+    if (!entries.empty() && !recording_watcher()) {
       const Flat flat = flatten_call(args, kwargs);
       for (size_t k = 0; k < entries.size(); ++k) {
         Entry& e = *entries[k];
@@ -718,7 +719,7 @@ void add_capture(PyObject* module) {
     for (PyObject* h : hooks_of_leaf(*t.get())) hooks.append(py::handle(h));
     return hooks;
   });
-  m.def("_is_capturing", [] { return g_watcher != nullptr; });
+  m.def("_is_capturing", [] { return recording_watcher() != nullptr; });
   m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });
   m.def("_flatten", [](const py::tuple& args, const py::dict& kwargs) {
     const Flat flat = flatten_call(args.ptr(), kwargs.ptr());

@@ -35,6 +35,7 @@ void add_amp_functions();
 void add_cuda_functions();
 void add_cuda_graph_functions();
 void add_capture(PyObject* module);
+void add_profiler(PyObject* module);
 
 namespace {
 
@@ -123,6 +124,7 @@ PYBIND11_MODULE(_C, m) {
   add_optim(m.ptr());
   add_nn_module(m.ptr());
   add_capture(m.ptr());
+  add_profiler(m.ptr());
   add_settings(m);
 }
 

@@ -17,7 +17,9 @@
 
 #include "graph/node.h"
 #include "ops/op.h"
+#include "ops/pointwise.h"
 #include "optim/lists.h"
+#include "optim/matrix.h"
 #include "optim/optimizer.h"
 #include "python/capture.h"
 #include "python/function.h"
@@ -186,8 +188,8 @@ bool complete_state(PyObject* state, PyObject* param, const Variant& variant, Py
 void read_numbers(const Names& names, PyObject* group, double* h) {
   // They are read again before each replay: no reason to refuse a rate that is a tensor.
   struct Unwatched {
-    Watcher* const watcher = std::exchange(g_watcher, nullptr);
-    ~Unwatched() { g_watcher = watcher; }
+    Watcher* const watcher = std::exchange(recording_watcher(), nullptr);
+    ~Unwatched() { recording_watcher() = watcher; }
   } const unwatched;
   PyObject* const lr = hyper_object(group, names, 0);
   h[0] = is_remote(lr) ? 0 : number_of(lr);
@@ -275,6 +277,106 @@ PyObject* optim_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
            "_optim_step(algorithm, group, state, grad_scale, found_inf): expected a name, two "
            "dicts and two tensors or None");
     step_group(args[0], args[1], args[2], args[3], args[4]);
+    return none();
+  });
+}
+
+// ---- Adafactor and Muon ----
+
+/// The numbers of a group around a launch that has them as params.
+struct GroupNumbers {
+  const Names& names;
+  double h[kMaxHyper];
+  TensorImpl* lr;
+  PyObject *name, *group;
+
+  GroupNumbers(PyObject* n, PyObject* g) : names(names_of(n)), name(n), group(g) {
+    PyObject* const rate = hyper_object(group, names, 0);
+    lr = is_tensor(rate) ? impl_of(rate) : nullptr;
+    read_numbers(names, group, h);
+  }
+  std::span<const double> numbers() const { return {h, names.algorithm->hyper.size()}; }
+  LiveScope live(const char* op) const {
+    const auto read = [](PyObject* n, PyObject* g, const Op*, double* out, size_t* count) {
+      const Names& known = names_of(n);
+      read_numbers(known, g, out);
+      *count = known.algorithm->hyper.size();
+      return true;
+    };
+    return LiveScope(name, group, &Op::get(op), read);
+  }
+};
+
+/// The tensors of a list in which None stands for none.
+std::vector<Tensor> optional_tensors(PyObject* list) {
+  expect(PyList_Check(list), "expected a list of Tensors or None");
+  std::vector<Tensor> out;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i) {
+    PyObject* const o = PyList_GET_ITEM(list, i);
+    GS_CHECK_TYPE(o == Py_None || is_tensor(o), "expected a Tensor or None, but got {}",
+                  Py_TYPE(o)->tp_name);
+    out.push_back(o == Py_None ? Tensor() : unwrap(o));
+  }
+  return out;
+}
+
+PyObject* adafactor_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 10,
+           "_adafactor_step(group, params, grads, rows, cols, variances, steps, eps1, eps2, d): "
+           "expected 10 arguments");
+    static PyObject* const name = PyUnicode_InternFromString("Adafactor");
+    const GroupNumbers group(name, args[0]);
+    const std::vector<TensorImpl*> params = tensor_list(args[1]), steps = tensor_list(args[6]);
+    const std::vector<Tensor> grads = optional_tensors(args[2]), rows = optional_tensors(args[3]),
+                              cols = optional_tensors(args[4]), each = optional_tensors(args[5]);
+    for (const size_t size : {grads.size(), rows.size(), cols.size(), each.size(), steps.size()}) {
+      expect(size == params.size(), "_adafactor_step: expected lists of one length");
+    }
+    std::vector<AdafactorFactors> factors;
+    {
+      const LiveScope live = group.live("multi_adafactor");
+      factors = adafactor_factors(params, steps, group.numbers(), group.lr);
+    }
+    const double eps1 = args[7] == Py_None ? -1 : number_of(args[7]);
+    for (size_t i = 0; i < params.size(); ++i) {
+      adafactor_update(Tensor(Ref(params[i])), grads[i], {rows[i], cols[i], each[i]}, factors[i],
+                       eps1, number_of(args[8]), number_of(args[9]));
+    }
+    return none();
+  });
+}
+
+PyObject* muon_step(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard([&] {
+    expect(n == 8,
+           "_muon_step(group, params, grads, buffers, ratios, coefficients, steps, eps): expected "
+           "8 arguments");
+    static PyObject* const name = PyUnicode_InternFromString("Muon");
+    const GroupNumbers group(name, args[0]);
+    const std::vector<TensorImpl*> params = tensor_list(args[1]), grads = tensor_list(args[2]),
+                                   buffers = tensor_list(args[3]);
+    expect(PyList_Check(args[4]) && PyTuple_Check(args[5]) && PyTuple_GET_SIZE(args[5]) == 3,
+           "_muon_step: expected a list of ratios and three coefficients");
+    expect(grads.size() == params.size() && buffers.size() == params.size() &&
+               PyList_GET_SIZE(args[4]) == static_cast<Py_ssize_t>(params.size()),
+           "_muon_step: expected lists of one length");
+    const auto coefficient = [&](int k) { return number_of(PyTuple_GET_ITEM(args[5], k)); };
+    const auto steps = static_cast<int64_t>(number_of(args[6]));
+    std::vector<Tensor> directions;
+    {
+      const LiveScope live = group.live("multi_muon_momentum");
+      directions = muon_directions(params, grads, buffers, group.numbers(), group.lr);
+    }
+    for (size_t i = 0; i < params.size(); ++i) {
+      Tensor& direction = directions[i];
+      direction = newton_schulz(direction, coefficient(0), coefficient(1), coefficient(2), steps,
+                                number_of(args[7]));
+      const double ratio = number_of(PyList_GET_ITEM(args[4], static_cast<Py_ssize_t>(i)));
+      if (ratio != 1) direction = mul(to(direction, wide_type(params[i]->dtype)), ratio);
+    }
+    const LiveScope live = group.live("multi_muon");
+    muon_update(params, directions, group.numbers(), group.lr);
     return none();
   });
 }
@@ -423,6 +525,14 @@ PyMethodDef methods[] = {
     {"_optim_step", as_function(&optim_step), METH_FASTCALL,
      "_optim_step(algorithm, group, state, grad_scale, found_inf)\n--\n\nOne fused update of a "
      "parameter group."},
+    {"_adafactor_step", as_function(&adafactor_step), METH_FASTCALL,
+     "_adafactor_step(group, params, grads, rows, cols, variances, steps, eps1, eps2, "
+     "d)\n--\n\nOne "
+     "step of Adafactor for a parameter group."},
+    {"_muon_step", as_function(&muon_step), METH_FASTCALL,
+     "_muon_step(group, params, grads, buffers, ratios, coefficients, steps, eps)\n--\n\nOne step "
+     "of "
+     "Muon for a parameter group."},
     {"_optim_check", as_function(&optim_check), METH_FASTCALL,
      "_optim_check(algorithm, defaults)\n--\n\nRaises for hyperparameters out of range."},
     {"_zero_grad", as_function(&zero_grad_of_list), METH_FASTCALL,

@@ -380,11 +380,14 @@ class _Walk:
                 self.containers.append((value, list(value)))
                 for k, group in enumerate(value):
                     # The numbers of a group are read again before each replay.
+                    fused = isinstance(optimizer, FusedOptimizer)
+                    live = getattr(optimizer, "_live_numbers", None)
                     skip = {
                         name
                         for name, v in group.items()
                         if name != "params"
-                        and isinstance(optimizer, FusedOptimizer)
+                        and fused
+                        and (live is None or name in live)
                         and (_is_constant(v) or isinstance(v, (tuple, list)))
                     }
                     self._dict(f"{path}.param_groups[{k}]", group, skip)

@@ -134,11 +134,8 @@ def __getattr__(name: str) -> Any:
         # The submodule of the same name was just put here by the import system: the function wins.
         globals()["gradcheck"] = module.gradcheck
         return getattr(module, name)
-    if name in ("functional", "profiler", "forward_ad"):
+    if name in ("anomaly_mode", "functional", "profiler"):
         import importlib
 
-        try:
-            return importlib.import_module(f"gradstep.autograd.{name}")
-        except ModuleNotFoundError:
-            pass
+        return importlib.import_module(f"gradstep.autograd.{name}")
     raise AttributeError(f"module 'gradstep.autograd' has no attribute '{name}'")

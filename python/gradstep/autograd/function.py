@@ -10,10 +10,13 @@ y = Double.apply(x)
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from gradstep import _C
+
+from .grad_mode import no_grad
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -33,6 +36,8 @@ class FunctionCtx:
         self._versions: tuple[int, ...] = ()
         self._saved_places: tuple[int, ...] = ()
         self._node: Any = None
+        self._unpack: Any = None  # of hooks for saved tensors
+        self._histories: list[Any] = []
         self._released = False
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
@@ -75,9 +80,11 @@ class FunctionCtx:
     def saved_tensors(self) -> tuple[Any, ...]:
         if self._released:
             raise RuntimeError(_SECOND_TIME)
+        if self._unpack is not None:
+            return self._unpacked()
         for t, version in zip(self._saved, self._versions, strict=True):
             if t is not None and t._version != version:
-                raise RuntimeError(_written(t, version))
+                raise RuntimeError(written_since(t, version))
         if self._node is None or not _C.is_grad_enabled():
             return self._saved
         # A kept output has no history, which would be a cycle; a double backward gets it back.
@@ -87,6 +94,38 @@ class FunctionCtx:
         )
 
     saved_variables = saved_tensors
+
+    def _pack(self, hooks: Any) -> None:
+        """Gives what is kept to the hooks for saved tensors, if there are any."""
+        if hooks is None:
+            return
+        pack, self._unpack = hooks
+        self._histories = [
+            get_history(t) if t is not None and t.requires_grad and _C.is_grad_enabled() else None
+            for t in self._saved
+        ]
+        with no_grad():
+            self._saved = tuple(None if t is None else pack(t.detach()) for t in self._saved)
+
+    def _unpacked(self) -> tuple[Any, ...]:
+        assert self._unpack is not None
+        out = []
+        for value, place, history in zip(
+            self._saved, self._saved_places, self._histories, strict=True
+        ):
+            t = None if value is None else self._unpack(value)
+            if t is not None and not isinstance(t, _C.Tensor):
+                raise TypeError(
+                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
+                    f"type {type(t)}"
+                )
+            if t is not None and _C.is_grad_enabled():
+                if place >= 0 and self._node is not None:
+                    t = _C._with_history(t, self._node, place)
+                elif history is not None:
+                    t = _C._with_history(t, *history)
+            out.append(t)
+        return tuple(out)
 
     # ---- called by the native node ----
 
@@ -120,6 +159,13 @@ class FunctionCtx:
             raise RuntimeError(
                 f"function {name}Backward returned an incorrect number of gradients (expected {self._n_args}, got {len(result)})"
             )
+        tensors = {meta[0] for meta in self._inputs_meta}
+        for i, g in enumerate(result[: self._n_args]):
+            if g is not None and i not in tensors:
+                raise RuntimeError(
+                    f"function {name}Backward returned a gradient different than None at position "
+                    f"{i + 1}, but the corresponding forward input was not a Variable"
+                )
         out = []
         for position, shape, dtype, device in self._inputs_meta:
             g = result[position]
@@ -149,7 +195,7 @@ class FunctionCtx:
         self._released = True
 
 
-def _written(t: Any, expected: int) -> str:
+def written_since(t: Any, expected: int) -> str:
     """The error of a kept tensor that was written since."""
     made = ""
     if t.grad_fn is not None:
@@ -168,6 +214,14 @@ def _written(t: Any, expected: int) -> str:
     )
 
 
+def get_history(t: Any) -> tuple[Any, int]:
+    """Where the gradient of a tensor goes: node and slot."""
+    from .graph import get_gradient_edge
+
+    edge = get_gradient_edge(t)
+    return edge.node, edge.output_nr
+
+
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """The gradient of a tensor that was broadcast from `shape`."""
     added = g.dim() - len(shape)
@@ -183,6 +237,22 @@ def _expandable(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 
 class Function:
     """Base class of custom functions: static methods `forward` and `backward`, called by `apply`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, "
+            "so you should invoke them on the class itself. Instantiating an autograd function will "
+            "raise an error in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use "
+            "new-style autograd function with static forward method. (Example: "
+            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -205,9 +275,13 @@ class Function:
         """Runs forward without history and records one node that calls backward."""
         ctx: Any = FunctionCtx()
         ctx._function = cls
-        ctx._backward = (
-            cls.vjp if hasattr(cls, "vjp") and cls.backward is Function.backward else cls.backward
-        )
+        own = cls.backward is not Function.backward
+        if own and hasattr(cls, "vjp"):
+            raise RuntimeError(
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You "
+                "should only implement one of them."
+            )
+        ctx._backward = cls.vjp if hasattr(cls, "vjp") else cls.backward
         ctx._to_save = ()
         ctx._n_args = len(args)
         tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
@@ -223,8 +297,15 @@ class Function:
                 result = cls.forward(ctx, *args, **kwargs)
         finally:
             _C._set_grad_enabled(True) if recording else None
-        single = not isinstance(result, tuple | list)
+        single = not isinstance(result, tuple)
         outputs = [result] if single else list(result)
+        _check_marked("mark_dirty", ctx._dirty)
+        _check_marked("mark_non_differentiable", ctx._non_differentiable)
+        if any(all(t is not o for o in outputs) for t in ctx._dirty):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as "
+                "output. The inputs that are modified inplace must all be outputs of the Function."
+            )
         by_id = {id(t) for _, t in tensors}
         dirty = {id(t) for t in ctx._dirty}
         fixed = {id(t) for t in ctx._non_differentiable}
@@ -270,6 +351,7 @@ class Function:
                 s.detach() if p >= 0 else s for s, p in zip(saved, ctx._saved_places, strict=True)
             )
             ctx._versions = tuple(0 if s is None else s._version for s in saved)
+            ctx._pack(_C._saved_tensors_hooks())
         else:
             ctx._saved = ctx._to_save
             ctx._versions = tuple(0 if s is None else s._version for s in ctx._saved)
@@ -278,6 +360,14 @@ class Function:
         if single:
             return outputs[0]
         return tuple(outputs)
+
+
+def _check_marked(name: str, marked: tuple[Any, ...]) -> None:
+    for i, t in enumerate(marked):
+        if not isinstance(t, _C.Tensor):
+            raise RuntimeError(
+                f"{name} can only accept variables, but argument {i} is of type {type(t).__name__}"
+            )
 
 
 def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -78,21 +78,30 @@ def _ones(like: Tensors, message: str) -> Tensors:
     return (_C.ones_like(like[0]),)
 
 
+def _found(outputs: Tensors, inputs: Tensors, vector: Any, create_graph: bool) -> Tensors:
+    """The gradients, None where an input was not used."""
+    pairs = list(zip(outputs, vector or (None,) * len(outputs), strict=True))
+    pairs = [(o, v) for o, v in pairs if o.requires_grad]
+    if not pairs:
+        return (None,) * len(inputs)
+    return _C._grad(
+        [o for o, _ in pairs], list(inputs), [v for _, v in pairs], True, create_graph, True
+    )
+
+
+def _filled(found: Tensors, inputs: Tensors) -> Tensors:
+    return tuple(_C.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True))
+
+
 def _grads(
     outputs: Tensors, inputs: Tensors, vector: Any, create_graph: bool, missing: str | None
 ) -> Tensors:
     """The gradients, zero where an input was not used; `missing` is the error for that in strict mode."""
-    pairs = list(zip(outputs, vector or (None,) * len(outputs), strict=True))
-    pairs = [(o, v) for o, v in pairs if o.requires_grad]
-    found: Tensors = (None,) * len(inputs)
-    if pairs:
-        found = _C._grad(
-            [o for o, _ in pairs], list(inputs), [v for _, v in pairs], True, create_graph, True
-        )
+    found = _found(outputs, inputs, vector, create_graph)
     for i, g in enumerate(found):
         if g is None and missing is not None:
             raise RuntimeError(missing.format(i))
-    return tuple(_C.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True))
+    return _filled(found, inputs)
 
 
 _INDEPENDENT = "The output of the user-provided function is independent of input {}. This is not allowed in strict mode."
@@ -179,6 +188,20 @@ def jvp(
     )
 
 
+def _check_vectorized(strategy: str, vectorize: bool, strict: bool) -> None:
+    """PyTorch's limits, for the same errors."""
+    if strategy == "forward-mode" and not vectorize:
+        raise NotImplementedError(
+            "Computing Jacobian using forward-AD or forward-over-reverse Hessian is"
+            "only implemented for `vectorize=True`."
+        )
+    if strict and vectorize:
+        raise RuntimeError(
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not "
+            "supported together. Please either set `strict=False` or `vectorize=False`."
+        )
+
+
 def jacobian(
     func: Callable[..., Any],
     inputs: Any,
@@ -196,6 +219,7 @@ def jacobian(
             'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs '
             'than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
         )
+    _check_vectorized(strategy, vectorize, strict)
     with enable_grad():
         is_tuple, given = _tensors(inputs, "inputs", "jacobian")
         leaves = _leaves(given, create_graph)
@@ -211,9 +235,13 @@ def jacobian(
                 else None
             )
             for j in range(out.numel()):
-                grads = _grads((flat[j],), leaves, None, create_graph, missing)
-                _strict_results(grads, strict and create_graph)
+                grads = _found((flat[j],), leaves, None, create_graph)
                 for k, g in enumerate(grads):
+                    if g is None and missing is not None:
+                        raise RuntimeError(missing.format(k))
+                    if strict and create_graph and not g.requires_grad:
+                        raise RuntimeError(_NO_JACOBIAN.format(i, " when create_graph=True"))
+                for k, g in enumerate(_filled(grads, leaves)):
                     found[k].append(g)
             blocks = tuple(
                 _C.stack(gs).reshape(out.shape + x.shape)
@@ -248,12 +276,22 @@ def hessian(
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
     """The second derivatives of a function that returns one number: nested tuples [input][input]."""
+    if outer_jacobian_strategy not in ("reverse-mode", "forward-mode"):
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
+    _check_vectorized(outer_jacobian_strategy, vectorize, strict)
     is_tuple, given = _tensors(inputs, "inputs", "hessian")
 
     def gradient(*xs: Any) -> Any:
-        result = jacobian(
-            lambda *ys: _scalar(func(*ys), "hessian"), xs, create_graph=True, strict=strict
-        )
+        result = jacobian(lambda *ys: _scalar(func(*ys), "hessian"), xs, create_graph=True)
+        for i, g in enumerate(result):
+            if strict and not g.requires_grad:
+                raise RuntimeError(
+                    "While computing the hessian, found that the jacobian of the user-provided"
+                    f" function with respect to input {i} is independent of the input. This is not"
+                    " allowed in strict mode. You should ensure that your function is twice"
+                    " differentiable and that the jacobian depends on the inputs (this would be"
+                    " violated by a linear function for example)."
+                )
         return result if is_tuple else result[0]
 
     result = jacobian(gradient, given, create_graph=create_graph, strict=strict)

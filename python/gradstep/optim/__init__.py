@@ -3,6 +3,8 @@
 `backward()`, `step()`. A step is one fused update of all tensors of a parameter group.
 """
 
+from typing import Any
+
 from gradstep.optim import lr_scheduler
 from gradstep.optim.adadelta import Adadelta
 from gradstep.optim.adagrad import Adagrad
@@ -18,16 +20,43 @@ from gradstep.optim.sgd import SGD
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
     "SGD",
+    "SparseAdam",
     "lr_scheduler",
+    "swa_utils",
 ]
+
+# Loaded at first use: few programs need them.
+_LAZY = {
+    "Adafactor": "adafactor",
+    "LBFGS": "lbfgs",
+    "Muon": "muon",
+    "SparseAdam": "sparse_adam",
+    "lbfgs": "",
+    "sparse_adam": "",
+    "swa_utils": "",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        module = importlib.import_module(f"gradstep.optim.{_LAZY[name] or name}")
+        value = getattr(module, name) if _LAZY[name] else module
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gradstep.optim' has no attribute '{name}'")

@@ -31,6 +31,7 @@ ParamsT = Iterable[Any]
 
 _global_optimizer_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_optimizer_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+_profiler_on = False  # a profiler shows each step as a range
 
 
 class _RequiredParameter:
@@ -147,8 +148,17 @@ class Optimizer:
         @functools.wraps(func)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
-            if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
+            if not (
+                pre
+                or post
+                or _global_optimizer_pre_hooks
+                or _global_optimizer_post_hooks
+                or _profiler_on
+            ):
                 return func(self, *args, **kwargs)
+            event = -1
+            if _profiler_on:
+                event = _C._profiler_begin(f"Optimizer.step#{type(self).__name__}.step")
             full = (self, *args)
             for hook in chain(list(_global_optimizer_pre_hooks.values()), list(pre.values())):
                 result = hook(self, full, kwargs)
@@ -163,6 +173,7 @@ class Optimizer:
             out = func(*full, **kwargs)
             for hook in chain(list(post.values()), list(_global_optimizer_post_hooks.values())):
                 hook(self, full, kwargs)
+            _C._profiler_end(event)
             return out
 
         return wrapper
@@ -383,6 +394,8 @@ class FusedOptimizer(Optimizer):
 
     _algorithm: str
     _group_defaults: dict[str, Any] = {}  # what groups of old checkpoints may lack
+    # The numbers of a group that a captured step reads again; None: all of them.
+    _live_numbers: frozenset[str] | None = None
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         check_lr(defaults["lr"])

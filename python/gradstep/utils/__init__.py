@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers around training: `utils.data` (data sets, samplers, loaders), `utils.dlpack`."""
+"""Helpers around training: `utils.data` (data sets, samplers, loaders), `utils.dlpack`,
+`utils.checkpoint` (less memory for more time), `utils.benchmark`."""
+
+from typing import Any
 
 from . import data, dlpack
 
-__all__ = ["data", "dlpack"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack", "hooks"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("benchmark", "checkpoint", "hooks"):
+        import importlib
+
+        return importlib.import_module(f"gradstep.utils.{name}")
+    raise AttributeError(f"module 'gradstep.utils' has no attribute '{name}'")
