@@ -123,8 +123,11 @@ void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
 
 template <class T>
 void matrix_product(const GemmArgs<T>& g, bool threads) {
-  const int64_t cost = threads ? own<T>().cost(g) : 0;
-  if (cost >= 2 * kChunkCost) return parallel_blocks(g, cost);
+  constexpr int64_t kTiny = 1024;  // multiplications that no shape makes worth two chunks
+  if (threads && g.m * g.n * g.k > kTiny) {
+    const int64_t cost = own<T>().cost(g);
+    if (cost >= 2 * kChunkCost) return parallel_blocks(g, cost);
+  }
   own<T>().product(g);
 }
 
