@@ -126,6 +126,13 @@ void Program::move(Place& place, Storage* storage, char* base) {
 }
 
 void Program::seal() {
+  for (size_t k = 0; k < places.size(); ++k) {
+    if (places[k].home != Home::Input) continue;
+    for (size_t j = 0; j < places.size(); ++j) {
+      if (places[j].home == Home::Outside && (places[j].written || places[k].written))
+        kept_apart.emplace_back(static_cast<int32_t>(k), static_cast<int32_t>(j));
+    }
+  }
   drop_dead_steps(*this);
   fuse_maps(*this);
   recompute_cheap_steps(*this);
@@ -193,6 +200,14 @@ bool Program::gradients_fit(std::span<const Tensor> inputs) const {
     }
   }
   return true;
+}
+
+bool Program::inputs_apart(std::span<const Tensor> inputs) const {
+  return std::none_of(kept_apart.begin(), kept_apart.end(), [&](const auto& pair) {
+    const Place& input = places[static_cast<size_t>(pair.first)];
+    return inputs[static_cast<size_t>(input.slot)]->storage.get() ==
+           places[static_cast<size_t>(pair.second)].storage.get();
+  });
 }
 
 void Program::place_inputs(std::span<const Tensor> inputs) {

@@ -124,6 +124,10 @@ class Program {
 
   /// Whether the gradients that the leaves have now are those that the program expects.
   bool gradients_fit(std::span<const Tensor> inputs) const;
+  /// Whether inputs are apart from the memory outside where one of them is written: ops choose
+  /// their way by it (a source in the target's own memory is copied first), and the recording has
+  /// one way.
+  bool inputs_apart(std::span<const Tensor> inputs) const;
   /// Runs all steps. The inputs have the geometry of the recorded ones.
   std::vector<Tensor> replay(std::span<const Tensor> inputs) { return run(inputs, nullptr); }
   /// The same, and what each step wrote, as a hash by its number in the recording.
@@ -140,6 +144,7 @@ class Program {
   /// The steps that are replayed as CUDA graphs, as [begin, end).
   std::vector<std::pair<size_t, size_t>> graphs() const;
 
+  std::vector<std::pair<int32_t, int32_t>> kept_apart;  // an input's place, an outside one
   std::vector<Place> places;
   std::vector<OperandView> operands;
   std::vector<Step> steps;

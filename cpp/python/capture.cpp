@@ -284,7 +284,10 @@ struct Entry {
     return tensors;
   }
   bool gradients_fit(const Flat& flat) const {
-    return program->gradients_fit(casts_taken.empty() ? flat.tensors : with_casts(flat));
+    if (casts_taken.empty())
+      return program->gradients_fit(flat.tensors) && program->inputs_apart(flat.tensors);
+    const std::vector<Tensor> inputs = with_casts(flat);
+    return program->gradients_fit(inputs) && program->inputs_apart(inputs);
   }
   bool refresh_live() {
     for (size_t k = 0; k < live.size(); ++k) {
