@@ -279,7 +279,7 @@ def _edges(bins: Any, low: float, high: float, x: Tensor, name: str) -> Any:
         raise RuntimeError(f"{name}(): bins must be > 0, but got {bins}")
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return _C.linspace(low, high, bins + 1, dtype=x.dtype).numpy()
+    return _C.linspace(low, high, bins + 1, dtype=x.dtype, device="cpu").numpy()
 
 
 def _histogram(
