@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradstep import _C
+from gradstep import _C, special
 from gradstep._C import Tensor
 from gradstep._numerics import finfo
 from gradstep.distributions import constraints
@@ -51,6 +51,9 @@ class Gamma(ExponentialFamily):
         value = _C.as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
         a = self.concentration
         return _C.xlogy(a, self.rate) + _C.xlogy(a - 1, value) - self.rate * value - _C.lgamma(a)
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        return special.gammainc(self.concentration, self.rate * value)
 
     def entropy(self) -> Tensor:
         a = self.concentration

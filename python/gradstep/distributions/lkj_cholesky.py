@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gradstep import _C
+from gradstep import _C, special
 from gradstep._C import Tensor
 from gradstep._numerics import finfo
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.distributions import constraints
 from gradstep.distributions.beta import Beta
 from gradstep.distributions.distribution import Distribution
-from gradstep.distributions.utils import broadcast_all, multigammaln, standard_normal
+from gradstep.distributions.utils import broadcast_all, standard_normal
 
 __all__ = ["LKJCholesky"]
 
@@ -69,7 +69,7 @@ class LKJCholesky(Distribution):
         alpha = eta + 0.5 * (n - 1)
         normalizer = (
             0.5 * (n - 1) * math.log(math.pi)
-            + multigammaln(alpha - 0.5, n - 1)
+            + special.multigammaln(alpha - 0.5, n - 1)
             - _C.lgamma(alpha) * (n - 1)
         )
         return (powers * diagonal.log()).sum(-1) - normalizer

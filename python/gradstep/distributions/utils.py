@@ -161,10 +161,3 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
     mat = vec.new_zeros(vec.shape[:-1] + (n, n))
     mat[..., rows, columns] = vec
     return mat
-
-
-def multigammaln(a: Tensor, p: int) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension p (DLMF 35.3)."""
-    steps = _C.arange(p, dtype=a.dtype, device=a.device) / 2
-    terms = _C.lgamma(a.unsqueeze(-1) - steps).sum(-1)
-    return terms + p * (p - 1) / 4 * math.log(math.pi)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gradstep import _C, autograd
+from gradstep import _C, special
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.distributions import constraints
@@ -15,20 +15,6 @@ from gradstep.distributions.distribution import Distribution
 from gradstep.distributions.utils import LOG_2_PI, broadcast_all, lazy_property
 
 __all__ = ["VonMises"]
-
-
-_FAR = 50.0  # from here on the asymptotic expansion; exp(88) is infinite in float
-
-
-def _log_i0(x: Tensor) -> Tensor:
-    """log I0(x), x > 0 (DLMF 10.40.1)."""
-    near = x.clamp(max=_FAR)
-    inverse = x.clamp(min=_FAR).reciprocal()
-    series = _C.ones_like(x)
-    for k in range(10, 0, -1):
-        series = 1 + (2 * k - 1) ** 2 / (8 * k) * inverse * series
-    far = x - 0.5 * (LOG_2_PI + x.clamp(min=_FAR).log()) + series.log()
-    return _C.where(x < _FAR, _C.i0(near).log(), far)
 
 
 class VonMises(Distribution):
@@ -45,7 +31,7 @@ class VonMises(Distribution):
 
     def _log_prob(self, value: Tensor) -> Tensor:
         k = self.concentration
-        return k * _C.cos(value - self.loc) - LOG_2_PI - _log_i0(k)
+        return k * _C.cos(value - self.loc) - LOG_2_PI - special.i0e(k).log() - k
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         # Best and Fisher, "Efficient simulation of the von Mises distribution", 1979, in double.
@@ -82,7 +68,4 @@ class VonMises(Distribution):
     @lazy_property
     def variance(self) -> Tensor:  # type: ignore[override]
         """The circular variance, 1 - I1 / I0."""
-        k = self.concentration
-        k = k if k.requires_grad else k.detach().requires_grad_()
-        (ratio,) = autograd.grad(_log_i0(k).sum(), k, create_graph=True)  # I1 / I0
-        return 1 - (ratio if self.concentration.requires_grad else ratio.detach())
+        return 1 - special.i1e(self.concentration) / special.i0e(self.concentration)

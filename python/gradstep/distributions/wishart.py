@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from numbers import Number
 from typing import Any
 
-from gradstep import _C, linalg
+from gradstep import _C, linalg, special
 from gradstep._C import Tensor
 from gradstep._numerics import broadcast_shapes
 from gradstep.distributions import constraints
 from gradstep.distributions._bases import OfCovariance
 from gradstep.distributions.gamma import Gamma
-from gradstep.distributions.utils import multigammaln, require, standard_normal
+from gradstep.distributions.utils import require, standard_normal
 
 __all__ = ["Wishart"]
 
@@ -92,7 +92,9 @@ class Wishart(OfCovariance):
 
     def _log_prob(self, value: Tensor) -> Tensor:
         n, df = self._event_shape[-1], self.df
-        normalizer = df * (n * math.log(2) / 2 + self._half_log_det()) + multigammaln(df / 2, n)
+        normalizer = df * (n * math.log(2) / 2 + self._half_log_det()) + special.multigammaln(
+            df / 2, n
+        )
         trace = linalg.cholesky_solve(value, self._unbroadcasted_scale_tril)
         trace = trace.diagonal(dim1=-2, dim2=-1).sum(-1)
         return (df - n - 1) / 2 * linalg.slogdet(value).logabsdet - trace / 2 - normalizer
@@ -103,7 +105,7 @@ class Wishart(OfCovariance):
         digammas = _C.digamma((df.unsqueeze(-1) - steps) / 2).sum(-1)
         return (
             (n + 1) * (self._half_log_det() + n * math.log(2) / 2)
-            + multigammaln(df / 2, n)
+            + special.multigammaln(df / 2, n)
             - (df - n - 1) / 2 * digammas
             + df * n / 2
         )
