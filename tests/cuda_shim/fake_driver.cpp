@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
+#include <string>
 
 #include "cuda/fused_kernel.h"
 
@@ -20,14 +22,14 @@ using Function = void (*)(const FusedArgs*, unsigned blocks, unsigned threads);
 GS_EXPORT int cuModuleLoadData(void** module, const void* image) {
   uint64_t bytes;
   std::memcpy(&bytes, image, sizeof(bytes));
-  char file[] = "/tmp/fake_driver.XXXXXX";
-  const int fd = mkstemp(file);
+  std::string file = std::filesystem::temp_directory_path() / "fake_driver.XXXXXX";
+  const int fd = mkstemp(file.data());
   if (fd < 0) return 1;
   const bool ok =
       write(fd, static_cast<const char*>(image) + sizeof(bytes), bytes) == ssize_t(bytes);
   (void)close(fd);
-  *module = ok ? dlopen(file, RTLD_NOW | RTLD_LOCAL) : nullptr;
-  (void)unlink(file);
+  *module = ok ? dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
+  (void)unlink(file.c_str());
   return *module ? 0 : 200;
 }
 

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -66,9 +67,8 @@ int compile(Program& p, int n, const char* const* options) {
     write(keep + "/" + std::to_string(name) + ".cu", p.source);
     for (const auto& [file, text] : p.headers) write(keep + "/include/" + file, text);
   }
-  char folder[] = "/tmp/fake_nvrtc.XXXXXX";
-  if (!mkdtemp(folder)) return 6;
-  const std::string at = folder;
+  std::string at = std::filesystem::temp_directory_path() / "fake_nvrtc.XXXXXX";
+  if (!mkdtemp(at.data())) return 6;
   write(at + "/fused.cpp", p.source);
   for (const auto& [file, text] : p.headers) {
     if (!is_standard(file)) write(at + "/include/" + file, text);
