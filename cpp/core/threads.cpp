@@ -309,6 +309,14 @@ void set_worker_init(void (*init)()) { pool().worker_init.store(init, std::memor
 
 bool in_parallel_region() { return in_region; }
 
+void wait_a_little(int round) {
+  if (round < 8 * kPauses) {
+    pause();
+  } else {
+    sched_yield();
+  }
+}
+
 void detail::run_region(int64_t n, int64_t chunk, ChunkFn run, void* body) {
   Pool& p = pool();
   const int64_t n_chunks = (n - 1) / chunk + 1;

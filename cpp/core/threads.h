@@ -27,6 +27,10 @@ void set_worker_init(void (*init)());
 /// True inside a body: a parallel_for there runs in its caller.
 bool in_parallel_region();
 
+/// One round of waiting for another thread: a pause at first, later giving way to other threads of
+/// the machine.
+void wait_a_little(int round);
+
 // ---- chunks ----
 
 /// The length of all chunks but the last: at most grain, split evenly, a multiple of 64 when grain

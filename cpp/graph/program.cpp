@@ -7,10 +7,12 @@
 #include <cstring>
 
 #include "core/memory.h"
+#include "core/threads.h"
 #include "graph/fuse.h"
 #include "graph/node.h"
 #include "graph/recorded_graph.h"
 #include "graph/segments.h"
+#include "graph/team.h"
 
 namespace gradstep {
 
@@ -334,8 +336,12 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
       if (segments_) segments_->ran_alone();
     } else if (segments_) {
       segments_->run(at);
-    } else {
+    } else if (num_threads() == 1 || in_parallel_region()) {
       for (const size_t n = calls_.size(); at < n; ++at) steps[at].kernel(calls_[at]);
+    } else {
+      if (!team_ || team_->n_threads() != num_threads())
+        team_ = std::make_shared<Team>(*this, calls_, num_threads());
+      team_->run(at);
     }
   } catch (...) {
     raise_versions();

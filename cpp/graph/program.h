@@ -98,6 +98,7 @@ struct Slot {
 constexpr ptrdiff_t kSlotAlignment = 16;  // kernels look at addresses no closer
 
 class Segments;
+class Team;
 class RecordedGraph;
 struct Edge;  // graph/node.h
 
@@ -179,6 +180,7 @@ class Program {
   std::vector<TensorImpl*> pool_;       // the operands of the calls
   std::vector<int32_t> escaping_;       // places
   std::shared_ptr<Segments> segments_;  // null: nothing runs on a GPU
+  std::shared_ptr<Team> team_;          // of as many threads as there were in the last replay
   bool running_ = false;
 };
 

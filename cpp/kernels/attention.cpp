@@ -16,6 +16,7 @@
 #include "fn/math.h"
 #include "fn/partial.h"
 #include "graph/call.h"
+#include "graph/cut.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_own.h"
 #include "kernels/walk.h"
@@ -463,9 +464,30 @@ void attention_backward(const Call& c) {
   c.compute == Compute::F32 ? attention_backward_of<float>(c) : attention_backward_of<double>(c);
 }
 
+/// By batch entries, where no part has few enough tasks to cut them otherwise than the whole does.
+bool cut_batch(const Call& c, int parts, int first, uint32_t operands, Cut& cut) {
+  const TensorImpl& q = c.in(first);
+  const TensorImpl& k = c.in(first + 1);
+  if (q.sizes[0] / parts * k.sizes[1] < kFewTasks) return false;
+  const TensorImpl* const mask = c.maybe_in(first + 3);
+  const bool own_masks = mask && mask->ndim() == 4 && mask->sizes[0] == q.sizes[0];
+  if (own_masks) operands |= 1u << (c.n_out + first + 3);
+  cut.nanoseconds = 0.05 * static_cast<double>(q.numel * k.sizes[2] * (first + 1));
+  return cut_rows(c, parts, operands, cut);
+}
+bool cut_attention(const Call& c, int parts, Cut& cut) {
+  return cut_batch(c, parts, 0, 0b011111, cut);
+}
+bool cut_attention_backward(const Call& c, int parts, Cut& cut) {
+  return cut_batch(c, parts, 1, 0b1101111111, cut);
+}
+
 }  // namespace
 
 void register_attention_kernels() {
+  static const CutRegistration forward("scaled_dot_product_attention", cut_attention);
+  static const CutRegistration backward("scaled_dot_product_attention_backward",
+                                        cut_attention_backward);
   constexpr int cpu = static_cast<int>(DeviceType::CPU);
   Op::get("scaled_dot_product_attention").kernel[cpu] = &attention;
   Op::get("scaled_dot_product_attention_backward").kernel[cpu] = &attention_backward;

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "core/memory.h"
-#include "kernels/gemm_own.h"
 #include "kernels/instruction_set.h"
 
 GS_DECLARE_ISA_TABLE(GemmOwnTable, kGemmOwn)
@@ -33,62 +32,50 @@ const GemmOwn<T>& own() {
   }
 }
 
-template <class T>
-GemmArgs<T> arguments(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha,
-                      const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  return {m,
-          n,
-          k,
-          alpha,
-          a,
-          trans_a ? 1 : lda,
-          trans_a ? lda : 1,
-          b,
-          trans_b ? 1 : ldb,
-          trans_b ? ldb : 1,
-          beta,
-          c,
-          ldc,
-          nullptr};
-}
-
 // ---- matrix times matrix ----
+
+int64_t count(int64_t n, int64_t step) { return (n + step - 1) / step; }
+
+/// Rows [i, i + rows), columns [j, j + cols) and depth [p, p + k) of a product.
+template <class T>
+GemmArgs<T> block(const GemmArgs<T>& g, int64_t i, int64_t rows, int64_t j, int64_t cols, int64_t p,
+                  int64_t k) {
+  GemmArgs<T> b = g;
+  b.m = std::min(rows, g.m - i);
+  b.n = std::min(cols, g.n - j);
+  b.k = std::min(k, g.k - p);
+  b.a += i * g.a_row + p * g.a_col;
+  b.b += j * g.b_col + p * g.b_row;
+  b.c += i * g.ldc + j;
+  if (g.bias) b.bias += j;
+  return b;
+}
 
 /// Blocks of C and of k, each one chunk's. The product is halved again and again, along the side
 /// that leaves the cheaper halves: a block turns or copies its own parts of A and B, and where k is
 /// cut there are sums to add up.
 template <class T>
-void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
+GemmCuts cuts_of(const GemmArgs<T>& g, int64_t cost) {
   constexpr int64_t kRowUnit = 4, kColumnUnit = 16, kDepthUnit = 16;
-  const auto count = [](int64_t n, int64_t step) { return (n + step - 1) / step; };
   const auto half = [&](int64_t n, int64_t unit) { return count(count(n, 2), unit) * unit; };
-  const auto block = [&](int64_t i, int64_t rows, int64_t j, int64_t cols, int64_t p, int64_t k) {
-    GemmArgs<T> b = g;
-    b.m = std::min(rows, g.m - i);
-    b.n = std::min(cols, g.n - j);
-    b.k = std::min(k, g.k - p);
-    b.a += i * g.a_row + p * g.a_col;
-    b.b += j * g.b_col + p * g.b_row;
-    b.c += i * g.ldc + j;
-    if (g.bias) b.bias += j;
-    return b;
+  GemmCuts c{g.m, g.n, g.k};
+  const auto n_blocks = [&] {
+    return count(g.m, c.rows) * count(g.n, c.cols) * count(g.k, c.depth);
   };
-  int64_t rows = g.m, cols = g.n, depth = g.k;
-  const auto n_blocks = [&] { return count(g.m, rows) * count(g.n, cols) * count(g.k, depth); };
   const int64_t most = std::clamp<int64_t>(g.m * g.n * g.k >> 26, 4, kMaxTiles);
   while (cost >= 2 * kChunkCost && n_blocks() < most) {
     struct Cut {
       int64_t* side;
       int64_t half, cost;
-    } cuts[] = {{&rows, half(rows, kRowUnit), 0},
-                {&cols, half(cols, kColumnUnit), 0},
-                {&depth, half(depth, kDepthUnit), 2 * g.m * g.n}};
+    } cuts[] = {{&c.rows, half(c.rows, kRowUnit), 0},
+                {&c.cols, half(c.cols, kColumnUnit), 0},
+                {&c.depth, half(c.depth, kDepthUnit), 2 * g.m * g.n}};
     const Cut* best = nullptr;
     for (Cut& cut : cuts) {
       const int64_t whole = *cut.side;
       if (cut.half >= whole) continue;
       *cut.side = cut.half;
-      cut.cost += own<T>().cost(block(0, rows, 0, cols, 0, depth));
+      cut.cost += own<T>().cost(block(g, 0, c.rows, 0, c.cols, 0, c.depth));
       *cut.side = whole;
       if (!best || cut.cost < best->cost) best = &cut;
     }
@@ -96,15 +83,29 @@ void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
     *best->side = best->half;
     cost = best->cost;
   }
-  const int64_t across = count(g.n, cols), tiles = count(g.m, rows) * across;
-  const int64_t sums = count(g.k, depth) - 1;  // beyond those that stand in C
+  return c;
+}
+
+/// Adds a block of sums to C.
+template <class T>
+void add_block(T* c, int64_t ldc, const T* from, int64_t rows, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < cols; ++j) c[i * ldc + j] += from[i * cols + j];
+  }
+}
+
+template <class T>
+void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
+  const GemmCuts c = cuts_of(g, cost);
+  const int64_t across = count(g.n, c.cols), tiles = count(g.m, c.rows) * across;
+  const int64_t sums = count(g.k, c.depth) - 1;  // beyond those that stand in C
   const Scratch<T> more(sums * g.m * g.n);
   parallel_for(tiles * (sums + 1), 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t part = t / tiles, i = t % tiles / across * rows, j = t % across * cols;
-      GemmArgs<T> b = block(i, rows, j, cols, part * depth, depth);
-      if (part > 0) {
-        b.c = more.data() + (part - 1) * g.m * g.n + i * g.n + j;
+      const int64_t layer = t / tiles, i = t % tiles / across * c.rows, j = t % across * c.cols;
+      GemmArgs<T> b = block(g, i, c.rows, j, c.cols, layer * c.depth, c.depth);
+      if (layer > 0) {
+        b.c = more.data() + (layer - 1) * g.m * g.n + i * g.n + j;
         b.ldc = g.n;
         b.beta = T(0);
         b.bias = nullptr;
@@ -112,18 +113,14 @@ void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
       own<T>().product(b);
     }
   });
-  for (int64_t part = 0; part < sums; ++part) {
-    for (int64_t i = 0; i < g.m; ++i) {
-      const T* from = more.data() + (part * g.m + i) * g.n;
-      T* to = g.c + i * g.ldc;
-      for (int64_t j = 0; j < g.n; ++j) to[j] += from[j];
-    }
-  }
+  for (int64_t layer = 0; layer < sums; ++layer)
+    add_block(g.c, g.ldc, more.data() + layer * g.m * g.n, g.m, g.n);
 }
+
+constexpr int64_t kTiny = 1024;  // multiplications that no shape makes worth two chunks
 
 template <class T>
 void matrix_product(const GemmArgs<T>& g, bool threads) {
-  constexpr int64_t kTiny = 1024;  // multiplications that no shape makes worth two chunks
   if (threads && g.m * g.n * g.k > kTiny) {
     const int64_t cost = own<T>().cost(g);
     if (cost >= 2 * kChunkCost) return parallel_blocks(g, cost);
@@ -241,13 +238,13 @@ void product(GemmArgs<T> g, bool threads) {
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  product(arguments(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), true);
+  product(gemm_args(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), true);
 }
 
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  product(arguments(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), false);
+  product(gemm_args(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), false);
 }
 
 template <class T>
@@ -255,9 +252,44 @@ void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T al
                int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias,
                int64_t step) {
   const Contiguous<T> row(bias, n, step);
-  GemmArgs<T> g = arguments(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, T(0), c, ldc);
+  GemmArgs<T> g = gemm_args(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, T(0), c, ldc);
   g.bias = row.data();
   product(g, true);
+}
+
+template <class T>
+GemmCuts gemm_cuts(const GemmArgs<T>& g) {
+  const int64_t cost = own<T>().cost(g);
+  if (g.m * g.n * g.k <= kTiny || cost < 2 * kChunkCost) return {g.m, g.n, g.k};
+  return cuts_of(g, cost);
+}
+
+template <class T>
+int64_t gemm_cost(const GemmArgs<T>& g) {
+  return own<T>().cost(g);
+}
+
+template <class T>
+void gemm_part(const GemmArgs<T>& g, const GemmCuts& c, int64_t i, int64_t rows, int64_t j,
+               int64_t cols) {
+  const Scratch<T> more(c.depth < g.k ? rows * cols : 0);
+  for (int64_t p = 0; p < g.k; p += c.depth) {
+    for (int64_t bi = i / c.rows * c.rows; bi < i + rows; bi += c.rows) {
+      const int64_t top = std::max(bi, i), bottom = std::min(bi + c.rows, i + rows);
+      for (int64_t bj = j / c.cols * c.cols; bj < j + cols; bj += c.cols) {
+        const int64_t left = std::max(bj, j), right = std::min(bj + c.cols, j + cols);
+        GemmArgs<T> b = block(g, bi, c.rows, bj, c.cols, p, c.depth);
+        if (p > 0) {
+          b.c = more.data() + (bi - i) * cols + (bj - j);
+          b.ldc = cols;
+          b.beta = T(0);
+          b.bias = nullptr;
+        }
+        own<T>().part(b, top - bi, bottom - top, left - bj, right - left);
+      }
+    }
+    if (p > 0) add_block(g.c + i * g.ldc + j, g.ldc, more.data(), rows, cols);
+  }
 }
 
 template <class T>
@@ -269,7 +301,7 @@ void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t 
     return gemm(trans_a, trans_b, batch * m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   }
   const GemmArgs<T> first =
-      arguments(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+      gemm_args(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   const int64_t cost = m > 0 && n > 0 && k > 0 ? own<T>().cost(first) : 1;
   const auto entry = [&](int64_t i, bool threads) {
     GemmArgs<T> g = first;
@@ -289,6 +321,10 @@ void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t 
 }
 
 #define GS_INSTANTIATE(T)                                                                      \
+  template GemmCuts gemm_cuts<T>(const GemmArgs<T>&);                                          \
+  template int64_t gemm_cost<T>(const GemmArgs<T>&);                                           \
+  template void gemm_part<T>(const GemmArgs<T>&, const GemmCuts&, int64_t, int64_t, int64_t,   \
+                             int64_t);                                                         \
   template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, \
                         int64_t, T, T*, int64_t);                                              \
   template void gemm_serial<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t,    \

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/threads.h"
+#include "kernels/gemm_own.h"
 
 namespace gradstep {
 
@@ -17,6 +18,26 @@ namespace gradstep {
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+
+/// The same as a record, without bias.
+template <class T>
+GemmArgs<T> gemm_args(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha,
+                      const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  return {m,
+          n,
+          k,
+          alpha,
+          a,
+          trans_a ? 1 : lda,
+          trans_a ? lda : 1,
+          b,
+          trans_b ? 1 : ldb,
+          trans_b ? ldb : 1,
+          beta,
+          c,
+          ldc,
+          nullptr};
+}
 
 /// The same in the calling thread only; for use inside parallel_for.
 template <class T>
@@ -28,6 +49,21 @@ template <class T>
 void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias,
                int64_t step);
+
+/// How gemm() cuts a product of more than one row and column into blocks: by sizes and strides.
+struct GemmCuts {
+  int64_t rows, cols, depth;
+};
+template <class T>
+GemmCuts gemm_cuts(const GemmArgs<T>& g);
+/// What it takes in one thread, in half cycles of a core.
+template <class T>
+int64_t gemm_cost(const GemmArgs<T>& g);
+/// Rows [i, i + rows) and columns [j, j + cols) of it in the calling thread, with the bits of
+/// gemm(): `cuts` are those of the whole.
+template <class T>
+void gemm_part(const GemmArgs<T>& g, const GemmCuts& cuts, int64_t i, int64_t rows, int64_t j,
+               int64_t cols);
 
 /// One product per batch entry; entry i starts at a + i * stride_a, and so on. A stride of 0 shares
 /// a matrix.

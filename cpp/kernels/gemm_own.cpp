@@ -713,15 +713,36 @@ int64_t cost(const GemmArgs<T>& g) {
   return parts > 0 ? parts : whole;
 }
 
+/// Rows [i, i + rows) and columns [j, j + cols) of C, in the form that the whole product has: so
+/// they have the same bits.
+template <class T>
+void part(const GemmArgs<T>& g, int64_t i, int64_t rows, int64_t j, int64_t cols) {
+  const auto within = [&](Form form, const GemmArgs<T>& of, int64_t first) {
+    const int64_t from = j > first ? j : first;
+    const int64_t to = j + cols < first + of.n ? j + cols : first + of.n;
+    if (from >= to) return;
+    GemmArgs<T> p = of;
+    p.m = rows;
+    p.n = to - from;
+    p.a += i * g.a_row;
+    p.b += (from - first) * g.b_col;
+    p.c += i * g.ldc + from - first;
+    if (p.bias) p.bias += from - first;
+    run(form, p);
+  };
+  const Choice whole = choose(g);
+  GemmArgs<T> pieces[2];
+  if (cost_of_parts(g, whole.cost, pieces) > 0) {
+    within(choose(pieces[0]).form, pieces[0], 0);
+    within(choose(pieces[1]).form, pieces[1], pieces[0].n);
+  } else {
+    within(whole.form, g, 0);
+  }
+}
+
 template <class T>
 void product(const GemmArgs<T>& g) {
-  const Choice whole = choose(g);
-  GemmArgs<T> part[2];
-  if (cost_of_parts(g, whole.cost, part) > 0) {
-    for (const GemmArgs<T>& p : part) run(choose(p).form, p);
-  } else {
-    run(whole.form, g);
-  }
+  part(g, 0, g.m, 0, g.n);
 }
 
 // ---- matrix times vector ----
@@ -800,6 +821,7 @@ template <class T>
 constexpr GemmOwn<T> table() {
   return {kPackedVectors * Traits<T>::width,
           &product<T>,
+          &part<T>,
           &cost<T>,
           &pack_panels<T>,
           &dot_rows<T>,

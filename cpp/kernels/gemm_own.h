@@ -27,6 +27,8 @@ struct GemmOwn {
   int64_t panel;  ///< columns of a panel that pack_columns makes
   /// Any shape with m, n, k > 0. Nothing is allocated.
   void (*product)(const GemmArgs<T>&);
+  /// Rows [i, i + rows) and columns [j, j + cols) of that, with the same bits.
+  void (*part)(const GemmArgs<T>&, int64_t i, int64_t rows, int64_t j, int64_t cols);
   /// What a product takes in one thread, in half cycles of a core; from sizes and strides only.
   int64_t (*cost)(const GemmArgs<T>&);
   /// Packs panels [begin, end) of B, whose columns are contiguous, for products with `panel`

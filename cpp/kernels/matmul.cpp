@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The matmul call on the CPU: finds out how each operand lies in memory and hands it to gemm.
 #include <algorithm>
+#include <cmath>
 
 #include "core/threads.h"
 #include "graph/call.h"
+#include "graph/cut.h"
 #include "kernels/gemm.h"
 #include "kernels/matmul.h"
 
@@ -101,6 +103,90 @@ void matmul(const Call& call) {
   });
 }
 GS_CPU_KERNEL("matmul", matmul);
+
+// ---- a part of a product ----
+
+/// The product of a call of matrices, with the bias if that is contiguous.
+template <class T>
+GemmArgs<T> args_of(const Call& call) {
+  const TensorImpl& out = call.out(0);
+  const Matrix la = layout(call.in(0)), lb = layout(call.in(1));
+  const T beta = call.n_in < 3 ? static_cast<T>(call.f(1)) : T(0);
+  GemmArgs<T> g =
+      gemm_args(la.transposed, lb.transposed, out.sizes[0], out.sizes[1], call.in(0).sizes[1],
+                static_cast<T>(call.f(0)), reinterpret_cast<const T*>(call.in(0).data), la.ld,
+                reinterpret_cast<const T*>(call.in(1).data), lb.ld, beta,
+                reinterpret_cast<T*>(out.data), out.sizes[1]);
+  if (call.n_in == 3) g.bias = reinterpret_cast<const T*>(call.in(2).data);
+  return g;
+}
+
+// matmul_part: operands of matmul; params: alpha, beta, cuts of the whole (3), 0 for rows and 1 for
+// columns, begin, end.
+template <class T>
+void matmul_part_of(const Call& call) {
+  const GemmArgs<T> g = args_of<T>(call);
+  const GemmCuts cuts{call.i(2), call.i(3), call.i(4)};
+  const int64_t begin = call.i(6), n = call.i(7) - begin;
+  if (call.i(5) == 0) {
+    gemm_part(g, cuts, begin, n, 0, g.n);
+  } else {
+    gemm_part(g, cuts, 0, g.m, begin, n);
+  }
+}
+void matmul_part(const Call& call) {
+  call.out(0).dtype == DType::Float32 ? matmul_part_of<float>(call) : matmul_part_of<double>(call);
+}
+GS_CPU_KERNEL("matmul_part", matmul_part);
+
+template <class T>
+bool cut_product(const Call& call, int parts, Cut& cut) {
+  constexpr int64_t kColumnUnit = 16;
+  constexpr double kNanoseconds = 0.125;  // of a half cycle
+  const GemmArgs<T> g = args_of<T>(call);
+  if (g.m < 2 || g.n < 2 || g.k < 1 || g.alpha == T(0)) return false;
+  const auto share = [&](int64_t n, int64_t unit) {
+    const int64_t units = (n + unit - 1) / unit;
+    return units < parts ? 0 : std::min(n, (units + parts - 1) / parts * unit);
+  };
+  GemmArgs<T> rows = g, cols = g;
+  rows.m = share(g.m, 1);
+  cols.n = share(g.n, kColumnUnit);
+  if (rows.m == 0 && cols.n == 0) return false;
+  // Who makes some columns reads all of A, which other threads may have written by rows.
+  constexpr double kFromAnotherCore = 1.6;  // half cycles of an element
+  double by_rows = rows.m == 0 ? HUGE_VAL : static_cast<double>(gemm_cost(rows));
+  double by_cols = cols.n == 0 ? HUGE_VAL : static_cast<double>(gemm_cost(cols));
+  if (g.a_col == 1) by_cols += 8000 + kFromAnotherCore * static_cast<double>(g.m * g.k);
+  const int axis = by_rows <= by_cols ? 0 : 1;
+  static const Op& op = Op::get("matmul_part");
+  const GemmCuts cuts = gemm_cuts(g);
+  cut.op = &op;
+  cut.params.push(call.f(0));
+  cut.params.push(call.n_in < 3 ? call.f(1) : 0.0);
+  cut.params.push(cuts.rows);
+  cut.params.push(cuts.cols);
+  cut.params.push(cuts.depth);
+  cut.params.push(int64_t{axis});
+  cut.size = axis == 0 ? g.m : g.n;
+  // The blocks of the whole, if there are enough: a tile of the rows that one has over waits.
+  const int64_t block = axis == 0 ? cuts.rows : cuts.cols;
+  cut.unit = cut.size > block * (parts - 1) ? block : axis == 0 ? 1 : kColumnUnit;
+  cut.along = {static_cast<int8_t>(axis), static_cast<int8_t>(axis == 0 ? 0 : -1),
+               static_cast<int8_t>(axis == 0 ? -1 : 1)};
+  if (call.n_in == 3) cut.along.push_back(static_cast<int8_t>(axis == 0 ? -1 : 0));
+  cut.nanoseconds = kNanoseconds * static_cast<double>(gemm_cost(g));
+  return true;
+}
+
+bool cut_matmul(const Call& call, int parts, Cut& cut) {
+  const TensorImpl& out = call.out(0);
+  const bool contiguous_bias = call.n_in < 3 || (call.in(2).ndim() == 1 && call.in(2).contiguous);
+  if (out.ndim() != 2 || out.numel == 0 || !contiguous_bias) return false;
+  if (out.dtype == DType::Float32) return cut_product<float>(call, parts, cut);
+  return out.dtype == DType::Float64 && cut_product<double>(call, parts, cut);
+}
+const CutRegistration cut_matmul_registration("matmul", cut_matmul);
 
 }  // namespace
 

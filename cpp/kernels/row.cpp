@@ -7,6 +7,7 @@
 // register.cpp.
 #include <algorithm>
 
+#include "graph/cut.h"
 #include "kernels/rows.h"
 
 namespace gradstep {
@@ -368,7 +369,17 @@ void layer_norm_backward(const Call& c) {
 
 }  // namespace
 
+namespace {
+/// Rows are apart; mean and scale have one element for each.
+bool cut_norm(const Call& c, int parts, Cut& cut) {
+  cut.nanoseconds = 0.4 * static_cast<double>(c.in(0).numel);
+  return c.out(0).ndim() > 0 && cut_rows(c, parts, 0b1111, cut);
+}
+}  // namespace
+
 void register_row_kernels() {
+  [[maybe_unused]] static const CutRegistration layer("layer_norm", cut_norm),
+      rms("rms_norm", cut_norm);
   add_kernel("softmax", &in_float<&softmax<false>>);
   add_kernel("log_softmax", &in_float<&softmax<true>>);
   add_kernel("softmax_backward", &in_float<&softmax_backward<false>>);

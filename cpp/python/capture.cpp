@@ -25,6 +25,7 @@
 #include "graph/input_kind.h"
 #include "graph/program.h"
 #include "graph/recorded_graph.h"
+#include "graph/team.h"
 #include "ops/autocast.h"
 #include "python/autograd.h"
 #include "python/capture_guard.h"
@@ -717,6 +718,9 @@ void add_capture(PyObject* module) {
     standard_directory = standard;
   });
   m.def("_read_at_first", &read_at_first);
+  m.def(
+      "_team_least", [](double nanoseconds) { return Team::set_least(nanoseconds); },
+      "From how many nanoseconds on threads share a stretch of steps; the value before.");
   m.def("_hooks_of_leaf", [](const Tensor& t) {
     py::list hooks;
     for (PyObject* h : hooks_of_leaf(*t.get())) hooks.append(py::handle(h));

@@ -1439,6 +1439,8 @@ def _storage(input: Tensor) -> tuple[builtins.int, builtins.int]:
     """Address and bytes of the memory that the tensor is a view of."""
 def _take_attribute_slot(cls: builtins.type) -> None:
     """Gives a subclass of ModuleBase its fast attribute search."""
+def _team_least(*args: Any, **kwargs: Any) -> Any:
+    """From how many nanoseconds on threads share a stretch of steps; the value before."""
 def _view_of(input: Tensor) -> Tensor: ...
 def _will_engine_execute_node(node: Any) -> Tensor:
     """Whether that pass runs the node."""

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/uses.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace gradstep {
+
+std::pair<ptrdiff_t, ptrdiff_t> span_of(const TensorImpl& t, ptrdiff_t from) {
+  if (t.numel == 0) return {from, from};
+  ptrdiff_t low = 0, high = 0;
+  for (int d = 0; d < t.ndim(); ++d) {
+    const ptrdiff_t reach = (t.sizes[d] - 1) * t.strides[d];
+    (reach < 0 ? low : high) += reach;
+  }
+  const auto item = static_cast<ptrdiff_t>(element_size(t.dtype));
+  return {from + low * item, from + (high + 1) * item};
+}
+
+Use use_of(const Program& p, int32_t operand, bool write) {
+  const OperandView& v = p.operands[at(operand)];
+  const auto [begin, end] = span_of(*v.tensor, v.from_base);
+  return {v.place, operand, begin, end, write};
+}
+
+std::vector<Use> uses_of(const Program& p, const Step& s) {
+  std::vector<Use> uses;
+  uses.reserve(s.operands.size());
+  for (size_t k = 0; k < s.operands.size(); ++k) {
+    if (s.operands[k] < 0) continue;
+    uses.push_back(use_of(p, s.operands[k], writes_operand(*s.op, s.n_out, static_cast<int>(k))));
+  }
+  return uses;
+}
+
+bool meet(const Program& p, const Use& a, const Use& b) {
+  if (a.place == b.place) return a.begin < b.end && b.begin < a.end;
+  const Place &x = p.places[at(a.place)], &y = p.places[at(b.place)];
+  if (!is_outside(x) || !is_outside(y)) return false;
+  if (x.home != Home::Outside || y.home != Home::Outside) return true;
+  return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
+}
+
+bool conflict(const Program& p, const std::vector<Use>& a, const std::vector<Use>& b) {
+  for (const Use& x : a) {
+    for (const Use& y : b) {
+      if ((x.write || y.write) && meet(p, x, y)) return true;
+    }
+  }
+  return false;
+}
+
+bool on_one_device(const Program& p, const Step& s) {
+  const Device device = p.operands[at(s.operands[0])].tensor->device;
+  return std::all_of(s.operands.begin(), s.operands.end(), [&](int32_t o) {
+    return o < 0 || p.operands[at(o)].tensor->device == device;
+  });
+}
+
+bool is_map(const Step& s) { return s.op->loops[0][static_cast<int>(s.compute)] != nullptr; }
+
+bool is_named(const Step& s, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(),
+                     [&](const char* n) { return std::strcmp(s.op->name, n) == 0; });
+}
+
+bool is_quiet(const Step& s) {
+  if (s.op->draws || s.n_out == 0) return false;
+  if (s.op->rule != TypeRule::None) return s.compute != Compute::I64;  // division by zero raises
+  return is_named(s, {"copy", "fill", "fused_map", "matmul", "sum", "mean", "amax", "amin", "cat",
+                      "repeat", "flip", "triangle", "sequence"});
+}
+
+}  // namespace gradstep
