@@ -133,7 +133,7 @@ def load_optimizer(wrap):
     return out
 
 
-@refused
+@case
 def tensor_lr(wrap):
     m = net()
     lr = torch.tensor(0.1)

@@ -221,7 +221,7 @@ CHANGES = {
     "frozen": (lambda w: w.model[0].weight.requires_grad_(False), "0.weight was frozen"),
     "data": (
         lambda w: setattr(w.model[0].weight, "data", torch.ones(5, 4)),
-        "memory, shape or hooks of .*0.weight",
+        "memory, shape, hooks or attributes of .*0.weight",
     ),
     "parameter": (
         lambda w: setattr(w.model[0], "weight", nn.Parameter(torch.ones(5, 4))),
@@ -230,7 +230,7 @@ CHANGES = {
     "bias": (lambda w: setattr(w.model[0], "bias", None), "bias was removed"),
     "module": (lambda w: w.model.append(nn.ReLU()), "was added"),
     "replaced": (lambda w: w.model.__setitem__(2, nn.ReLU()), "was replaced by another ReLU"),
-    "dtype": (lambda w: w.model.to(torch.float64), "memory, shape or hooks"),
+    "dtype": (lambda w: w.model.to(torch.float64), "memory, shape, hooks"),
     "group": (
         lambda w: w.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))]}),
         "param_groups",

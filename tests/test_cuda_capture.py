@@ -197,3 +197,22 @@ def test_memory_of_graphs_goes_with_the_program():
     fn.reset()
     gc.collect()
     assert torch.cuda.memory_allocated() == before
+
+
+def test_verify_looks_at_graphs():
+    model, opt = small_net("Adam")
+
+    def step(x):
+        opt.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    fn, left = torch.capture(step, verify=1), []
+    for _ in range(7):
+        fn(torch.ones(5, 6))
+        left += [e.verify for e in fn._entries()]
+        if left and left[-1] == 0 and len(left) == 4:
+            assert graphs_of(fn)  # made by the second replay, launched by the third
+    assert left[:5] == [3, 2, 1, 0, 0]

@@ -308,7 +308,7 @@ RecordedGraph::~RecordedGraph() = default;
 std::vector<RecordedGraph::BackwardProgram> RecordedGraph::backward_programs() const {
   std::vector<BackwardProgram> found;
   for (const auto& b : backwards) {
-    if (b->program) found.push_back({b->program->steps.size(), b->replays});
+    if (b->program) found.push_back({b->program.get(), b->replays});
   }
   return found;
 }
@@ -652,6 +652,7 @@ struct LiveGraph final : CustomBackward {
       results.emplace_back(*engine.waiting(border[static_cast<size_t>(k)]));
     try {
       r.program = recorder.finish(results);
+      r.program->time_next = true;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::Capture) throw;
     }

@@ -44,7 +44,7 @@ class RecordedGraph : public std::enable_shared_from_this<RecordedGraph> {
               std::span<const Tensor> results);
 
   struct BackwardProgram {
-    size_t steps;
+    const Program* program;
     int64_t replays;
   };
   /// Those that were recorded, the last one used first.

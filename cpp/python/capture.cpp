@@ -104,7 +104,7 @@ std::string describe_line(uint32_t index) {
 struct Token {
   enum class Kind : uint8_t { Tensor, Tuple, List, Dict, Named, Keywords, Constant };
   Kind kind;
-  Py_ssize_t n = 0;            // of a container
+  Py_ssize_t n = 0;            // of a container; attributes that were set on a tensor
   PyObject* object = nullptr;  // a constant or key; the class of a Named; borrowed while comparing
 };
 
@@ -114,8 +114,15 @@ struct Flat {
 
   void add(PyObject* o) {
     if (is_tensor(o)) {
-      tokens.push_back({Token::Kind::Tensor});
+      tokens.push_back({Token::Kind::Tensor, attributes_of(o)});
       tensors.push_back(unwrap(o));
+      if (tokens.back().n == 0) return;
+      PyObject *name, *value;
+      Py_ssize_t at = 0;
+      while (PyDict_Next(reinterpret_cast<PyTensor*>(o)->dict, &at, &name, &value)) {
+        tokens.push_back({Token::Kind::Constant, 0, name});
+        tokens.push_back({Token::Kind::Constant, 0, value});
+      }
     } else if (PyTuple_Check(o)) {
       const bool named = !PyTuple_CheckExact(o);
       tokens.push_back({named ? Token::Kind::Named : Token::Kind::Tuple, PyTuple_GET_SIZE(o),
@@ -159,7 +166,15 @@ PyObject* rebuild(const std::vector<Token>& tokens, size_t& at, const std::vecto
                   size_t& tensor) {
   const Token& t = tokens[at++];
   switch (t.kind) {
-    case Token::Kind::Tensor: return wrap(tensors[tensor++]);
+    case Token::Kind::Tensor: {
+      PyObject* const out = wrap(tensors[tensor++]);
+      for (Py_ssize_t i = 0; i < t.n; ++i, at += 2) {
+        if (PyObject_SetAttr(out, tokens[at].object, tokens[at + 1].object) == 0) continue;
+        Py_DECREF(out);
+        throw PythonError();
+      }
+      return out;
+    }
     case Token::Kind::Constant: return Py_NewRef(t.object);
     case Token::Kind::Tuple:
     case Token::Kind::Named: {
@@ -338,6 +353,10 @@ class Session {
     }
     for (size_t k = 0; k < given.size(); ++k)
       kinds_.emplace_back(*given[k].get(), std::span<const Tensor>(given.data(), k));
+    for (const auto* list : {&given, &leaves_}) {
+      for (const Tensor& t : *list) shapes_.push_back({t, t->storage.get(), geometry_of(*t.get())});
+    }
+    n_given_ = given.size();
     recorder_ = std::make_unique<Recorder>(given, leaves_);
     recorder_->line = &current_line;
     recorder_->describe = &describe_line;
@@ -348,6 +367,7 @@ class Session {
 
   void roll_back() {
     if (recorder_) recorder_->roll_back();
+    for (const Shape& s : shapes_) s.restore();
     for (const Tensor& leaf : casts_made()) forget_cast(leaf);
     end();
   }
@@ -363,6 +383,12 @@ class Session {
 
   std::shared_ptr<Entry> finish(const py::tuple& args, const py::object& kwargs,
                                 const py::object& result, std::shared_ptr<Guard> guard) {
+    for (size_t k = 0; k < n_given_; ++k) {
+      GS_CHECK_KIND(Capture, shapes_[k].is_as_it_was(),
+                    "{}: the shape or memory of an argument is changed in place, which a replay "
+                    "would not do; return the tensor",
+                    describe_line(current_line()));
+    }
     auto entry = std::make_shared<Entry>();
     entry->arguments = flatten_call(args.ptr(), kwargs.is_none() ? nullptr : kwargs.ptr());
     entry->arguments.keep();
@@ -440,7 +466,26 @@ class Session {
     }
     return made;
   }
+  /// What t_() and its like change without a launch.
+  struct Shape {
+    Tensor t;
+    const Storage* storage;
+    Ref<TensorImpl> was;
+    bool is_as_it_was() const {
+      return t->storage.get() == storage && t->data == was->data && t->dtype == was->dtype &&
+             t->sizes == was->sizes && t->strides == was->strides;
+    }
+    void restore() const {
+      if (is_as_it_was() || t->storage.get() != storage) return;
+      t->data = was->data;
+      t->sizes = was->sizes;
+      t->strides = was->strides;
+      t->update_geometry();
+    }
+  };
   std::unique_ptr<Recorder> recorder_;
+  std::vector<Shape> shapes_;  // of the arguments, and behind them of the leaves
+  size_t n_given_ = 0;
   std::vector<InputKind> kinds_;  // before the run
   std::vector<Tensor> leaves_, casts_taken_;
   std::vector<LiveGroup> live_;
@@ -565,6 +610,14 @@ PyMethodDef captured_methods[] = {
            [&] { return py::cast(*reinterpret_cast<PyCaptured*>(o)->entries).release().ptr(); });
      }),
      METH_NOARGS, "_entries($self)\n--\n\nThe entries, the last one used first."},
+    {"_drop", as_function(+[](PyObject* o, PyObject* entry) {
+       return guard([&] {
+         const auto gone = py::cast<std::shared_ptr<Entry>>(py::handle(entry));
+         std::erase(*reinterpret_cast<PyCaptured*>(o)->entries, gone);
+         return none();
+       });
+     }),
+     METH_O, "_drop($self, entry, /)\n--\n\nForgets an entry."},
     {"_keep", as_function(+[](PyObject* o, PyObject* n) {
        return guard([&] {
          auto& entries = *reinterpret_cast<PyCaptured*>(o)->entries;
@@ -593,9 +646,9 @@ PyType_Spec captured_spec = {"gradstep._C._Captured", sizeof(PyCaptured), 0,
 
 // ---- what Python may ask ----
 
-py::list steps_of(const Entry& e) {
+py::list steps_of(const Program& program) {
   py::list out;
-  for (const Step& s : e.program->steps) {
+  for (const Step& s : program.steps) {
     py::dict d;
     d["op"] = s.op->name;
     d["line"] = describe_line(s.line);
@@ -607,8 +660,8 @@ py::list steps_of(const Entry& e) {
       const int32_t o = s.operands[k];
       py::object shown = py::none();
       if (o >= 0) {
-        const OperandView& v = e.program->operands[static_cast<size_t>(o)];
-        const Place& p = e.program->places[static_cast<size_t>(v.place)];
+        const OperandView& v = program.operands[static_cast<size_t>(o)];
+        const Place& p = program.places[static_cast<size_t>(v.place)];
         static const char* const homes[] = {"outside", "input", "gradient", "inside", "escapes"};
         shown = py::make_tuple(v.place, homes[static_cast<int>(p.home)],
                                py::reinterpret_steal<py::object>(wrap(v.tensor->sizes)),
@@ -642,6 +695,7 @@ void add_capture(PyObject* module) {
       .def("add_class_entry", &Guard::add_class_entry)
       .def("add_function", &Guard::add_function)
       .def("add_read", &Guard::add_read)
+      .def("add_set", &Guard::add_set)
       .def("add_cell", &Guard::add_cell)
       .def("add_tensor", &Guard::add_tensor)
       .def("take", &Guard::take)
@@ -659,6 +713,11 @@ void add_capture(PyObject* module) {
              const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
              return e.gradients_fit(flat);
            })
+      .def(
+          "replay",
+          [](Entry& e, const py::tuple& args, const py::dict& kwargs) {
+            return py::reinterpret_steal<py::object>(e.run(flatten_call(args.ptr(), kwargs.ptr())));
+          })
       .def("replay_traced",
            [](Entry& e, const py::tuple& args, const py::dict& kwargs) {
              const Flat flat = flatten_call(args.ptr(), kwargs.ptr());
@@ -679,18 +738,28 @@ void add_capture(PyObject* module) {
       .def_property(
           "time_next", [](const Entry& e) { return e.program->time_next; },
           [](Entry& e, bool on) { e.program->time_next = on; })
-      .def_property_readonly("steps", &steps_of)
+      .def_property_readonly("steps", [](const Entry& e) { return steps_of(*e.program); })
       .def_property_readonly("graphs", [](const Entry& e) { return e.program->graphs(); })
       .def_property_readonly(
           "backwards",
           [](const Entry& e) {
             py::list found;
             if (!e.program->graph) return found;
-            for (const auto& b : e.program->graph->backward_programs())
-              found.append(py::make_tuple(b.steps, b.replays));
+            for (const auto& b : e.program->graph->backward_programs()) {
+              const Program& p = *b.program;
+              py::dict d;
+              d["n_recorded"] = p.n_recorded;
+              d["steps"] = steps_of(p);
+              d["replays"] = b.replays;
+              d["seconds"] = p.seconds;
+              d["graphs"] = p.graphs();
+              d["arena_bytes"] = p.arena_bytes;
+              d["eager_bytes"] = p.eager_bytes;
+              found.append(d);
+            }
             return found;
           },
-          "(launches, replays) of each backward pass that was recorded for its results")
+          "What is known of each backward pass that was recorded for the results")
       .def_property_readonly("n_recorded", [](const Entry& e) { return e.program->n_recorded; })
       .def_property_readonly("n_steps", [](const Entry& e) { return e.program->steps.size(); })
       .def_property_readonly("arena_bytes", [](const Entry& e) { return e.program->arena_bytes; })

@@ -26,6 +26,10 @@ namespace py = pybind11;
 // globals that the function names), the objects that were found there; a replay wants to find the
 // same ones. Numbers may be equal instead of identical. For tensors the memory and requires_grad
 // are compared, too. The numbers of parameter groups are not compared: they are read again.
+//
+// CPython gives a class another version tag when anything of it changes, and (up to 3.11) a dict,
+// too. Items next to each other that look into the same class or dict are passed over while its
+// tag is the one with which they were last found as they were.
 
 inline bool is_plain(PyObject* o) {
   return PyLong_CheckExact(o) || PyFloat_CheckExact(o) || PyUnicode_CheckExact(o) ||
@@ -55,6 +59,12 @@ inline bool same_value(PyObject* a, PyObject* b) {
   const int equal = PyObject_RichCompareBool(a, b, Py_EQ);
   if (equal < 0) PyErr_Clear();
   return equal == 1;
+}
+
+/// How many attributes somebody has set on a tensor.
+inline Py_ssize_t attributes_of(PyObject* tensor) {
+  PyObject* const d = reinterpret_cast<PyTensor*>(tensor)->dict;
+  return d ? PyDict_GET_SIZE(d) : 0;
 }
 
 class Guard {
@@ -90,6 +100,7 @@ class Guard {
     add_entry(std::move(path),
               py::reinterpret_borrow<py::dict>(reinterpret_cast<PyTypeObject*>(cls.ptr())->tp_dict),
               key);
+    items_.back().cls = cls;
   }
   /// The code and defaults of a function, which can be replaced.
   void add_function(std::string path, const py::object& fn) {
@@ -100,6 +111,14 @@ class Guard {
   void add_read(std::string path, const py::object& read) {
     Item& item = add(Kind::Read, std::move(path), read);
     item.values.push_back(read());
+  }
+  /// A set: what `read` returns for it, but an empty one is seen to be empty.
+  void add_set(std::string path, const py::object& set, const py::object& read) {
+    add_read(std::move(path), read);
+    Item& item = items_.back();
+    if (PySet_GET_SIZE(set.ptr()) != 0) return;
+    item.kind = Kind::EmptySet;
+    item.owner = set;
   }
   void add_cell(std::string path, const py::object& cell) {
     Item& item = add(Kind::Cell, std::move(path), cell);
@@ -115,20 +134,31 @@ class Guard {
     item.sizes = t.sizes;
     item.strides = t.strides;
     item.dtype = t.dtype;
+    item.attributes = attributes_of(object.ptr());
   }
 
   /// From now on leaves have to have the hooks that they had when they were added.
   void compare_hooks() { compares_hooks_ = true; }
   /// All that another guard compares, too.
   void take(Guard& other) {
+    for (Item& item : items_) item.same_tag = 0;
     std::move(other.items_.begin(), other.items_.end(), std::back_inserter(items_));
     other.items_.clear();
   }
 
   /// The first item that is not as it was, or -1.
   Py_ssize_t check() {
-    for (size_t i = 0; i < items_.size(); ++i) {
-      if (!matches(items_[i])) return static_cast<Py_ssize_t>(i);
+    for (size_t i = 0; i < items_.size();) {
+      Item& first = items_[i];
+      const uint64_t tag = tag_of(first);
+      const size_t end = i + run_of(i);
+      if (tag == 0 || tag != first.tag) {
+        for (size_t k = i; k < end; ++k) {
+          if (!matches(items_[k])) return static_cast<Py_ssize_t>(k);
+        }
+        first.tag = tag;
+      }
+      i = end;
     }
     return -1;
   }
@@ -146,6 +176,7 @@ class Guard {
             shown(py::reinterpret_borrow<py::object>(PyCell_GET(item.owner.ptr()))));
       case Kind::Function:
         return py::make_tuple("function", item.path, py::none(), item.owner, item.owner);
+      case Kind::EmptySet:
       case Kind::Read: return py::make_tuple("read", item.path, py::none(), py::none(), py::none());
       case Kind::List: {
         const py::list now = item.owner;
@@ -176,18 +207,46 @@ class Guard {
   size_t size() const { return items_.size(); }
 
  private:
-  enum class Kind : uint8_t { Dict, Entry, List, Cell, Function, Read, TensorState };
+  enum class Kind : uint8_t { Dict, Entry, List, Cell, Function, Read, EmptySet, TensorState };
   struct Item {
     Kind kind;
     std::string path;
     py::object owner;
+    py::object cls;         // of a class's entry
+    uint64_t tag = 0;       // .. or a dict's: its version when all was as it was; 0: unknown
+    uint32_t same_tag = 0;  // so many items from here on look into the same one; 0: not counted yet
     std::vector<py::object> keys, values;  // a value that is null matches anything (Dict)
     char* data = nullptr;
     bool requires_grad = false, is_leaf = true;
     DType dtype = DType::Float32;
     Dims sizes, strides;
     uint64_t hooks = 0;
+    Py_ssize_t attributes = 0;  // how many were set on a tensor; their values are a dict's
   };
+
+  static uint64_t tag_of(const Item& item) {
+    if (item.cls) {
+      const auto* const type = reinterpret_cast<PyTypeObject*>(item.cls.ptr());
+      const bool valid = (type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG) != 0;
+      return valid ? type->tp_version_tag : 0;
+    }
+#if PY_VERSION_HEX < 0x030C0000
+    if (item.kind == Kind::Dict || item.kind == Kind::Entry)
+      return reinterpret_cast<PyDictObject*>(item.owner.ptr())->ma_version_tag;
+#endif
+    return 0;
+  }
+  size_t run_of(size_t i) {
+    Item& first = items_[i];
+    if (first.same_tag != 0) return first.same_tag;
+    const bool tagged = first.kind == Kind::Dict || first.kind == Kind::Entry;
+    do {
+      ++first.same_tag;
+      ++i;
+    } while (tagged && i < items_.size() && items_[i].cls.ptr() == first.cls.ptr() &&
+             items_[i].owner.ptr() == first.owner.ptr());
+    return first.same_tag;
+  }
 
   static py::object borrowed(PyObject* o) { return py::reinterpret_borrow<py::object>(o); }
   static std::array<PyObject*, 3> parts_of(PyObject* fn) {
@@ -258,12 +317,13 @@ class Guard {
         const Owned held(now);
         return now && same(item.values[0], now);
       }
+      case Kind::EmptySet: return PySet_GET_SIZE(item.owner.ptr()) == 0;
       case Kind::TensorState: {
         const TensorImpl& t = *reinterpret_cast<PyTensor*>(item.owner.ptr())->impl;
         return t.data == item.data && t.requires_grad == item.requires_grad &&
                (t.grad_fn == nullptr) == item.is_leaf && t.dtype == item.dtype &&
                (!compares_hooks_ || hooks_of(t) == item.hooks) && t.sizes == item.sizes &&
-               t.strides == item.strides;
+               t.strides == item.strides && attributes_of(item.owner.ptr()) == item.attributes;
       }
     }
     return false;

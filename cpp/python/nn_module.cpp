@@ -138,7 +138,13 @@ PyObject* call_with_hooks(PyObject* self, PyObject* args, PyObject* kwargs) {
 PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   PyObject* const dict = dict_of(self);
   const int hooked = has_hooks(self, dict);
-  if (hooked != 0) return hooked < 0 ? nullptr : call_with_hooks(self, args, kwargs);
+  if (hooked < 0) return nullptr;
+  if (hooked != 0) {
+    PyObject* const compiled = dict ? PyDict_GetItemWithError(dict, hooked_name) : nullptr;
+    if (!compiled || PyBool_Check(compiled)) return call_with_hooks(self, args, kwargs);
+    const Owned held(Py_NewRef(compiled));  // by Module.compile(); it may replace itself
+    return PyObject_Call(held.p, args, kwargs);
+  }
   const bool replaced = dict && PyDict_GetItemWithError(dict, forward_name);
   PyObject* const method = replaced ? nullptr : _PyType_Lookup(Py_TYPE(self), forward_name);
   if (method && PyTuple_GET_SIZE(args) <= kInline &&

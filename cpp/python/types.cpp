@@ -308,7 +308,10 @@ PyObject* generator_seed(PyObject* self, PyObject*) {
   });
 }
 PyObject* generator_initial_seed(PyObject* self, PyObject*) {
-  return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->initial_seed());
+  return guard([&] {
+    refuse_capture("the seed of a random generator is read");
+    return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->initial_seed());
+  });
 }
 PyObject* generator_get_state(PyObject* self, PyObject*) {
   return guard([&] {

@@ -11,14 +11,17 @@ globals) and a native guard compares it before each replay. See docs/capture.md.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import gc
 import io
 import os
 import random
+import re
 import sys
 import types
 import warnings
+import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +31,7 @@ import numpy as np
 
 from gradstep import _C
 from gradstep._C import CaptureError, Tensor
+from gradstep._capture_text import graph_of, report_of
 from gradstep.nn.modules import module as _modules
 from gradstep.nn.modules.module import Module
 from gradstep.optim import optimizer as _optimizers
@@ -42,6 +46,8 @@ _C._capture_setup(_PACKAGE, _STANDARD)
 
 # With these, code looks at names that its constants do not show.
 _DYNAMIC = {"getattr", "setattr", "vars", "__dict__", "__getattribute__"}
+# With these, code looks at all globals of its file.
+_EVALUATING = {"eval", "exec", "globals"}
 _NUMBERS = (int, float, bool, str, bytes, type(None))
 
 
@@ -81,6 +87,14 @@ def _is_constant(value: Any) -> bool:
     return type(value) in _NUMBERS
 
 
+def _words(constant: Any) -> list[str]:
+    return re.findall(r"\w+", constant) if isinstance(constant, str) else []
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, Tensor) or _is_constant(value)
+
+
 # Hooks that run for all modules and optimizers.
 _GLOBAL_HOOKS = [
     value
@@ -106,6 +120,10 @@ def _reader(path: str, value: Any) -> Callable[[], Any] | None:
                 "at; make it a tensor"
             )
         return lambda: value.tobytes()
+    if isinstance(value, weakref.ref):
+        return lambda: (value(),)
+    if isinstance(value, contextvars.ContextVar):
+        return lambda: (value.get(None),)
     if isinstance(value, random.Random):
         return lambda: value.getstate()
     if isinstance(value, (np.random.Generator, np.random.RandomState)):
@@ -202,6 +220,20 @@ class _Walk:
             else:
                 container.cell_contents = copy
 
+    def keep(self, argument: Any) -> None:
+        """Have restore() undo changes of the containers of an argument."""
+        if isinstance(argument, Tensor):
+            argument = argument.__dict__
+        if isinstance(argument, dict):
+            self.containers.append((argument, dict(argument)))
+            argument = argument.values()
+        elif isinstance(argument, list):
+            self.containers.append((argument, list(argument)))
+        elif not isinstance(argument, tuple):
+            return
+        for value in argument:
+            self.keep(value)
+
     def knows(self, value: Any) -> bool:
         return id(value) in self._seen
 
@@ -214,6 +246,8 @@ class _Walk:
         if isinstance(value, Tensor):
             self.tensors.append(value)
             self.guard.add_tensor(path, value)
+            if value.__dict__:
+                self._dict(path, value.__dict__)
         elif isinstance(value, (Module, Optimizer)):
             self._class(type(value))
             self._later.append((path, value))
@@ -238,6 +272,9 @@ class _Walk:
         elif isinstance(value, type):
             self._seen.discard(id(value))
             self._class(value)
+        elif isinstance(value, types.MappingProxyType):
+            for inside in gc.get_referents(value):
+                self._value(path, inside)
         elif isinstance(value, LRScheduler):
             pass
         elif isinstance(value, CapturedFunction):
@@ -252,7 +289,10 @@ class _Walk:
         read = _reader(path, value)
         if read is None:
             return
-        self.guard.add_read(path, read)
+        if isinstance(value, set):
+            self.guard.add_set(path, value, read)
+        else:
+            self.guard.add_read(path, read)
         self._class(type(value))
         if isinstance(value, (set, deque)):
             self.containers.append((value, list(value)))
@@ -298,9 +338,17 @@ class _Walk:
         if fn.__kwdefaults__:
             self._dict(name, fn.__kwdefaults__)
         names = self._code(fn.__code__)
+        if not names.isdisjoint(_EVALUATING):
+            numbers = {k for k, v in fn.__globals__.items() if _is_constant(v) and k[:2] != "__"}
+            names |= numbers | names.union(*map(_words, fn.__code__.co_consts))
         for variable in sorted(names):
             if variable in fn.__globals__:
                 self._global(variable, fn.__globals__)
+        # Of Python's own modules these are what differs from run to run.
+        if not names.isdisjoint(("environ", "getenv")):
+            self._value("os.environ", vars(os.environ)["_data"])
+        if "argv" in names:
+            self._value("sys.argv", sys.argv)
 
     def _global(self, variable: str, namespace: dict[str, Any]) -> None:
         key = hash((id(namespace), variable))
@@ -437,11 +485,15 @@ def _check_result(result: Any, walk: _Walk, tensors: list[Tensor]) -> None:
         )
 
 
-def _shown(operand: Any) -> str:
-    """The dtype and shape of a step's operand."""
-    if operand is None:
-        return "-"
-    return f"{str(operand[3]).removeprefix('torch.')}{list(operand[2])}"
+def _is_on_gpu(tensors: list[Tensor], walk: _Walk) -> bool:
+    return any(t.is_cuda for t in (*tensors, *walk.tensors))
+
+
+def _same_objects(before: tuple[Any, Any], after: tuple[Any, Any]) -> bool:
+    return all(
+        len(was) == len(now) and all(a is b for a, b in zip(was, now, strict=True))
+        for was, now in zip(before, after, strict=True)
+    )
 
 
 class CapturedFunction(_C._Captured):
@@ -499,6 +551,8 @@ class CapturedFunction(_C._Captured):
             kind, path, key, was, now = entry.guard.explain(index)
             if kind != "tensor" and _is_constant(was) and _is_constant(now) and kind != "list":
                 return False  # another number, a module in another mode
+            if ".param_groups[" in path and key != "params" and _is_rate(was) and _is_rate(now):
+                return False  # a learning rate that is another tensor
             refusal = refusal or self._what_changed(kind, path, key, was, now)
         if refusal:
             raise CaptureError(
@@ -513,7 +567,7 @@ class CapturedFunction(_C._Captured):
             if now.requires_grad != was:
                 verb = "was frozen" if was else "requires a gradient"
                 return f"{path or 'a tensor'} {verb}"
-            return f"the memory, shape or hooks of {path or 'a tensor'} were changed"
+            return f"the memory, shape, hooks or attributes of {path or 'a tensor'} were changed"
         name = path
         if isinstance(key, str) and key != path:  # a global is its own path
             name = f"{path}.{key}" if path else key
@@ -544,7 +598,9 @@ class CapturedFunction(_C._Captured):
                     "not look at; pass a tensor"
                 )
         walk = _Walk.of(fn, constants)
+        walk.keep((args, kwargs))
         hooks = _Walk.of_hooks(walk.tensors)
+        fitted = [entry for entry in self._entries() if entry.guard.check() < 0]
         before = _python_randomness()
         session = _C._CaptureSession(tensors, walk.tensors)
         if not self._warm:
@@ -572,7 +628,16 @@ class CapturedFunction(_C._Captured):
             if changed >= 0 or not self._warm:
                 self._warm.add(key)
                 session.drop()
+                if changed >= 0:  # what this run replaced (an optimizer's state) is gone for good
+                    for entry in fitted:
+                        if entry.guard.check() >= 0:
+                            self._drop(entry)
                 return result
+            if not _same_objects((tensors, constants), _C._flatten(args, kwargs)):
+                raise CaptureError(
+                    f"{_user_frame()}: an argument's containers or attributes were changed inside "
+                    f"{fn.__qualname__}, which a replay would not do; return what is new"
+                )
             _check_result(result, walk, tensors)
             if session.holds(result):
                 gc.collect()
@@ -583,7 +648,8 @@ class CapturedFunction(_C._Captured):
             hooks.restore()
             _restore_randomness(before)
             raise
-        entry.verify = self._verify
+        # Traced replays launch one by one. On a GPU two more make the graphs and launch them.
+        entry.verify = self._verify + (2 if self._verify and _is_on_gpu(tensors, walk) else 0)
         entry.time_next = True
         self._add(entry)
         self._keep(self._most)
@@ -610,7 +676,10 @@ class CapturedFunction(_C._Captured):
         finally:
             session.roll_back()
             walk.restore()
-        result, steps = entry.replay_traced(args, kwargs)
+        if entry.verify < 2 and _is_on_gpu(tensors, walk):  # the last two: graphs, as a whole
+            result, steps = entry.replay(args, kwargs), []
+        else:
+            result, steps = entry.replay_traced(args, kwargs)
         difference = written.difference(result)
         if not difference:
             return result
@@ -638,44 +707,23 @@ class CapturedFunction(_C._Captured):
         """
         text = [f"{self.__wrapped__.__qualname__}: {len(self._entries())} programs"]
         for number, entry in enumerate(self._entries()):
-            text.append(
-                f"program {number}: {entry.n_recorded} launches recorded, {entry.n_steps} after "
-                f"fusion; arena {entry.arena_bytes:,} bytes (eager: {entry.eager_bytes:,}); "
-                f"{entry.replays} replays"
-            )
-            if graphs := entry.graphs:
-                inside = sum(end - begin for begin, end in graphs)
-                text.append(f"  {inside} of the launches in {len(graphs)} CUDA graphs")
-            seconds = entry.seconds or [float("nan")] * entry.n_steps
-            for step, time in zip(entry.steps, seconds, strict=True):
-                shapes = ", ".join(_shown(operand) for operand in step["outputs"])
-                text.append(f"  {time * 1e6:9.2f} us  {step['op']:<28} {shapes:<24} {step['line']}")
+            names = ("n_recorded", "steps", "replays", "seconds", "graphs")
+            known = {k: getattr(entry, k) for k in (*names, "arena_bytes", "eager_bytes")}
+            text += report_of(f"program {number}", known)
+            for k, backward in enumerate(entry.backwards):
+                text += report_of(f"program {number}, backward pass {k}", backward)
         return "\n".join(text)
 
-    def graph(self, program: int = 0) -> str:
+    def graph(self, program: int = 0, backward: int | None = None) -> str:
         """A program in the language of Graphviz: `graphviz.Source(step.graph())` draws it.
 
         Boxes are launches, in their order; what was there before and what is left are ellipses.
+        backward: which of the backward passes that were recorded for the program's results; None
+        is the program itself.
         """
         entry = self._entries()[program]
-        lines = ["digraph program {", "  rankdir=TB; node [shape=box, fontname=monospace];"]
-        made_by: dict[int, str] = {}
-        for number, step in enumerate(entry.steps):
-            name = f"s{number}"
-            lines.append(f'  {name} [label="{step["op"]}", tooltip="{step["line"]}"];')
-            for operand in step["inputs"]:
-                if operand is None:
-                    continue
-                place, home = operand[:2]
-                if place not in made_by:
-                    made_by[place] = f"p{place}"
-                    label = f"{home} {place}\\n{_shown(operand)}"
-                    lines.append(f'  p{place} [shape=ellipse, label="{label}"];')
-                lines.append(f"  {made_by[place]} -> {name};")
-            for operand in step["outputs"]:
-                if operand is not None:
-                    made_by[operand[0]] = name
-        return "\n".join([*lines, "}"])
+        steps = entry.steps if backward is None else entry.backwards[backward]["steps"]
+        return graph_of(steps)
 
     def reset(self) -> None:
         """Forget all programs: the next call runs eagerly, the one after it records."""
@@ -717,11 +765,14 @@ class OptimizedModule(Module):
     def __init__(self, module: Module, **options: Any) -> None:
         super().__init__()
         object.__setattr__(self, "_options", options)
-        object.__setattr__(self, "_call", CapturedFunction(module.__call__, **options))
+        # What a call of a module calls, so that no Python runs before a replay.
+        object.__setattr__(self, "forward", CapturedFunction(module.__call__, **options))
         super().__setattr__("_orig_mod", module)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
+    @property
+    def _call(self) -> CapturedFunction:
+        captured: CapturedFunction = self.__dict__["forward"]
+        return captured
 
     @property
     def training(self) -> bool:

@@ -247,7 +247,7 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
         d = self.__dict__
         if "_parameters" in d and (name in _CALL_TABLES or name in _OTHER_TABLES):
             table = d[name] = OrderedDict()
-            if name in _CALL_TABLES:
+            if name in _CALL_TABLES and not d.get("_hooked"):
                 d["_hooked"] = True
             return table
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
@@ -649,7 +649,22 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
         _C._zero_grad(list(self.parameters()), set_to_none)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Accepted for compatibility: the module already runs native code."""
+        """Have calls of this module replayed as those of `torch.compile(module)`, with its arguments;
+        the module stays what it is, and so do the keys of its state_dict()."""
+        from gradstep._capture import CapturedFunction, OptimizedModule, compile
+
+        compiled = compile(self, *args, **kwargs)
+        if isinstance(compiled, OptimizedModule):
+            # The call looks at this flag anyway: see ModuleBase.
+            _set(self, "_hooked", CapturedFunction(self._call_eagerly, **compiled._options))
+
+    @property
+    def _compiled_call_impl(self) -> Any:
+        flag = self.__dict__.get("_hooked", False)
+        return None if isinstance(flag, bool) else flag
+
+    def _call_eagerly(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call_with_hooks(args, kwargs)
 
     # ---- text ----
 
@@ -676,7 +691,10 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
     # ---- copying ----
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()
+        state = self.__dict__.copy()
+        if self._compiled_call_impl is not None:
+            state["_hooked"] = True  # a copy is not compiled
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         tables = _CALL_TABLES | _OTHER_TABLES
