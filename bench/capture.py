@@ -5,7 +5,7 @@
 
 All sides take turns in one process and train on the same batch; x floor is the median time over what the machine
 allows (floor.py), measured in the same run. torch.compile compiles the whole step, optimizer included; where it can't
-(it needs a C++ compiler) its column says so. Goals: see GOALS. --million also replays the smallest step a million
+(it needs a C++ compiler) its column says so. --modules: compiled modules in an ordinary loop alone. Goals: see GOALS. --million also replays the smallest step a million
 times, and says whether memory grew and whether the weights are still those of eager training.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import time
 import timeit
 from collections.abc import Callable
@@ -45,6 +46,7 @@ GOALS: dict[str, tuple[float, float, float]] = {
     CHAIN: (0, 15, 0),
 }
 SIDES = ("gradstep", "captured", "torch", "compile", "jax")
+MODULE_SIDES = ("gradstep", "compiled", "torch", "compile")
 
 
 # ---- what is measured ----
@@ -133,6 +135,91 @@ def goals_of(row: dict[str, Any]) -> list[dict[str, Any]]:
         if least and side in row:
             found.append({"goal": f"{least:g}x {side}", "met": row[side] >= least * ours})
     return found
+
+
+# ---- compiled modules: a forward and backward pass in an ordinary loop ----
+
+
+def module_workloads() -> list[Any]:
+    names = ("MLP 4-64-64-2, batch 32", "MLP 784-256-128-10, batch 64", "transformer 4x128")
+    return [next(w for w in WORKLOADS if w.name.startswith(n)) for n in names]
+
+
+def within(seconds: int, work: Callable[[], Any]) -> Any:
+    """Raises TimeoutError after so many seconds."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"over {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        return work()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def measure_modules(
+    workload: Any, options: argparse.Namespace, libraries: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The forward pass alone, without gradients, and one ordinary training step."""
+    sides: dict[str, Any] = {}
+    for name, lib in libraries.items():
+        if name not in ("gradstep", "torch"):
+            continue
+        sides[name] = (lib, lambda model: model)
+        if name == "gradstep" or not options.no_compile:
+            sides["compiled" if name == "gradstep" else "compile"] = (lib, lib.compile)
+    timers: dict[str, dict[str, timeit.Timer]] = {"forward": {}, "step": {}}
+    errors: dict[str, str] = {}
+    for side, (lib, wrap) in sides.items():
+        lib.manual_seed(0)
+        model, loss = workload.build(lib)
+        optimizer = getattr(lib.optim, workload.optimizer)(model.parameters(), **workload.options)
+        model = wrap(model)
+
+        def forward(lib: Any = lib, model: Any = model, loss: Any = loss) -> None:
+            with lib.no_grad():
+                loss(model)
+
+        def step(model: Any = model, loss: Any = loss, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad()
+            loss(model).backward()
+            optimizer.step()
+
+        calls = {"forward": forward, "step": step}
+        try:
+            for kind, call in calls.items():
+                timer = timeit.Timer("call()", globals={"call": call})
+                within(options.compile_limit, lambda timer=timer: timer.timeit(4))
+                timers[kind][side] = timer
+        except Exception as error:
+            errors[side] = f"{type(error).__name__}: {error}".splitlines()[0]
+            for kind in timers:
+                timers[kind].pop(side, None)
+    rows = []
+    for kind, found in timers.items():
+        numbers = {side: calls_per_round(timer, 0.06) for side, timer in found.items()}
+        times = {side: Times() for side in found}
+        for _ in range(options.rounds):
+            for side, timer in found.items():
+                times[side].rounds.append(one_round(timer, numbers[side]))
+        row: dict[str, Any] = {"name": f"{workload.name}: {kind}", "errors": errors}
+        rows.append(row | {side: t.median * 1e6 for side, t in times.items()})
+    return rows
+
+
+def module_cells(row: dict[str, Any]) -> list[str]:
+    def cell(side: str) -> str:
+        failed = f"failed: {row['errors'][side][:60]}" if side in row["errors"] else "-"
+        return us(row[side]) if side in row else failed
+
+    def ratio(side: str, to: str) -> str:
+        return f"{row[side] / row[to]:.2f}" if side in row and to in row else "-"
+
+    pairs = [(side, "compiled") for side in ("gradstep", "torch", "compile")]
+    return [row["name"], *map(cell, MODULE_SIDES), *(ratio(*pair) for pair in pairs)]
 
 
 # ---- memory, recording, many replays ----
@@ -227,16 +314,33 @@ def main() -> None:
     parser.add_argument(
         "--million", action="store_true", help="a million replays of the smallest step"
     )
+    parser.add_argument("--modules", action="store_true", help="only the compiled modules")
+    parser.add_argument(
+        "--compile-limit", type=int, default=120, help="seconds that compiling one may take"
+    )
     options = parser.parse_args()
     libraries = load(options.threads)
     names = [n for n in (*(w.name for w in WORKLOADS), CHAIN) if options.only in n]
-    speed = floor.measure_machine(libraries) if "torch" in libraries else None
+    if options.modules:
+        names = []
+    speed = floor.measure_machine(libraries) if names and "torch" in libraries else None
     rows = [measure(name, options, libraries, speed) for name in names]
+    modules = [
+        row
+        for w in module_workloads()
+        if options.only in w.name
+        for row in measure_modules(w, options, libraries)
+    ]
     lib = libraries["gradstep"]
-    lines = [] if options.only else [*arena(lib), recording(lib)]
+    lines = [] if options.only or options.modules else [*arena(lib), recording(lib)]
     if options.million:
         lines += million(lib)
-    report = {"machine": machine(options.threads, libraries), "rows": rows, "notes": lines}
+    report = {
+        "machine": machine(options.threads, libraries),
+        "rows": rows,
+        "modules": modules,
+        "notes": lines,
+    }
     if options.json:
         print(json.dumps(report, indent=1))
         return
@@ -252,7 +356,12 @@ def main() -> None:
         "jax / captured",
         "goals",
     ]
-    print(table(header, [cells(r, sides) for r in rows], options.markdown))
+    if rows:
+        print(table(header, [cells(r, sides) for r in rows], options.markdown))
+    print("\nmodel = torch.compile(model) in an ordinary loop\n")
+    ratios = [f"{side} / compiled" for side in ("gradstep", "torch", "compile")]
+    header = ["model", *MODULE_SIDES, *ratios]
+    print(table(header, [module_cells(r) for r in modules], options.markdown))
     print("\n" + "\n".join(f"- {line}" for line in lines))
 
 
