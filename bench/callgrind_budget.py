@@ -26,8 +26,7 @@ import sys
 import tempfile
 
 from common import table
-from overhead import CASES as ALL_CASES
-from overhead import LOADER
+from overhead import CASES as ALL_CASES, LOADER
 
 CASES = [case for case in ALL_CASES if case.group != LOADER]
 HERE = pathlib.Path(__file__).resolve().parent

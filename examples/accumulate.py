@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient accumulation: N small batches give the update of one big batch.
 
-python examples/accumulate.py [--steps 20] [--device cuda]    # under gradstep
-python examples/accumulate.py --torch                         # the same, and the same numbers, under PyTorch
+gradstep run examples/accumulate.py [--steps 20] [--device cuda]
+python examples/accumulate.py                        # the same, and the same numbers, under PyTorch
 """
 
 import argparse
 
+import torch
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=20)
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
-
-if options.torch:
-    import torch
-else:
-    import gradstep as torch
 
 torch.set_default_device(options.device)
 
 
-def train(micro_batches):
+def train(micro_batches: int) -> float:
     """Fits a line through noise; each update uses 64 samples, in so many parts."""
     torch.manual_seed(1)
     x = torch.randn(64, 8)
@@ -36,7 +32,7 @@ def train(micro_batches):
             loss.backward()  # adds to .grad
         optimizer.step()
         optimizer.zero_grad()
-    return criterion(model(x), y).item()
+    return float(criterion(model(x), y))
 
 
 big = train(micro_batches=1)

@@ -3,29 +3,24 @@
 
     u_t + u u_x = (0.01 / pi) u_xx,   u(0, x) = -sin(pi x),   u(t, -1) = u(t, 1) = 0
 
-python examples/burgers.py [--steps 2000] [--device cuda]
-python examples/burgers.py --torch        # the same, and the same losses, under PyTorch
+gradstep run examples/burgers.py [--steps 2000] [--device cuda]
+python examples/burgers.py                # the same, and the same losses, under PyTorch
 """
 
 import argparse
 import math
 import time
 
+import torch
+from torch import nn
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=2000)
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
 
-if options.torch:
-    import torch
-    from torch import nn
-else:
-    import gradstep as torch
-    from gradstep import nn
 
-
-def main():
+def main() -> None:
     torch.set_default_device(options.device)
     torch.manual_seed(0)
     net = nn.Sequential(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small transformer learns to write text, character by character; runs under either library, unchanged.
+"""A small transformer learns to write text, character by character; runs under either library.
 
-python examples/char_transformer.py [FILE.txt] [--steps 500] [--bf16] [--device cuda]
-python examples/char_transformer.py --torch          # the same, and the same losses, under PyTorch
+gradstep run examples/char_transformer.py [FILE.txt] [--steps 500] [--bf16] [--device cuda]
+python examples/char_transformer.py                  # the same, and the same losses, under PyTorch
 
 Without a file it reads Python's own language reference. --bf16 computes under autocast.
 """
@@ -12,6 +12,11 @@ import contextlib
 import math
 import pathlib
 import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 parser = argparse.ArgumentParser()
 parser.add_argument("file", nargs="?")
@@ -20,39 +25,30 @@ parser.add_argument("--batch", type=int, default=12)
 parser.add_argument("--layers", type=int, default=4)
 parser.add_argument("--bf16", action="store_true")
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
-
-if options.torch:
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-else:
-    import gradstep as torch
-    from gradstep import nn
-    from gradstep.nn import functional as F
 
 BLOCK, WIDTH, HEADS = 64, 128, 4
 
 
 class Attention(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.proj = nn.Linear(WIDTH, WIDTH)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         b, t, c = x.size()
         q, k, v = (
             part.view(b, t, HEADS, c // HEADS).transpose(1, 2)
             for part in self.qkv(x).split(c, dim=2)
         )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.proj(y.transpose(1, 2).contiguous().view(b, t, c))
+        out: torch.Tensor = self.proj(y.transpose(1, 2).contiguous().view(b, t, c))
+        return out
 
 
 class Layer(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.ln_1, self.attn = nn.LayerNorm(WIDTH), Attention()
         self.ln_2 = nn.LayerNorm(WIDTH)
@@ -60,13 +56,14 @@ class Layer(nn.Module):
             nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attn(self.ln_1(x))
-        return x + self.mlp(self.ln_2(x))
+        x = x + self.mlp(self.ln_2(x))
+        return x
 
 
 class Transformer(nn.Module):
-    def __init__(self, vocabulary, layers):
+    def __init__(self, vocabulary: int, layers: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, WIDTH)
         self.positions = nn.Embedding(BLOCK, WIDTH)
@@ -74,12 +71,13 @@ class Transformer(nn.Module):
         self.ln = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, vocabulary)
 
-    def forward(self, ids):
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
-        return self.head(self.ln(self.layers(x)))
+        logits: torch.Tensor = self.head(self.ln(self.layers(x)))
+        return logits
 
 
-def read_text():
+def read_text() -> str:
     if options.file:
         return pathlib.Path(options.file).read_text(encoding="utf-8")
     from pydoc_data.topics import topics
@@ -87,7 +85,7 @@ def read_text():
     return "\n".join(topics[name] for name in sorted(topics))
 
 
-def main():
+def main() -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
     text = read_text()
@@ -100,7 +98,7 @@ def main():
         optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / options.steps))
     )
 
-    def precision():
+    def precision() -> contextlib.AbstractContextManager[Any]:
         if options.bf16:
             return torch.autocast(device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()

@@ -1,43 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A convolutional net on MNIST, written as for PyTorch; runs under either library, unchanged.
+"""A convolutional net on MNIST, written as for PyTorch; runs under either library.
 
-python examples/mnist_cnn.py FOLDER [--device cpu]    # with the four original IDX .gz files
-python examples/mnist_cnn.py FOLDER --torch           # the same under PyTorch
+gradstep run examples/mnist_cnn.py FOLDER [--device cpu]    # with the four original IDX .gz files
+python examples/mnist_cnn.py FOLDER                         # the same under PyTorch
 """
 
 import argparse
-import gzip
 import time
 
-import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from common import read_images
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder")
 parser.add_argument("--device", help="cuda where there is a GPU")
-parser.add_argument("--torch", action="store_true")
 options = parser.parse_args()
 
-if options.torch:
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, TensorDataset
-else:
-    import gradstep as torch
-    from gradstep import nn
-    from gradstep.utils.data import DataLoader, TensorDataset
 
-
-def read(folder, part):
-    with gzip.open(f"{folder}/{part}-images-idx3-ubyte.gz") as f:
-        images = np.frombuffer(f.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    with gzip.open(f"{folder}/{part}-labels-idx1-ubyte.gz") as f:
-        labels = np.frombuffer(f.read(), np.uint8, offset=8)
-    pixels = (images.astype(np.float32) / 255 - 0.1307) / 0.3081
-    return TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))
+def read(folder: str, part: str) -> TensorDataset:
+    images, labels = read_images(folder, part)
+    return TensorDataset(torch.from_numpy((images - 0.1307) / 0.3081), torch.from_numpy(labels))
 
 
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
@@ -45,13 +34,14 @@ class Net(nn.Module):
         self.fc1 = nn.Linear(32 * 7 * 7, 64)
         self.fc2 = nn.Linear(64, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.pool(torch.relu(self.conv1(x)))
         x = self.pool(torch.relu(self.conv2(x)))
-        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+        logits: torch.Tensor = self.fc2(torch.relu(self.fc1(x.flatten(1))))
+        return logits
 
 
-def main(epochs=2):
+def main(epochs: int = 2) -> None:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pin = device.type == "cuda"
     torch.manual_seed(0)

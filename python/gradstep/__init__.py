@@ -5,7 +5,7 @@ import gradstep as torch
 """
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _missing
 
@@ -14,37 +14,42 @@ _missing.install()
 from . import _C  # noqa: E402
 from ._C import *  # noqa: E402,F403
 from ._C import (  # noqa: E402,F401
-    CaptureError,
-    Generator,
-    Size,
-    Tensor,
+    CaptureError as CaptureError,
+    Generator as Generator,
+    Size as Size,
+    Tensor as Tensor,
     _addmm_activation,
     _assert_async,
     _standard_gamma,
     _standard_gamma_grad,
-    default_generator,
-    device,
-    dtype,
-    layout,
-    memory_format,
+    default_generator as default_generator,
+    device as device,
+    dtype as dtype,
+    layout as layout,
+    memory_format as memory_format,
 )
 
 __version__ = "0.1.0"
 
-from . import _tensor, autograd, nn, optim  # noqa: E402
-from ._numerics import broadcast_shapes, finfo, iinfo  # noqa: E402,F401
+from . import _tensor, autograd as autograd, nn as nn, optim as optim  # noqa: E402
+from ._numerics import broadcast_shapes as broadcast_shapes, finfo as finfo, iinfo as iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
-    are_deterministic_algorithms_enabled,
-    get_float32_matmul_precision,
-    get_num_interop_threads,
-    is_deterministic_algorithms_warn_only_enabled,
-    set_default_tensor_type,
-    set_float32_matmul_precision,
-    set_num_interop_threads,
-    typename,
-    use_deterministic_algorithms,
+    are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision as get_float32_matmul_precision,
+    get_num_interop_threads as get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
+    set_default_tensor_type as set_default_tensor_type,
+    set_float32_matmul_precision as set_float32_matmul_precision,
+    set_num_interop_threads as set_num_interop_threads,
+    typename as typename,
+    use_deterministic_algorithms as use_deterministic_algorithms,
 )
-from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402,F401
+from .autograd.grad_mode import (  # noqa: E402,F401
+    enable_grad as enable_grad,
+    inference_mode as inference_mode,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
+)
 
 if hasattr(_C, "frombuffer"):
     frombuffer = _C.frombuffer
@@ -73,88 +78,55 @@ def set_printoptions(**kwargs: Any) -> None:
     _tensor_str.set_printoptions(**kwargs)
 
 
-_LAZY = {
-    "backends": "gradstep.backends",
-    "cpu": "gradstep.cpu",
-    "cuda": "gradstep.cuda",
-    "random": "gradstep.random",
-    "testing": "gradstep.testing",
-    "utils": "gradstep.utils",
-    "version": "gradstep.version",
-    "serialization": "gradstep.serialization",
-    "functional": "gradstep.functional",
-    "linalg": "gradstep.linalg",
-    "masked": "gradstep.masked",
-    "signal": "gradstep.signal",
-    "fft": "gradstep.fft",
-    "special": "gradstep.special",
-    "amp": "gradstep.amp",
-    "distributions": "gradstep.distributions",
-    "types": "gradstep.types",
-    "_dynamo": "gradstep._dynamo",
-    "_inductor": "gradstep._inductor",
-    "_utils": "gradstep._utils",
-    "accelerator": "gradstep.accelerator",
-    "compiler": "gradstep.compiler",
-    "distributed": "gradstep.distributed",
-    "func": "gradstep.func",
-    "futures": "gradstep.futures",
-    "hub": "gradstep.hub",
-    "jit": "gradstep.jit",
-    "mps": "gradstep.mps",
-    "mtia": "gradstep.mtia",
-    "multiprocessing": "gradstep.multiprocessing",
-    "overrides": "gradstep.overrides",
-    "profiler": "gradstep.profiler",
-    "xpu": "gradstep.xpu",
+_LAZY = frozenset(
+    """_dynamo _inductor _utils accelerator amp backends compiler cpu cuda distributed distributions fft func functional
+    futures hub jit linalg masked mps mtia multiprocessing profiler random serialization signal special testing types
+    utils version xpu""".split()
+)
+_LAZY_FROM = {
+    **dict.fromkeys(("load", "load_safetensors", "save", "save_safetensors"), "serialization"),
+    **dict.fromkeys(("CapturedFunction", "capture", "compile"), "_capture"),
+    "autocast": "amp",
+    "vmap": "func",
 }
-_FROM_SERIALIZATION = ("load", "load_safetensors", "save", "save_safetensors")
+
+if TYPE_CHECKING:
+    from . import (
+        amp as amp,
+        backends as backends,
+        compiler as compiler,
+        cuda as cuda,
+        distributed as distributed,
+        distributions as distributions,
+        fft as fft,
+        func as func,
+        jit as jit,
+        linalg as linalg,
+        multiprocessing as multiprocessing,
+        profiler as profiler,
+        random as random,
+        special as special,
+        utils as utils,
+    )
+    from ._capture import capture as capture, compile as compile
+    from .amp import autocast as autocast
+    from .serialization import load as load, save as save
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _LAZY:
-        try:
-            return importlib.import_module(_LAZY[name])
-        except ModuleNotFoundError as error:
-            if error.name != _LAZY[name]:
-                raise
-    if name in _FROM_SERIALIZATION:
-        module = importlib.import_module("gradstep.serialization")
-        value = getattr(module, name)
+        return importlib.import_module(f"gradstep.{name}")
+    if name in _LAZY_FROM:
+        value = getattr(importlib.import_module(f"gradstep.{_LAZY_FROM[name]}"), name)
         globals()[name] = value
         return value
-    if name in ("CapturedFunction", "capture", "compile"):
-        from . import _capture
-
-        globals()[name] = getattr(_capture, name)
-        return globals()[name]
-    if name == "vmap":
-        from .func import vmap
-
-        globals()[name] = vmap
-        return vmap
-    if name == "autocast":
-        from .amp import autocast
-
-        globals()[name] = autocast
-        return autocast
-    if name in (
-        "FloatTensor",
-        "DoubleTensor",
-        "HalfTensor",
-        "BFloat16Tensor",
-        "LongTensor",
-        "IntTensor",
-        "ShortTensor",
-        "CharTensor",
-        "ByteTensor",
-        "BoolTensor",
-    ):
+    if name.endswith("Tensor"):
         from . import _legacy
 
-        return getattr(_legacy, name)
+        if name in _legacy.__dict__:
+            return getattr(_legacy, name)
     from . import _ops
 
     found = _ops.find(name)

@@ -12,8 +12,7 @@ import numpy as np
 
 from gradstep import _C
 from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
-from gradstep._C import Tensor, matmul
-from gradstep._C import linalg_vector_norm as vector_norm
+from gradstep._C import Tensor, linalg_vector_norm as vector_norm, matmul
 from gradstep._ops.lu import (
     cholesky_inverse,  # noqa: F401
     cholesky_solve,  # noqa: F401

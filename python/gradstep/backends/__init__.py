@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from gradstep import _C
 
-from . import cuda, cudnn
+from . import cuda as cuda, cudnn as cudnn
 
 
 class _Convolution:

@@ -10,8 +10,7 @@ from gradstep import _C
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
 
-from .. import functional as F
-from .. import init
+from .. import functional as F, init
 from ..parameter import Parameter, UninitializedParameter, is_lazy
 from .lazy import LazyModuleMixin
 from .module import Module

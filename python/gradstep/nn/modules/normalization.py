@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from gradstep import _C
 from gradstep._C import Tensor
 
-from .. import functional as F
-from .. import init
+from .. import functional as F, init
 from ..parameter import Parameter, UninitializedBuffer, UninitializedParameter, is_lazy
 from .lazy import LazyModuleMixin
 from .module import Module
