@@ -485,10 +485,6 @@ def _check_result(result: Any, walk: _Walk, tensors: list[Tensor]) -> None:
         )
 
 
-def _is_on_gpu(tensors: list[Tensor], walk: _Walk) -> bool:
-    return any(t.is_cuda for t in (*tensors, *walk.tensors))
-
-
 def _same_objects(before: tuple[Any, Any], after: tuple[Any, Any]) -> bool:
     return all(
         len(was) == len(now) and all(a is b for a, b in zip(was, now, strict=True))
@@ -648,8 +644,9 @@ class CapturedFunction(_C._Captured):
             hooks.restore()
             _restore_randomness(before)
             raise
-        # Traced replays launch one by one. On a GPU two more make the graphs and launch them.
-        entry.verify = self._verify + (2 if self._verify and _is_on_gpu(tensors, walk) else 0)
+        # Traced replays launch one by one. Two more run as replays do: by several threads, and on a
+        # GPU the one makes the graphs and the other launches them.
+        entry.verify = self._verify + 2 if self._verify else 0
         entry.time_next = True
         self._add(entry)
         self._keep(self._most)
@@ -676,7 +673,7 @@ class CapturedFunction(_C._Captured):
         finally:
             session.roll_back()
             walk.restore()
-        if entry.verify < 2 and _is_on_gpu(tensors, walk):  # the last two: graphs, as a whole
+        if entry.verify < 2:  # the last two, as a whole
             result, steps = entry.replay(args, kwargs), []
         else:
             result, steps = entry.replay_traced(args, kwargs)
