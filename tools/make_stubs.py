@@ -343,7 +343,8 @@ def forms_of(name: str, signatures: list[str], method: bool) -> list[str]:
 def summary(value: Any) -> str:
     """The docstring without the signatures that it opens with."""
     paragraphs = [p.strip() for p in (value.__doc__ or "").split("\n\n")]
-    texts = [p for p in paragraphs if p and not re.match(r"\w+\(.*\) -> ", p)]
+    name = re.escape(getattr(value, "__name__", ""))
+    texts = [p for p in paragraphs if p and not re.match(rf"{name}\(.*\)|\w+\(.*\) -> ", p)]
     return "\n\n".join(dict.fromkeys(texts)).replace("\\", "\\\\").replace('"""', "'''")
 
 

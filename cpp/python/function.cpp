@@ -435,16 +435,28 @@ PyObject* function_name(PyObject* self, void*) {
   return PyUnicode_FromString(reinterpret_cast<PyFunction*>(self)->group->name.c_str());
 }
 PyObject* function_module(PyObject*, void*) { return PyUnicode_FromString("gradstep._C"); }
+std::string texts_of(const FunctionGroup& g) {
+  std::string texts;
+  for (const FunctionRow& r : g.rows) {
+    if (r.doc && *r.doc) texts += std::string("\n") + r.doc + "\n";
+  }
+  return texts;
+}
+/// The signatures, then what the function does; of an in-place form what the plain one does, too.
 PyObject* function_doc(PyObject* self, void*) {
   const FunctionGroup* g = reinterpret_cast<PyFunction*>(self)->group;
   std::string doc;
-  for (const FunctionRow& r : g->rows) doc += g->name + r.signature + " -> Tensor\n";
-  for (const FunctionRow& r : g->rows) {
-    if (r.doc && *r.doc) {
-      doc += "\n";
-      doc += r.doc;
-      doc += "\n";
-    }
+  for (const FunctionRow& r : g->rows) doc += g->name + r.signature + "\n";
+  doc += texts_of(*g);
+  if (g->name.size() > 1 && g->name.back() == '_') {
+    PyObject* const native = check(PyImport_ImportModule("gradstep._C"));
+    const std::string plain = g->name.substr(0, g->name.size() - 1);
+    PyObject* const found = PyObject_GetAttrString(native, plain.c_str());
+    if (!found) PyErr_Clear();
+    if (found && Py_TYPE(found) == Py_TYPE(self))
+      doc += texts_of(*reinterpret_cast<PyFunction*>(found)->group);
+    Py_XDECREF(found);
+    Py_DECREF(native);
   }
   return wrap(doc);
 }

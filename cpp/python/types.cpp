@@ -46,10 +46,12 @@ PyGetSetDef dtype_getset[] = {{"itemsize", dtype_itemsize, nullptr, "Bytes per e
                               {"is_complex", dtype_false, nullptr, nullptr, nullptr},
                               {"is_signed", dtype_is_signed, nullptr, nullptr, nullptr},
                               {}};
-PyType_Slot dtype_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(dtype_repr)},
-                             {Py_tp_methods, dtype_methods},
-                             {Py_tp_getset, dtype_getset},
-                             {0, nullptr}};
+PyType_Slot dtype_slots[] = {
+    {Py_tp_doc, const_cast<char*>("The type of the elements of a tensor.")},
+    {Py_tp_repr, reinterpret_cast<void*>(dtype_repr)},
+    {Py_tp_methods, dtype_methods},
+    {Py_tp_getset, dtype_getset},
+    {0, nullptr}};
 PyType_Spec dtype_spec = {"gradstep.dtype", sizeof(PyDType), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, dtype_slots};
 
@@ -227,12 +229,14 @@ PyObject* size_reduce(PyObject* self, PyObject*) {
 PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "The product of all sizes."},
                               {"__reduce__", size_reduce, METH_NOARGS, nullptr},
                               {}};
-PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
-                            {Py_mp_subscript, reinterpret_cast<void*>(size_subscript)},
-                            {Py_sq_concat, reinterpret_cast<void*>(size_concat)},
-                            {Py_sq_repeat, reinterpret_cast<void*>(size_repeat)},
-                            {Py_tp_methods, size_methods},
-                            {0, nullptr}};
+PyType_Slot size_slots[] = {
+    {Py_tp_doc, const_cast<char*>("The sizes of the axes: a tuple of ints.")},
+    {Py_tp_repr, reinterpret_cast<void*>(size_repr)},
+    {Py_mp_subscript, reinterpret_cast<void*>(size_subscript)},
+    {Py_sq_concat, reinterpret_cast<void*>(size_concat)},
+    {Py_sq_repeat, reinterpret_cast<void*>(size_repeat)},
+    {Py_tp_methods, size_methods},
+    {0, nullptr}};
 PyType_Spec size_spec = {"gradstep.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 
 // ---- layout and memory_format: names only ----
@@ -249,9 +253,11 @@ PyObject* named_reduce(PyObject* self, PyObject*) {
   return PyUnicode_FromString(std::strchr(reinterpret_cast<PyNamed*>(self)->name, '.') + 1);
 }
 PyMethodDef named_methods[] = {{"__reduce__", named_reduce, METH_NOARGS, nullptr}, {}};
-PyType_Slot named_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(named_repr)},
-                             {Py_tp_methods, named_methods},
-                             {0, nullptr}};
+PyType_Slot named_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A layout or a memory format, by its name.")},
+    {Py_tp_repr, reinterpret_cast<void*>(named_repr)},
+    {Py_tp_methods, named_methods},
+    {0, nullptr}};
 PyType_Spec layout_spec = {"gradstep.layout", sizeof(PyNamed), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
 PyType_Spec memory_format_spec = {"gradstep.memory_format", sizeof(PyNamed), 0,
@@ -366,11 +372,13 @@ PyMethodDef generator_methods[] = {
     {"__setstate__", generator_setstate, METH_O, nullptr},
     {}};
 PyGetSetDef generator_getset[] = {{"device", generator_device, nullptr, nullptr, nullptr}, {}};
-PyType_Slot generator_slots[] = {{Py_tp_new, reinterpret_cast<void*>(generator_new)},
-                                 {Py_tp_dealloc, reinterpret_cast<void*>(generator_dealloc)},
-                                 {Py_tp_methods, generator_methods},
-                                 {Py_tp_getset, generator_getset},
-                                 {0, nullptr}};
+PyType_Slot generator_slots[] = {
+    {Py_tp_doc, const_cast<char*>("Random numbers: a state, and the device that draws with it.")},
+    {Py_tp_new, reinterpret_cast<void*>(generator_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(generator_dealloc)},
+    {Py_tp_methods, generator_methods},
+    {Py_tp_getset, generator_getset},
+    {0, nullptr}};
 PyType_Spec generator_spec = {"gradstep.Generator", sizeof(PyGenerator), 0,
                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, generator_slots};
 

@@ -197,19 +197,31 @@ class Tensor:
     def abs(self, *, out: Tensor | None = None) -> Tensor:
         """The absolute value of each element."""
     def abs_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The absolute value of each element.
+        """
     def absolute(self, *, out: Tensor | None = None) -> Tensor:
         """The absolute value of each element."""
     def absolute_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The absolute value of each element.
+        """
     def acos(self, *, out: Tensor | None = None) -> Tensor:
         """The arc cosine of each element."""
     def acos_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc cosine of each element.
+        """
     def acosh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of cosh."""
     def acosh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of cosh.
+        """
     @overload
     def add(self, other: Tensor | Number, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + alpha * other, elementwise.
@@ -223,6 +235,8 @@ class Tensor:
         """The in-place form.
 
         Deprecated order of arguments.
+
+        input + alpha * other, elementwise.
         """
     @overload
     def add_(self, alpha: Number, other: Tensor) -> Tensor: ...
@@ -231,20 +245,29 @@ class Tensor:
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 / tensor2."""
     def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input + value * tensor1 / tensor2.
+        """
     def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 * tensor2."""
     def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input + value * tensor1 * tensor2.
+        """
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat1 @ mat2)."""
-    def addmm_(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor: ...
+    def addmm_(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        """beta * input + alpha * (mat1 @ mat2)."""
     def addmv(self, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (mat @ vec)."""
-    def addmv_(self, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor: ...
+    def addmv_(self, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        """beta * input + alpha * (mat @ vec)."""
     def addr(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * outer(vec1, vec2)."""
-    def addr_(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor: ...
+    def addr_(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        """beta * input + alpha * outer(vec1, vec2)."""
     def adjoint(self) -> Tensor: ...
     def all(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
         """True if no element is 0."""
@@ -263,31 +286,52 @@ class Tensor:
     def arccos(self, *, out: Tensor | None = None) -> Tensor:
         """The arc cosine of each element."""
     def arccos_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc cosine of each element.
+        """
     def arccosh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of cosh."""
     def arccosh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of cosh.
+        """
     def arcsin(self, *, out: Tensor | None = None) -> Tensor:
         """The arc sine of each element."""
     def arcsin_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc sine of each element.
+        """
     def arcsinh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of sinh."""
     def arcsinh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of sinh.
+        """
     def arctan(self, *, out: Tensor | None = None) -> Tensor:
         """The arc tangent of each element."""
     def arctan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
     def arctan2_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The angle of the point (other, input), in (-pi, pi].
+        """
     def arctan_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc tangent of each element.
+        """
     def arctanh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of tanh."""
     def arctanh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of tanh.
+        """
     def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
         """The place of the largest element."""
     def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
@@ -302,28 +346,44 @@ class Tensor:
     def asin(self, *, out: Tensor | None = None) -> Tensor:
         """The arc sine of each element."""
     def asin_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc sine of each element.
+        """
     def asinh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of sinh."""
     def asinh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of sinh.
+        """
     def atan(self, *, out: Tensor | None = None) -> Tensor:
         """The arc tangent of each element."""
     def atan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
     def atan2_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The angle of the point (other, input), in (-pi, pi].
+        """
     def atan_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The arc tangent of each element.
+        """
     def atanh(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of tanh."""
     def atanh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of tanh.
+        """
     def backward(self, gradient: Any = None, retain_graph: builtins.bool | None = None, create_graph: builtins.bool = False, inputs: Any = None) -> None:
         """Accumulates the gradient of this tensor into the leaves' .grad."""
     def baddbmm(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (batch1 @ batch2)."""
-    def baddbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor: ...
+    def baddbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        """beta * input + alpha * (batch1 @ batch2)."""
     @overload
     def bernoulli(self, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
         """1 with the probability that the element says, else 0.
@@ -337,6 +397,10 @@ class Tensor:
         """Fills with 1 with the probabilities of p, else 0.
 
         Fills with 1 with probability p, else 0.
+
+        1 with the probability that the element says, else 0.
+
+        1 with probability p, else 0.
         """
     @overload
     def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor: ...
@@ -346,27 +410,45 @@ class Tensor:
     def bitwise_and(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input & other, bit by bit."""
     def bitwise_and_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input & other, bit by bit.
+        """
     def bitwise_left_shift(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input << other; 0 where other is not in [0, 64)."""
     def bitwise_left_shift_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input << other; 0 where other is not in [0, 64).
+        """
     def bitwise_not(self, *, out: Tensor | None = None) -> Tensor:
         """Every bit flipped; of bool, the opposite."""
     def bitwise_not_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Every bit flipped; of bool, the opposite.
+        """
     def bitwise_or(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input | other, bit by bit."""
     def bitwise_or_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input | other, bit by bit.
+        """
     def bitwise_right_shift(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input >> other; the sign where other is not in [0, 64)."""
     def bitwise_right_shift_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input >> other; the sign where other is not in [0, 64).
+        """
     def bitwise_xor(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input ^ other, bit by bit."""
     def bitwise_xor_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input ^ other, bit by bit.
+        """
     def bmm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """(b x n x k) @ (b x k x m)."""
     def bool(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
@@ -378,9 +460,15 @@ class Tensor:
     def ceil(self, *, out: Tensor | None = None) -> Tensor:
         """The smallest integer not below each element."""
     def ceil_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The smallest integer not below each element.
+        """
     def celu_(self, alpha: builtins.float = 1.0) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input where positive, alpha * (exp(input / alpha) - 1) elsewhere.
+        """
     def char(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def cholesky(self, *args: Any, **kwargs: Any) -> Any: ...
     def cholesky_inverse(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -390,19 +478,31 @@ class Tensor:
     def clamp(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
         """input limited to [min, max]."""
     def clamp_(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input limited to [min, max].
+        """
     def clamp_max(self, max: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """min(input, max)."""
     def clamp_max_(self, max: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        min(input, max).
+        """
     def clamp_min(self, min: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """max(input, min)."""
     def clamp_min_(self, min: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        max(input, min).
+        """
     def clip(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
         """input limited to [min, max]."""
     def clip_(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input limited to [min, max].
+        """
     def clone(self, *, memory_format: _memory_format | None = None) -> Tensor:
         """A copy, with history."""
     def conj(self) -> Tensor:
@@ -416,16 +516,25 @@ class Tensor:
     def copysign(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """The magnitude of input with the sign of other."""
     def copysign_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The magnitude of input with the sign of other.
+        """
     def corrcoef(self, *args: Any, **kwargs: Any) -> Any: ...
     def cos(self, *, out: Tensor | None = None) -> Tensor:
         """The cosine of each element, in radians."""
     def cos_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The cosine of each element, in radians.
+        """
     def cosh(self, *, out: Tensor | None = None) -> Tensor:
         """The hyperbolic cosine."""
     def cosh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The hyperbolic cosine.
+        """
     def count_nonzero(self, dim: _size | builtins.int | None = None) -> Tensor:
         """The number of elements that are not 0."""
     def cov(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -440,21 +549,33 @@ class Tensor:
     def cumprod(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
         """Running products along dim."""
     def cumprod_(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
-        """cumprod in place."""
+        """cumprod in place.
+
+        Running products along dim.
+        """
     def cumsum(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
         """Running sums along dim."""
     def cumsum_(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
-        """cumsum in place."""
+        """cumsum in place.
+
+        Running sums along dim.
+        """
     def data_ptr(self) -> builtins.int: ...
     def deg2rad(self, *, out: Tensor | None = None) -> Tensor:
         """Degrees to radians."""
     def deg2rad_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Degrees to radians.
+        """
     def det(self, *args: Any, **kwargs: Any) -> Any: ...
     def detach(self) -> Tensor:
         """The same values without history, sharing memory."""
     def detach_(self) -> Tensor:
-        """Drops the history."""
+        """Drops the history.
+
+        The same values without history, sharing memory.
+        """
     @property
     def device(self) -> _device: ...
     def diag(self, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -471,18 +592,27 @@ class Tensor:
     def digamma(self, *, out: Tensor | None = None) -> Tensor:
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The derivative of lgamma.
+        """
     def dim(self) -> builtins.int: ...
     def dist(self, other: Tensor, p: Number = 2) -> Tensor:
         """The norm of input - other."""
     def div(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
         """input / other; rounding_mode 'floor' or 'trunc' rounds the quotient."""
     def div_(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input / other; rounding_mode 'floor' or 'trunc' rounds the quotient.
+        """
     def divide(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
         """input / other; rounding_mode 'floor' or 'trunc' rounds the quotient."""
     def divide_(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input / other; rounding_mode 'floor' or 'trunc' rounds the quotient.
+        """
     def dot(self, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The inner product of two vectors."""
     def double(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
@@ -492,33 +622,54 @@ class Tensor:
     def dtype(self) -> _dtype: ...
     def element_size(self) -> builtins.int: ...
     def elu_(self, alpha: builtins.float = 1.0) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input where positive, alpha * (exp(input) - 1) elsewhere.
+        """
     def eq(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input == other."""
     def eq_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input == other.
+        """
     def equal(self, other: Tensor) -> builtins.bool:
         """True if shapes and all elements are equal."""
     def erf(self, *, out: Tensor | None = None) -> Tensor:
         """The error function."""
     def erf_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The error function.
+        """
     def erfc(self, *, out: Tensor | None = None) -> Tensor:
         """1 - erf(input)."""
     def erfc_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        1 - erf(input).
+        """
     def erfinv(self, *, out: Tensor | None = None) -> Tensor:
         """The inverse of erf."""
     def erfinv_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The inverse of erf.
+        """
     def exp(self, *, out: Tensor | None = None) -> Tensor:
         """e to the power of each element."""
     def exp2(self, *, out: Tensor | None = None) -> Tensor:
         """2 to the power of each element."""
     def exp2_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        2 to the power of each element.
+        """
     def exp_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        e to the power of each element.
+        """
     @overload
     def expand(self, size: _size | builtins.int, *, implicit: builtins.bool = False) -> Tensor:
         """Axes of size 1 repeated without copying."""
@@ -528,16 +679,25 @@ class Tensor:
     def expm1(self, *, out: Tensor | None = None) -> Tensor:
         """exp(input) - 1, exact near 0."""
     def expm1_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        exp(input) - 1, exact near 0.
+        """
     def exponential_(self, lambd: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
         """Fills with numbers of the exponential distribution with rate lambd."""
     def fill_(self, value: Tensor | Number) -> Tensor:
-        """Overwrites every element."""
+        """Overwrites every element.
+
+        A copy of the tensor with every element overwritten.
+        """
     def fill_diagonal_(self, *args: Any, **kwargs: Any) -> Any: ...
     def fix(self, *, out: Tensor | None = None) -> Tensor:
         """Each element without its fraction."""
     def fix_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Each element without its fraction.
+        """
     def flatten(self, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
         """Axes start_dim..end_dim merged into one."""
     @overload
@@ -556,11 +716,17 @@ class Tensor:
     def floor(self, *, out: Tensor | None = None) -> Tensor:
         """The largest integer not above each element."""
     def floor_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The largest integer not above each element.
+        """
     def floor_divide(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input / other, rounded down."""
     def floor_divide_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input / other, rounded down.
+        """
     def fmax(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The larger of the two; a NaN gives way to a number."""
     def fmin(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -568,11 +734,17 @@ class Tensor:
     def fmod(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """C's fmod: the result has the sign of input."""
     def fmod_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        C's fmod: the result has the sign of input.
+        """
     def frac(self, *, out: Tensor | None = None) -> Tensor:
         """The fraction of each element, with its sign."""
     def frac_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The fraction of each element, with its sign.
+        """
     def frexp(self, *args: Any, **kwargs: Any) -> Any: ...
     def gather(self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
         """Values along dim at the places that index names."""
@@ -581,7 +753,10 @@ class Tensor:
     def ge(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input >= other."""
     def ge_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input >= other.
+        """
     def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
         """Fills with numbers of trials up to the first success."""
     def geqrf(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -593,26 +768,44 @@ class Tensor:
     def greater(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input > other."""
     def greater_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input > other.
+        """
     def greater_equal(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input >= other."""
     def greater_equal_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input >= other.
+        """
     def gt(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input > other."""
     def gt_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input > other.
+        """
     def half(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def hardshrink(self, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
         """0 where |input| <= lambd."""
     def hardsigmoid_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        min(max(input + 3, 0), 6) / 6.
+        """
     def hardswish_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * hardsigmoid(input).
+        """
     def heaviside(self, values: Tensor, *, out: Tensor | None = None) -> Tensor:
         """0 below 0, 1 above, values at 0."""
     def heaviside_(self, values: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        0 below 0, 1 above, values at 0.
+        """
     def histc(self, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
         """How many elements lie in each of `bins` equal parts of [min, max]."""
     def histogram(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -621,11 +814,17 @@ class Tensor:
     def hypot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """sqrt(input^2 + other^2) without overflow."""
     def hypot_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        sqrt(input^2 + other^2) without overflow.
+        """
     def i0(self, *, out: Tensor | None = None) -> Tensor:
         """The modified Bessel function of the first kind, order 0."""
     def i0_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The modified Bessel function of the first kind, order 0.
+        """
     def igamma(self, *args: Any, **kwargs: Any) -> Any: ...
     def igamma_(self, *args: Any, **kwargs: Any) -> Any: ...
     def igammac(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -633,19 +832,31 @@ class Tensor:
     def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
         """A copy of input with alpha * source added to the slices that index names."""
     def index_add_(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
-        """index_add() into the tensor itself."""
+        """index_add() into the tensor itself.
+
+        A copy of input with alpha * source added to the slices that index names.
+        """
     def index_copy(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
         """A copy of input with source in place of the slices that index names."""
     def index_copy_(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
-        """index_copy() into the tensor itself."""
+        """index_copy() into the tensor itself.
+
+        A copy of input with source in place of the slices that index names.
+        """
     def index_fill(self, dim: builtins.int, index: Tensor, value: Tensor | Number) -> Tensor:
         """A copy of input with value in the slices that index names."""
     def index_fill_(self, dim: builtins.int, index: Tensor, value: Tensor | Number) -> Tensor:
-        """index_fill() into the tensor itself."""
+        """index_fill() into the tensor itself.
+
+        A copy of input with value in the slices that index names.
+        """
     def index_put(self, indices: Any, values: Tensor, accumulate: builtins.bool = False) -> Tensor:
         """A copy of input with values at input[indices]."""
     def index_put_(self, indices: Any, values: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """index_put() into the tensor itself."""
+        """index_put() into the tensor itself.
+
+        A copy of input with values at input[indices].
+        """
     def index_reduce(self, *args: Any, **kwargs: Any) -> Any: ...
     def index_reduce_(self, *args: Any, **kwargs: Any) -> Any: ...
     def index_select(self, dim: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -713,45 +924,78 @@ class Tensor:
     def ldexp(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """input * 2^other."""
     def ldexp_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * 2^other.
+        """
     def le(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input <= other."""
     def le_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input <= other.
+        """
     def leaky_relu_(self, negative_slope: builtins.float = 0.01) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input where positive, negative_slope * input elsewhere.
+        """
     def lerp(self, end: Tensor, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input + weight * (end - input)."""
     def lerp_(self, end: Tensor, weight: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input + weight * (end - input).
+        """
     def less(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input < other."""
     def less_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input < other.
+        """
     def less_equal(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input <= other."""
     def less_equal_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input <= other.
+        """
     def lgamma(self, *, out: Tensor | None = None) -> Tensor:
         """log |Gamma(input)|."""
     def lgamma_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        log |Gamma(input)|.
+        """
     def log(self, *, out: Tensor | None = None) -> Tensor:
         """The natural logarithm of each element."""
     def log10(self, *, out: Tensor | None = None) -> Tensor:
         """The logarithm to base 10."""
     def log10_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The logarithm to base 10.
+        """
     def log1p(self, *, out: Tensor | None = None) -> Tensor:
         """log(1 + input), exact near 0."""
     def log1p_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        log(1 + input), exact near 0.
+        """
     def log2(self, *, out: Tensor | None = None) -> Tensor:
         """The logarithm to base 2."""
     def log2_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The logarithm to base 2.
+        """
     def log_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The natural logarithm of each element.
+        """
     def log_normal_(self, mean: builtins.float = 1, std: builtins.float = 2, *, generator: Generator | None = None) -> Tensor:
         """Fills with exp of normal numbers."""
     @overload
@@ -769,30 +1013,48 @@ class Tensor:
     def logical_and(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where both are not 0."""
     def logical_and_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where both are not 0.
+        """
     def logical_not(self, *, out: Tensor | None = None) -> Tensor:
         """True where 0."""
     def logical_not_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where 0.
+        """
     def logical_or(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where either is not 0."""
     def logical_or_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where either is not 0.
+        """
     def logical_xor(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where exactly one is not 0."""
     def logical_xor_(self, other: Tensor) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where exactly one is not 0.
+        """
     def logit(self, eps: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
         """log(input / (1 - input))."""
     def logit_(self, eps: builtins.float | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        log(input / (1 - input)).
+        """
     def logsumexp(self, dim: _size | builtins.int, keepdim: builtins.bool = False) -> Tensor:
         """log(sum(exp(input))) along dim."""
     def long(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def lt(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input < other."""
     def lt_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input < other.
+        """
     def lu(self, *args: Any, **kwargs: Any) -> Any: ...
     def lu_solve(self, *args: Any, **kwargs: Any) -> Any: ...
     @property
@@ -802,11 +1064,17 @@ class Tensor:
     def masked_fill(self, mask: Tensor, value: Tensor | Number) -> Tensor:
         """A copy of input with value where mask is set."""
     def masked_fill_(self, mask: Tensor, value: Tensor | Number) -> Tensor:
-        """masked_fill() into the tensor itself."""
+        """masked_fill() into the tensor itself.
+
+        A copy of input with value where mask is set.
+        """
     def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
         """A copy of input with source's elements, in order, where mask is set."""
     def masked_scatter_(self, mask: Tensor, source: Tensor) -> Tensor:
-        """masked_scatter() into the tensor itself."""
+        """masked_scatter() into the tensor itself.
+
+        A copy of input with source's elements, in order, where mask is set.
+        """
     def masked_select(self, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The elements where mask is set, as a vector."""
     def matmul(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -858,7 +1126,10 @@ class Tensor:
     def minimum(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The smaller of the two; NaN if either is."""
     def mish_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * tanh(log(1 + exp(input))).
+        """
     def mm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """(n x k) @ (k x m)."""
     def mode(self, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
@@ -872,13 +1143,19 @@ class Tensor:
     def mul(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input * other."""
     def mul_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * other.
+        """
     def multinomial(self, num_samples: builtins.int, replacement: builtins.bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
         """Indices drawn in proportion to the weights of each row."""
     def multiply(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input * other."""
     def multiply_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * other.
+        """
     def mv(self, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Matrix times vector."""
     def mvlgamma(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -888,7 +1165,10 @@ class Tensor:
     def nan_to_num(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
         """Replaces NaN and infinities by finite numbers."""
     def nan_to_num_(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Replaces NaN and infinities by finite numbers.
+        """
     def nanmean(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
         """The mean of the elements that are not NaN."""
     @overload
@@ -914,15 +1194,24 @@ class Tensor:
     def ne(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input != other."""
     def ne_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input != other.
+        """
     def neg(self, *, out: Tensor | None = None) -> Tensor:
         """The negative of each element."""
     def neg_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The negative of each element.
+        """
     def negative(self, *, out: Tensor | None = None) -> Tensor:
         """The negative of each element."""
     def negative_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The negative of each element.
+        """
     def nelement(self) -> builtins.int: ...
     def new(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
@@ -948,11 +1237,19 @@ class Tensor:
     def norm(self, p: Any = 'fro', dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
         """The vector norm of order p: along dim, or of all elements."""
     def normal_(self, mean: builtins.float = 0, std: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
-        """Fills with normal numbers."""
+        """Fills with normal numbers.
+
+        Normal numbers.
+
+        Normal numbers, with a mean and a deviation for each element.
+        """
     def not_equal(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input != other."""
     def not_equal_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        True where input != other.
+        """
     def numel(self) -> builtins.int:
         """The number of elements."""
     def numpy(self, *, force: builtins.bool = False) -> Any:
@@ -978,7 +1275,10 @@ class Tensor:
     def pow(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input to the power of exponent."""
     def pow_(self, exponent: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input to the power of exponent.
+        """
     def prelu(self, weight: Tensor) -> Tensor:
         """input where positive, weight * input elsewhere; one weight or one for each channel."""
     @overload
@@ -992,18 +1292,27 @@ class Tensor:
     def psi(self, *, out: Tensor | None = None) -> Tensor:
         """The derivative of lgamma."""
     def psi_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The derivative of lgamma.
+        """
     def put(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
         """A copy of input with source written or added at places of the flattened input."""
     def put_(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """put() into the tensor itself."""
+        """put() into the tensor itself.
+
+        A copy of input with source written or added at places of the flattened input.
+        """
     def qr(self, *args: Any, **kwargs: Any) -> Any: ...
     def quantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
         """The q-th quantiles."""
     def rad2deg(self, *, out: Tensor | None = None) -> Tensor:
         """Radians to degrees."""
     def rad2deg_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Radians to degrees.
+        """
     @overload
     def random_(self, *, generator: Generator | None = None) -> Tensor:
         """Fills with integers of the type's range.
@@ -1022,7 +1331,10 @@ class Tensor:
     def reciprocal(self, *, out: Tensor | None = None) -> Tensor:
         """1 / input."""
     def reciprocal_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        1 / input.
+        """
     def record_stream(self, s: Any) -> None:
         """Its memory is used on that stream, too, and not given away before that has finished."""
     def register_hook(self, hook: Any) -> Any:
@@ -1031,13 +1343,22 @@ class Tensor:
     def relu(self, inplace: builtins.bool = False) -> Tensor:
         """max(input, 0); the gradient at 0 is 0."""
     def relu6_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        min(max(input, 0), 6).
+        """
     def relu_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        max(input, 0); the gradient at 0 is 0.
+        """
     def remainder(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """The remainder of division with the sign of other, as Python's %."""
     def remainder_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The remainder of division with the sign of other, as Python's %.
+        """
     def renorm(self, *args: Any, **kwargs: Any) -> Any: ...
     def renorm_(self, *args: Any, **kwargs: Any) -> Any: ...
     @overload
@@ -1079,11 +1400,17 @@ class Tensor:
     def round(self, *, decimals: builtins.int = 0, out: Tensor | None = None) -> Tensor:
         """The nearest integer, halves to even."""
     def round_(self, *, decimals: builtins.int = 0) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The nearest integer, halves to even.
+        """
     def rsqrt(self, *, out: Tensor | None = None) -> Tensor:
         """1 / sqrt(input)."""
     def rsqrt_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        1 / sqrt(input).
+        """
     @overload
     def scatter(self, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None) -> Tensor:
         """A copy of input with src written along dim to the places that index names."""
@@ -1091,26 +1418,41 @@ class Tensor:
     def scatter(self, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None) -> Tensor: ...
     @overload
     def scatter_(self, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None) -> Tensor:
-        """scatter() into the tensor itself."""
+        """scatter() into the tensor itself.
+
+        A copy of input with src written along dim to the places that index names.
+        """
     @overload
     def scatter_(self, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None) -> Tensor: ...
     def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
         """A copy of input with src added along dim at the places that index names."""
     def scatter_add_(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """scatter_add() into the tensor itself."""
+        """scatter_add() into the tensor itself.
+
+        A copy of input with src added along dim at the places that index names.
+        """
     def scatter_reduce(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor:
         """As scatter(), combining by sum, prod, mean, amax or amin."""
     def scatter_reduce_(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor:
-        """scatter_reduce() into the tensor itself."""
+        """scatter_reduce() into the tensor itself.
+
+        As scatter(), combining by sum, prod, mean, amax or amin.
+        """
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
         """One entry of an axis, which disappears."""
     def select_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
     def selu_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The self-normalizing elu.
+        """
     def sgn(self, *, out: Tensor | None = None) -> Tensor:
         """-1, 0 or 1, as sign (complex numbers are not supported)."""
     def sgn_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        -1, 0 or 1, as sign (complex numbers are not supported).
+        """
     @property
     def shape(self) -> Size: ...
     def share_memory_(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -1118,27 +1460,45 @@ class Tensor:
     def sigmoid(self, inplace: builtins.bool = False) -> Tensor:
         """The logistic function 1 / (1 + exp(-input))."""
     def sigmoid_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The logistic function 1 / (1 + exp(-input)).
+        """
     def sign(self, *, out: Tensor | None = None) -> Tensor:
         """-1, 0 or 1."""
     def sign_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        -1, 0 or 1.
+        """
     def signbit(self, *, out: Tensor | None = None) -> Tensor:
         """True where the sign bit is set, -0 included."""
     def silu_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * sigmoid(input).
+        """
     def sin(self, *, out: Tensor | None = None) -> Tensor:
         """The sine of each element, in radians."""
     def sin_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The sine of each element, in radians.
+        """
     def sinc(self, *, out: Tensor | None = None) -> Tensor:
         """sin(pi x) / (pi x), and 1 at 0."""
     def sinc_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        sin(pi x) / (pi x), and 1 at 0.
+        """
     def sinh(self, *, out: Tensor | None = None) -> Tensor:
         """The hyperbolic sine."""
     def sinh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The hyperbolic sine.
+        """
     @overload
     def size(self, dim: None = None) -> Size:
         """All sizes, or that of one axis."""
@@ -1162,17 +1522,24 @@ class Tensor:
     def sqrt(self, *, out: Tensor | None = None) -> Tensor:
         """The square root of each element."""
     def sqrt_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The square root of each element.
+        """
     def square(self, *, out: Tensor | None = None) -> Tensor:
         """The square of each element."""
     def square_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The square of each element.
+        """
     @overload
     def squeeze(self) -> Tensor:
         """Without axes of size 1."""
     @overload
     def squeeze(self, dim: _size | builtins.int) -> Tensor: ...
-    def squeeze_(self, dim: _size | builtins.int | None = None) -> Tensor: ...
+    def squeeze_(self, dim: _size | builtins.int | None = None) -> Tensor:
+        """Without axes of size 1."""
     @overload
     def std(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
         """The standard deviation along dim.
@@ -1194,11 +1561,17 @@ class Tensor:
     def sub(self, other: Tensor | Number, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """input - alpha * other, elementwise."""
     def sub_(self, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input - alpha * other, elementwise.
+        """
     def subtract(self, other: Tensor | Number, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """input - alpha * other, elementwise."""
     def subtract_(self, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input - alpha * other, elementwise.
+        """
     @overload
     def sum(self, *, dtype: _dtype | None = None) -> Tensor:
         """The sum of all elements.
@@ -1219,7 +1592,8 @@ class Tensor:
         """Two axes swapped."""
     def t(self) -> Tensor:
         """The transpose of a matrix."""
-    def t_(self) -> Tensor: ...
+    def t_(self) -> Tensor:
+        """The transpose of a matrix."""
     def take(self, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Values of the flattened input at index."""
     def take_along_dim(self, indices: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -1227,11 +1601,17 @@ class Tensor:
     def tan(self, *, out: Tensor | None = None) -> Tensor:
         """The tangent of each element, in radians."""
     def tan_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The tangent of each element, in radians.
+        """
     def tanh(self, inplace: builtins.bool = False) -> Tensor:
         """The hyperbolic tangent."""
     def tanh_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        The hyperbolic tangent.
+        """
     def tensor_split(self, indices_or_sections: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """Split into nearly equal parts, or at indices."""
     @overload
@@ -1254,24 +1634,37 @@ class Tensor:
         """The sum of the diagonal."""
     def transpose(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
-    def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor: ...
+    def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+        """Two axes swapped."""
     def triangular_solve(self, *args: Any, **kwargs: Any) -> Any: ...
     def tril(self, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
         """The part on and below a diagonal."""
     def tril_(self, diagonal: builtins.int = 0) -> Tensor:
-        """tril() of the tensor itself."""
+        """tril() of the tensor itself.
+
+        The part on and below a diagonal.
+        """
     def triu(self, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
         """The part on and above a diagonal."""
     def triu_(self, diagonal: builtins.int = 0) -> Tensor:
-        """triu() of the tensor itself."""
+        """triu() of the tensor itself.
+
+        The part on and above a diagonal.
+        """
     def true_divide(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
         """input / other; rounding_mode 'floor' or 'trunc' rounds the quotient."""
     def true_divide_(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input / other; rounding_mode 'floor' or 'trunc' rounds the quotient.
+        """
     def trunc(self, *, out: Tensor | None = None) -> Tensor:
         """Each element without its fraction."""
     def trunc_(self) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        Each element without its fraction.
+        """
     def type(self, dtype: Any = None, non_blocking: builtins.bool = False, **kwargs: Any) -> Any: ...
     def type_as(self, other: Tensor) -> Tensor: ...
     def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
@@ -1290,7 +1683,8 @@ class Tensor:
     def unsafe_split(self, *args: Any, **kwargs: Any) -> Any: ...
     def unsqueeze(self, dim: builtins.int) -> Tensor:
         """With a new axis of size 1."""
-    def unsqueeze_(self, dim: builtins.int) -> Tensor: ...
+    def unsqueeze_(self, dim: builtins.int) -> Tensor:
+        """With a new axis of size 1."""
     def untyped_storage(self) -> Any: ...
     @overload
     def var(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
@@ -1322,7 +1716,10 @@ class Tensor:
     def xlogy(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input * log(other), 0 where input is 0."""
     def xlogy_(self, other: Tensor | Number) -> Tensor:
-        """The in-place form."""
+        """The in-place form.
+
+        input * log(other), 0 where input is 0.
+        """
     def zero_(self) -> Tensor:
         """Overwrites every element with 0."""
 
@@ -1452,19 +1849,31 @@ def _zero_grad(*args: Any, **kwargs: Any) -> Any:
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value of each element."""
 def abs_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The absolute value of each element.
+    """
 def absolute(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value of each element."""
 def absolute_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The absolute value of each element.
+    """
 def acos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc cosine of each element."""
 def acos_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc cosine of each element.
+    """
 def acosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of cosh."""
 def acosh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of cosh.
+    """
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean over output_size windows of the last 1 axes; None keeps a size."""
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
@@ -1488,11 +1897,17 @@ def add(input: Tensor, alpha: Number, other: Tensor) -> Tensor: ...
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 / tensor2."""
 def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input + value * tensor1 / tensor2.
+    """
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
     """input + value * tensor1 * tensor2."""
 def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input + value * tensor1 * tensor2.
+    """
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
@@ -1533,31 +1948,52 @@ def arange(start: Number, end: Number, step: Number = 1, *, out: Tensor | None =
 def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc cosine of each element."""
 def arccos_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc cosine of each element.
+    """
 def arccosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of cosh."""
 def arccosh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of cosh.
+    """
 def arcsin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc sine of each element."""
 def arcsin_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc sine of each element.
+    """
 def arcsinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of sinh."""
 def arcsinh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of sinh.
+    """
 def arctan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc tangent of each element."""
 def arctan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
 def arctan2_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The angle of the point (other, input), in (-pi, pi].
+    """
 def arctan_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc tangent of each element.
+    """
 def arctanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of tanh."""
 def arctanh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of tanh.
+    """
 def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
     """The place of the largest element."""
 def argmin(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
@@ -1574,23 +2010,38 @@ def asarray(obj: Any, *, dtype: _dtype | None = None, device: _device_like | Non
 def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc sine of each element."""
 def asin_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc sine of each element.
+    """
 def asinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of sinh."""
 def asinh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of sinh.
+    """
 def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The arc tangent of each element."""
 def atan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
 def atan2_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The angle of the point (other, input), in (-pi, pi].
+    """
 def atan_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The arc tangent of each element.
+    """
 def atanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of tanh."""
 def atanh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of tanh.
+    """
 @overload
 def atleast_1d(tensors: Tensor) -> Any:
     """With at least one axis."""
@@ -1648,25 +2099,40 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
 def bitwise_and(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input & other, bit by bit."""
 def bitwise_and_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input & other, bit by bit.
+    """
 def bitwise_left_shift(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input << other; 0 where other is not in [0, 64)."""
 def bitwise_left_shift_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input << other; 0 where other is not in [0, 64).
+    """
 def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Every bit flipped; of bool, the opposite."""
 def bitwise_or(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input | other, bit by bit."""
 def bitwise_or_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input | other, bit by bit.
+    """
 def bitwise_right_shift(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input >> other; the sign where other is not in [0, 64)."""
 def bitwise_right_shift_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input >> other; the sign where other is not in [0, 64).
+    """
 def bitwise_xor(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input ^ other, bit by bit."""
 def bitwise_xor_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input ^ other, bit by bit.
+    """
 @overload
 def block_diag(tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one."""
@@ -1702,11 +2168,17 @@ def cdist(x1: Tensor, x2: Tensor, p: builtins.float = 2.0, compute_mode: builtin
 def ceil(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smallest integer not below each element."""
 def ceil_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The smallest integer not below each element.
+    """
 def celu(input: Tensor, alpha: builtins.float = 1.0, inplace: builtins.bool = False) -> Tensor:
     """input where positive, alpha * (exp(input / alpha) - 1) elsewhere."""
 def celu_(input: Tensor, alpha: builtins.float = 1.0) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input where positive, alpha * (exp(input / alpha) - 1) elsewhere.
+    """
 @overload
 def chain_matmul(matrices: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the order that costs least."""
@@ -1721,21 +2193,33 @@ def chunk(input: Tensor, chunks: builtins.int, dim: builtins.int = 0) -> tuple[T
 def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """input limited to [min, max]."""
 def clamp_(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input limited to [min, max].
+    """
 def clamp_max(input: Tensor, max: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """min(input, max)."""
 def clamp_max_(input: Tensor, max: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    min(input, max).
+    """
 def clamp_min(input: Tensor, min: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """max(input, min)."""
 def clamp_min_(input: Tensor, min: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    max(input, min).
+    """
 def clear_autocast_cache() -> None:
     """Forgets the casts of leaves."""
 def clip(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
     """input limited to [min, max]."""
 def clip_(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input limited to [min, max].
+    """
 def clone(input: Tensor, *, memory_format: _memory_format | None = None) -> Tensor:
     """A copy, with history."""
 def col2im(input: Tensor, output_size: _size | builtins.int, kernel_size: _size | builtins.int, dilation: _size | builtins.int = 1, padding: _size | builtins.int = 0, stride: _size | builtins.int = 1) -> Tensor:
@@ -1785,15 +2269,24 @@ def convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: _siz
 def copysign(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """The magnitude of input with the sign of other."""
 def copysign_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The magnitude of input with the sign of other.
+    """
 def cos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The cosine of each element, in radians."""
 def cos_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The cosine of each element, in radians.
+    """
 def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic cosine."""
 def cosh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The hyperbolic cosine.
+    """
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: builtins.float = 0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: builtins.int = 1, eps: builtins.float = 1e-08) -> Tensor:
@@ -1815,11 +2308,17 @@ def cumsum(input: Tensor, dim: builtins.int, *, dtype: _dtype | None = None) -> 
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Degrees to radians."""
 def deg2rad_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    Degrees to radians.
+    """
 def detach(input: Tensor) -> Tensor:
     """The same values without history, sharing memory."""
 def detach_(input: Tensor) -> Tensor:
-    """Drops the history."""
+    """Drops the history.
+
+    The same values without history, sharing memory.
+    """
 def diag(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
     """A matrix with this diagonal, or the diagonal of a matrix."""
 def diag_embed(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1) -> Tensor:
@@ -1833,7 +2332,10 @@ def diff(input: Tensor, n: builtins.int = 1, dim: builtins.int = -1, prepend: Te
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The derivative of lgamma."""
 def digamma_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The derivative of lgamma.
+    """
 def dist(input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
     """The norm of input - other."""
 def div(input: Tensor | Number, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
@@ -1866,7 +2368,10 @@ def einsum(equation: builtins.str, operand: Tensor) -> Tensor: ...
 def elu(input: Tensor, alpha: builtins.float = 1.0, inplace: builtins.bool = False) -> Tensor:
     """input where positive, alpha * (exp(input) - 1) elsewhere."""
 def elu_(input: Tensor, alpha: builtins.float = 1.0) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input where positive, alpha * (exp(input) - 1) elsewhere.
+    """
 def embedding(input: Tensor, weight: Tensor, padding_idx: builtins.int | None = None, max_norm: builtins.float | None = None, norm_type: builtins.float = 2.0, scale_grad_by_freq: builtins.bool = False, sparse: builtins.bool = False) -> Tensor:
     """The rows of weight that input names."""
 @overload
@@ -1881,33 +2386,54 @@ def empty_strided(size: _size | builtins.int, stride: _size | builtins.int, *, d
 def eq(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input == other."""
 def eq_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input == other.
+    """
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """True if shapes and all elements are equal."""
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The error function."""
 def erf_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The error function.
+    """
 def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 - erf(input)."""
 def erfc_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    1 - erf(input).
+    """
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of erf."""
 def erfinv_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The inverse of erf.
+    """
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """e to the power of each element."""
 def exp2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """2 to the power of each element."""
 def exp2_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    2 to the power of each element.
+    """
 def exp_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    e to the power of each element.
+    """
 def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """exp(input) - 1, exact near 0."""
 def expm1_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    exp(input) - 1, exact near 0.
+    """
 @overload
 def eye(n: builtins.int, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """The identity matrix.
@@ -1939,11 +2465,17 @@ def feature_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> 
 def fill(input: Tensor, value: Tensor | Number) -> Tensor:
     """A copy of the tensor with every element overwritten."""
 def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
-    """Overwrites every element."""
+    """Overwrites every element.
+
+    A copy of the tensor with every element overwritten.
+    """
 def fix(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Each element without its fraction."""
 def fix_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    Each element without its fraction.
+    """
 def flatten(input: Tensor, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
     """Axes start_dim..end_dim merged into one."""
 @overload
@@ -1960,7 +2492,10 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number, *, out: Tenso
 def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The largest integer not above each element."""
 def floor_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The largest integer not above each element.
+    """
 def floor_divide(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input / other, rounded down."""
 def fmax(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1970,11 +2505,17 @@ def fmin(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 def fmod(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """C's fmod: the result has the sign of input."""
 def fmod_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    C's fmod: the result has the sign of input.
+    """
 def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The fraction of each element, with its sign."""
 def frac_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The fraction of each element, with its sign.
+    """
 def from_dlpack(ext_tensor: Any, *, device: _device_like | None = None, copy: builtins.bool | None = None) -> Tensor:
     """Shares the memory of another library's tensor."""
 def from_numpy(ndarray: Any) -> Tensor:
@@ -1991,7 +2532,10 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | Number, full:
 def ge(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input >= other."""
 def ge_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input >= other.
+    """
 @overload
 def gelu(input: Tensor, *, approximate: builtins.str = 'none') -> Tensor:
     """x * Phi(x), the Gaussian error linear unit."""
@@ -2012,11 +2556,17 @@ def get_rng_state() -> Tensor:
 def greater(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input > other."""
 def greater_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input > other.
+    """
 def greater_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input >= other."""
 def greater_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input >= other.
+    """
 def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: builtins.int, padding_mode: builtins.int, align_corners: builtins.bool) -> Tensor:
     """The values of an image at the places of a grid; torch.nn.functional.grid_sample."""
 def group_norm(input: Tensor, num_groups: builtins.int, weight: Tensor | None = None, bias: Tensor | None = None, eps: builtins.float = 1e-05, cudnn_enabled: builtins.bool = True) -> Tensor:
@@ -2031,25 +2581,40 @@ def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor
 def gt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input > other."""
 def gt_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input > other.
+    """
 def hardshrink(input: Tensor, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """0 where |input| <= lambd."""
 def hardsigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6."""
 def hardsigmoid_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    min(max(input + 3, 0), 6) / 6.
+    """
 def hardswish(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
 def hardswish_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * hardsigmoid(input).
+    """
 def hardtanh(input: Tensor, min_val: builtins.float = -1.0, max_val: builtins.float = 1.0, inplace: builtins.bool = False) -> Tensor:
     """input limited to [min_val, max_val]."""
 def hardtanh_(input: Tensor, min_val: builtins.float = -1.0, max_val: builtins.float = 1.0) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input limited to [min_val, max_val].
+    """
 def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
     """0 below 0, 1 above, values at 0."""
 def heaviside_(input: Tensor, values: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    0 below 0, 1 above, values at 0.
+    """
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: builtins.float = 1.0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
 def histc(input: Tensor, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
@@ -2063,11 +2628,17 @@ def huber_loss(input: Tensor, target: Tensor, reduction: builtins.str = 'mean', 
 def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """sqrt(input^2 + other^2) without overflow."""
 def hypot_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    sqrt(input^2 + other^2) without overflow.
+    """
 def i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The modified Bessel function of the first kind, order 0."""
 def i0_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The modified Bessel function of the first kind, order 0.
+    """
 def im2col(input: Tensor, kernel_size: _size | builtins.int, dilation: _size | builtins.int = 1, padding: _size | builtins.int = 0, stride: _size | builtins.int = 1) -> Tensor:
     """Windows as columns: (N, C, H, W) to (N, C * kernel, windows); torch.nn.functional.unfold."""
 def index_add(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
@@ -2079,7 +2650,10 @@ def index_fill(input: Tensor, dim: builtins.int, index: Tensor, value: Tensor | 
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: builtins.bool = False) -> Tensor:
     """A copy of input with values at input[indices]."""
 def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: builtins.bool = False) -> Tensor:
-    """index_put() into the tensor itself."""
+    """index_put() into the tensor itself.
+
+    A copy of input with values at input[indices].
+    """
 def index_select(input: Tensor, dim: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices along dim that index names."""
 def initial_seed() -> builtins.int:
@@ -2133,31 +2707,52 @@ def layer_norm(input: Tensor, normalized_shape: _size | builtins.int, weight: Te
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input * 2^other."""
 def ldexp_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * 2^other.
+    """
 def le(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input <= other."""
 def le_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input <= other.
+    """
 def leaky_relu(input: Tensor, negative_slope: builtins.float = 0.01, inplace: builtins.bool = False) -> Tensor:
     """input where positive, negative_slope * input elsewhere."""
 def leaky_relu_(input: Tensor, negative_slope: builtins.float = 0.01) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input where positive, negative_slope * input elsewhere.
+    """
 def lerp(input: Tensor, end: Tensor, weight: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input + weight * (end - input)."""
 def lerp_(input: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input + weight * (end - input).
+    """
 def less(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input < other."""
 def less_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input < other.
+    """
 def less_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input <= other."""
 def less_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input <= other.
+    """
 def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log |Gamma(input)|."""
 def lgamma_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    log |Gamma(input)|.
+    """
 def linalg_vector_norm(x: Tensor, ord: Number = 2, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
     """The vector norm of order ord: along dim, or of all elements."""
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -2169,17 +2764,29 @@ def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 10."""
 def log10_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The logarithm to base 10.
+    """
 def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(1 + input), exact near 0."""
 def log1p_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    log(1 + input), exact near 0.
+    """
 def log2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 2."""
 def log2_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The logarithm to base 2.
+    """
 def log_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The natural logarithm of each element.
+    """
 @overload
 def log_softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
     """log(softmax(input)) along dim."""
@@ -2194,23 +2801,38 @@ def logcumsumexp(input: Tensor, dim: builtins.int) -> Tensor:
 def logical_and(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where both are not 0."""
 def logical_and_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where both are not 0.
+    """
 def logical_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where 0."""
 def logical_not_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where 0.
+    """
 def logical_or(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where either is not 0."""
 def logical_or_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where either is not 0.
+    """
 def logical_xor(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where exactly one is not 0."""
 def logical_xor_(input: Tensor, other: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where exactly one is not 0.
+    """
 def logit(input: Tensor, eps: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
     """log(input / (1 - input))."""
 def logit_(input: Tensor, eps: builtins.float | None = None) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    log(input / (1 - input)).
+    """
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(sigmoid(input))."""
 def logspace(start: Number, end: Number, steps: builtins.int, base: builtins.float = 10.0, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
@@ -2227,7 +2849,10 @@ def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b
 def lt(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input < other."""
 def lt_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input < other.
+    """
 def manual_seed(seed: Any) -> Generator:
     """Seeds the default generator; returns it."""
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: builtins.float = 0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
@@ -2307,7 +2932,10 @@ def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tenso
 def mish(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """input * tanh(log(1 + exp(input)))."""
 def mish_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * tanh(log(1 + exp(input))).
+    """
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """(n x k) @ (k x m)."""
 def mode(input: Tensor, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
@@ -2323,7 +2951,10 @@ def msort(input: Tensor) -> Tensor:
 def mul(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
 def mul_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * other.
+    """
 def multi_margin_loss(input: Tensor, target: Tensor, p: builtins.int = 1, margin: builtins.float = 1.0, weight: Tensor | None = None, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """The hinge loss of more than two classes."""
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
@@ -2333,13 +2964,19 @@ def multinomial(input: Tensor, num_samples: builtins.int, replacement: builtins.
 def multiply(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
 def multiply_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * other.
+    """
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix times vector."""
 def nan_to_num(input: Tensor, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
     """Replaces NaN and infinities by finite numbers."""
 def nan_to_num_(input: Tensor, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    Replaces NaN and infinities by finite numbers.
+    """
 def nanmean(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
     """The mean of the elements that are not NaN."""
 @overload
@@ -2359,15 +2996,24 @@ def narrow(input: Tensor, dim: builtins.int, start: builtins.int, length: builti
 def ne(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input != other."""
 def ne_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input != other.
+    """
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The negative of each element."""
 def neg_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The negative of each element.
+    """
 def negative(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The negative of each element."""
 def negative_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The negative of each element.
+    """
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: builtins.bool | None = None, ignore_index: builtins.int = -100, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """The negative log-likelihood of the target classes."""
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: builtins.bool = False) -> Any:
@@ -2391,7 +3037,10 @@ def normalize(input: Tensor, p: builtins.float = 2.0, dim: builtins.int = 1, eps
 def not_equal(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input != other."""
 def not_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    True where input != other.
+    """
 def numel(input: Tensor) -> builtins.int:
     """The number of elements."""
 def one_hot(tensor: Tensor, num_classes: builtins.int = -1) -> Tensor:
@@ -2439,7 +3088,10 @@ def promote_types(type1: _dtype, type2: _dtype) -> _dtype: ...
 def psi(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The derivative of lgamma."""
 def psi_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The derivative of lgamma.
+    """
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
     """A copy of input with source written or added at places of the flattened input."""
 def quantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
@@ -2447,7 +3099,10 @@ def quantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None,
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Radians to degrees."""
 def rad2deg_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    Radians to degrees.
+    """
 @overload
 def rand(size: _size | builtins.int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False, pin_memory: builtins.bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
@@ -2488,15 +3143,24 @@ def real(input: Tensor) -> Tensor:
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / input."""
 def reciprocal_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    1 / input.
+    """
 def relu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """max(input, 0); the gradient at 0 is 0."""
 def relu6(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """min(max(input, 0), 6)."""
 def relu6_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    min(max(input, 0), 6).
+    """
 def relu_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    max(input, 0); the gradient at 0 is 0.
+    """
 def remainder(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """The remainder of division with the sign of other, as Python's %."""
 @overload
@@ -2539,13 +3203,19 @@ def rot90(input: Tensor, k: builtins.int = 1, dims: _size | builtins.int = ...) 
 def round(input: Tensor, *, decimals: builtins.int = 0, out: Tensor | None = None) -> Tensor:
     """The nearest integer, halves to even."""
 def round_(input: Tensor, *, decimals: builtins.int = 0) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The nearest integer, halves to even.
+    """
 def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """As vstack()."""
 def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
 def rsqrt_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    1 / sqrt(input).
+    """
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """other - alpha * input."""
 def scalar_tensor(s: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
@@ -2569,7 +3239,10 @@ def select(input: Tensor, dim: builtins.int, index: builtins.int) -> Tensor:
 def selu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """The self-normalizing elu."""
 def selu_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The self-normalizing elu.
+    """
 def set_autocast_cache_enabled(enabled: builtins.bool) -> None: ...
 def set_autocast_cpu_dtype(dtype: _dtype) -> None: ...
 def set_autocast_cpu_enabled(enabled: builtins.bool) -> None: ...
@@ -2588,33 +3261,54 @@ def set_rng_state(new_state: Tensor) -> None:
 def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-1, 0 or 1, as sign (complex numbers are not supported)."""
 def sgn_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    -1, 0 or 1, as sign (complex numbers are not supported).
+    """
 def sigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """The logistic function 1 / (1 + exp(-input))."""
 def sigmoid_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The logistic function 1 / (1 + exp(-input)).
+    """
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-1, 0 or 1."""
 def sign_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    -1, 0 or 1.
+    """
 def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where the sign bit is set, -0 included."""
 def silu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """input * sigmoid(input)."""
 def silu_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input * sigmoid(input).
+    """
 def sin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sine of each element, in radians."""
 def sin_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The sine of each element, in radians.
+    """
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """sin(pi x) / (pi x), and 1 at 0."""
 def sinc_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    sin(pi x) / (pi x), and 1 at 0.
+    """
 def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic sine."""
 def sinh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The hyperbolic sine.
+    """
 def smooth_l1_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', beta: builtins.float = 1.0) -> Tensor:
     """Quadratic below beta, linear above."""
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
@@ -2643,11 +3337,17 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: builtins.int = 0) -> 
 def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square root of each element."""
 def sqrt_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The square root of each element.
+    """
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square of each element."""
 def square_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The square of each element.
+    """
 @overload
 def squeeze(input: Tensor) -> Tensor:
     """Without axes of size 1."""
@@ -2699,11 +3399,17 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: builtins.int | None = No
 def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The tangent of each element, in radians."""
 def tan_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The tangent of each element, in radians.
+    """
 def tanh(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """The hyperbolic tangent."""
 def tanh_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    The hyperbolic tangent.
+    """
 def tanhshrink(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - tanh(input)."""
 def tensor(data: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False, pin_memory: builtins.bool = False) -> Tensor:
@@ -2715,7 +3421,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
 def threshold(input: Tensor, threshold: Number, value: Number, inplace: builtins.bool = False) -> Tensor:
     """input where it is above threshold, else value."""
 def threshold_(input: Tensor, threshold: Number, value: Number) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    input where it is above threshold, else value.
+    """
 @overload
 def tile(input: Tensor, dims: _size | builtins.int) -> Tensor:
     """Copies of the tensor; missing axes count once."""
@@ -2742,7 +3451,10 @@ def true_divide(input: Tensor | Number, other: Tensor | Number, *, rounding_mode
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Each element without its fraction."""
 def trunc_(input: Tensor) -> Tensor:
-    """The in-place form."""
+    """The in-place form.
+
+    Each element without its fraction.
+    """
 def unbind(input: Tensor, dim: builtins.int = 0) -> tuple[Tensor, ...]:
     """All entries of an axis."""
 def unflatten(input: Tensor, dim: builtins.int, sizes: _size | builtins.int) -> Tensor:

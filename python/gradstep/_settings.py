@@ -26,10 +26,12 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 
 def are_deterministic_algorithms_enabled() -> bool:
+    """What use_deterministic_algorithms() was given."""
     return bool(_state["deterministic"])
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """The warn_only that use_deterministic_algorithms() was given."""
     return bool(_state["warn_only"])
 
 
@@ -42,14 +44,17 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
+    """What set_float32_matmul_precision() was given."""
     return str(_state["matmul"])
 
 
 def get_num_interop_threads() -> int:
+    """What set_num_interop_threads() was given; it changes nothing."""
     return int(_state["interop"])
 
 
 def set_num_interop_threads(n: int) -> None:
+    """Kept for PyTorch's scripts: operations run one after the other."""
     _state["interop"] = n
 
 

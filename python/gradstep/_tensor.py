@@ -202,6 +202,7 @@ def _apply(self: Tensor, fn: Any) -> Tensor:
 
 
 def _resize_as(self: Tensor, other: Tensor) -> Tensor:
+    """resize_() to other's shape."""
     return self.resize_(other.shape)
 
 
@@ -243,11 +244,31 @@ def _is_shared(self: Tensor) -> bool:
     return is_shared(self)
 
 
+def _get_device(self: Tensor) -> int:
+    """The index of the GPU that it lies on, -1 on the CPU."""
+    return (self.device.index or 0) if self.is_cuda else -1
+
+
+def _storage(self: Tensor) -> Any:
+    """The memory that this tensor and its views share."""
+    return _Storage(self)
+
+
+def _names(self: Tensor) -> tuple[None, ...]:
+    """None for each axis: axes have no names."""
+    return (None,) * self.dim()
+
+
+def _real(self: Tensor) -> Tensor:
+    """The tensor itself: there are no complex ones."""
+    return self
+
+
 for _name, _value in {
     "share_memory_": _share_memory,
     "is_shared": _is_shared,
     "__rdiv__": Tensor.__rtruediv__,
-    "get_device": lambda self: self.device.index if self.is_cuda else -1,
+    "get_device": _get_device,
     "resize_as_": _resize_as,
     "new": _new,
     "fill_diagonal_": _fill_diagonal,
@@ -257,12 +278,12 @@ for _name, _value in {
     "__copy__": _copy,
     "__format__": _format,
     "__reversed__": _reversed,
-    "storage": lambda self: _Storage(self),
-    "untyped_storage": lambda self: _Storage(self),
+    "storage": _storage,
+    "untyped_storage": _storage,
     "apply_": _apply,
     "__array_priority__": 1000,
-    "names": property(lambda self: (None,) * self.dim()),
-    "real": property(lambda self: self),
+    "names": property(_names),
+    "real": property(_real),
     **{name: _ops.as_method(name) for name in _ops.METHODS},
     **{name + "_": _ops.as_in_place(name) for name in _ops.IN_PLACE},
 }.items():

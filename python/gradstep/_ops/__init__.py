@@ -51,6 +51,7 @@ def as_method(name: str) -> Any:
         return find(name)(self, *args, **kwargs)
 
     method.__name__ = name
+    method.__doc__ = f"gradstep.{name} of this tensor."
     return method
 
 
@@ -62,4 +63,5 @@ def as_in_place(name: str) -> Any:
         return self.copy_((find(name) or getattr(_C, name))(self.clone(), *args, **kwargs))
 
     method.__name__ = name + "_"
+    method.__doc__ = f"Writes what gradstep.{name} gives over this tensor."
     return method

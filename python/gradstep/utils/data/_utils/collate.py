@@ -136,6 +136,6 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """A list of samples as one batch, with a new first dimension.
 
     >>> default_collate([(1, 2.0), (3, 4.0)])
-    [tensor([1, 3]), tensor([2., 4.], dtype=gradstep.float64)]
+    [tensor([1, 3]), tensor([2., 4.], dtype=torch.float64)]
     """
     return collate(batch, collate_fn_map=default_collate_fn_map)
