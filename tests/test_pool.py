@@ -249,3 +249,16 @@ def test_a_window_beside_the_image_has_no_gradient():
     assert y.shape == (2, 3, 1, 1) and (y == -float("inf")).all()
     y.sum().backward()
     assert x.grad.tolist() == [[[[0.0]]] * 3] * 2
+
+
+def test_avg_pool2d_of_integers_divides_towards_zero():
+    x = np.random.default_rng(0).integers(-9, 9, (2, 3, 6, 7))
+    for kwargs in ({}, {"stride": 1, "padding": 1}, {"count_include_pad": False, "padding": 1}):
+        ours, theirs = (call(lib, "avg_pool2d", lib.tensor(x), 3, **kwargs) for lib in (gs, torch))
+        assert ours.dtype == gs.int64 and ours.tolist() == theirs.tolist()
+
+
+def test_unfold_moves_bools():
+    x = np.random.default_rng(0).random((2, 3, 5, 5)) < 0.5
+    ours, theirs = (lib.nn.functional.unfold(lib.tensor(x), 2) for lib in (gs, torch))
+    assert ours.dtype == gs.bool and ours.tolist() == theirs.tolist()

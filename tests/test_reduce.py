@@ -339,3 +339,11 @@ def test_results_do_not_depend_on_the_number_of_threads():
             [x.sum().item(), x.sum(0).tolist(), x.var(1).tolist(), x.logsumexp(0).tolist()]
         )
     assert results[0] == results[1] == results[2]
+
+
+def test_nuclear_norm():
+    x = numbers(3, 4, 5)
+    check(lambda lib, x: lib.norm(x[0], "nuc"), x)
+    check(lambda lib, x: x.norm("nuc", dim=(0, 2), keepdim=True), x)
+    with pytest.raises(RuntimeError, match="'dim' argument of size 2"):
+        gs.norm(gs.ones(2, 3), "nuc", dim=1)

@@ -301,6 +301,9 @@ Tensor avg_pool(const Tensor& x, const Window& window, bool count_include_pad,
   Window w = window;
   w.dilation = Dims::filled(w.nd(), 1);
   const Dims out = pooled_sizes(x, w);
+  // int64 is summed in float64 and divided towards zero; the others PyTorch refuses, too.
+  if (x.dtype() == DType::Int64)
+    return to(avg_pool(to(x, DType::Float64), window, count_include_pad, divisor), DType::Int64);
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"avg_pool{}d\" not implemented for '{}'",
                 w.nd(), scalar_name(x.dtype()));
   const int64_t first = w.nd() | int64_t{count_include_pad} << 8;
@@ -406,6 +409,8 @@ void check_columns(const Tensor& x, const char* name, const Columns& c) {
 Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding,
               const Dims& stride) {
   const Columns c{kernel, dilation, padding, stride};
+  if (x.dtype() == DType::Bool)  // moved, not computed with
+    return to(im2col(to(x, DType::Float32), kernel, dilation, padding, stride), DType::Bool);
   check_columns(x, "im2col", c);
   if (x.ndim() == 3)
     return squeeze(im2col(unsqueeze(x, 0), kernel, dilation, padding, stride), {0});

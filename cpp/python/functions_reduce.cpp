@@ -40,6 +40,24 @@ PyObject* pair(const Tensor& first, const Tensor& second) {
   return wrap(std::vector<Tensor>{first, second});
 }
 
+bool is_nuclear(const Args& a, int i) {
+  return a.has(i) && PyUnicode_Check(a.object(i)) && a.str(i) == "nuc";
+}
+
+/// norm(p='nuc'): the sum of a matrix's singular values, which linalg knows.
+PyObject* nuclear_norm(const Args& a) {
+  const Dims dim = a.has(2) ? one_or_all(a, 2) : Dims{-2, -1};
+  GS_CHECK(dim.size() == 2, "nuclear norm requires a 'dim' argument of size 2, but got {}", dim);
+  const Tensor x = a.opt_dtype(4) ? to(a.tensor(0), *a.opt_dtype(4)) : a.tensor(0);
+  PyObject* const linalg = PyImport_ImportModule("gradstep.linalg");
+  if (!linalg) return nullptr;
+  PyObject* const result =
+      PyObject_CallMethod(linalg, "norm", "Ns(LL)i", wrap(x), "nuc", static_cast<long long>(dim[0]),
+                          static_cast<long long>(dim[1]), int{a.flag(3)});
+  Py_DECREF(linalg);
+  return result;
+}
+
 /// p of norm(): a number, "fro" or None; inf may be spelled as a string.
 double norm_order(const Args& a, int i) {
   if (!a.has(i)) return 2;
@@ -249,6 +267,7 @@ const FunctionRow kRows[] = {
      "(Tensor input, object? p='fro', IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)",
      kBoth, "The vector norm of order p: along dim, or of all elements.",
      [](Args& a) {
+       if (is_nuclear(a, 1)) return nuclear_norm(a);
        return wrap(
            vector_norm(a.tensor(0), norm_order(a, 1), one_or_all(a, 2), a.flag(3), a.opt_dtype(4)));
      }},
