@@ -31,6 +31,8 @@ _SECOND_TIME = (
 class FunctionCtx:
     """What `forward` leaves for `backward`. It is also what the graph's node calls."""
 
+    needs_input_grad: tuple[bool, ...] = ()
+
     def __init__(self) -> None:
         self._saved: tuple[Any, ...] = ()
         self._versions: tuple[int, ...] = ()
@@ -50,7 +52,6 @@ class FunctionCtx:
         self._backward: Any = None
         self._positions: list[int] = []
         self._n_args = 0
-        self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors for backward; they come back from `saved_tensors`."""
@@ -235,7 +236,7 @@ def _expandable(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     return all(s in (1, n) for s, n in zip(reversed(small), reversed(large), strict=False))
 
 
-class Function:
+class Function(FunctionCtx):
     """Base class of custom functions: static methods `forward` and `backward`, called by `apply`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
