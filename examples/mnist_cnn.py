@@ -71,12 +71,15 @@ def main(epochs: int = 2) -> None:
         seconds = time.perf_counter() - start
 
         model.eval()
-        correct = 0
+        correct, seen = 0, 0
         with torch.no_grad():
             for inputs, labels in test_loader:
                 outputs = model(inputs.to(device=device))
-                correct += (outputs.argmax(1) == labels.to(device=device)).sum().item()
-        print(f"epoch {epoch + 1}: {correct / 100:.2f} % of the test images, {seconds:.1f} s")
+                correct += int((outputs.argmax(1) == labels.to(device=device)).sum())
+                seen += len(labels)
+        print(
+            f"epoch {epoch + 1}: {100 * correct / seen:.2f} % of the test images, {seconds:.1f} s"
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples under both libraries, in turns: what they reach, and the seconds of the whole command.
+"""The examples under both libraries, in turns: what they reach, and the seconds of the whole command, start included.
 
 python examples/table.py DATA [--only vae]
 
@@ -7,6 +7,7 @@ DATA has the folders mnist, fashion-mnist and adult, names/names.txt and tinysha
 """
 
 import argparse
+import datetime
 import os
 import pathlib
 import platform
@@ -14,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Script, arguments, what it reaches and where that stands in what it prints.
@@ -41,15 +43,21 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ",
+        end="",
+    )
+    print(f"torch {metadata.version('torch')}, {datetime.date.today()}; one run each\n")
     print("| example | reaches | gradstep | PyTorch | gradstep, s | PyTorch, s | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for script, words, what, pattern in ROWS:
+    for number, (script, words, what, pattern) in enumerate(ROWS):
         if options.only not in script:
             continue
         command = [str(HERE / script), *(word.format(options.data) for word in words)]
-        ours, our_seconds = run(["-m", "gradstep", "run", *command], pattern)
-        theirs, their_seconds = run(command, pattern)
+        both = [["-m", "gradstep", "run", *command], command]
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        results = {which: run(both[which], pattern) for which in order}
+        (ours, our_seconds), (theirs, their_seconds) = results[0], results[1]
         print(
             f"| [{script}]({script}) | {what} | {ours} | {theirs} | {our_seconds:.1f} | "
             f"{their_seconds:.1f} | {their_seconds / our_seconds:.1f} |",

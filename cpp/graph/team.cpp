@@ -296,7 +296,7 @@ void Team::run_item(Stretch& s, int k, const Item& item) {
   }
 }
 
-bool Team::run_stretch(Stretch& s, size_t& at_step) {
+void Team::run_stretch(Stretch& s, size_t& at_step) {
   for (int k = 0; k < n_threads_; ++k) s.strands[at(k)].done.store(0, std::memory_order_relaxed);
   s.failed.store(false, std::memory_order_relaxed);
   const auto all_of = [&](int k) { return static_cast<uint32_t>(s.strands[at(k)].items.size()); };
@@ -318,7 +318,6 @@ bool Team::run_stretch(Stretch& s, size_t& at_step) {
     throw;
   }
   at_step = s.end;
-  return true;
 }
 
 void Team::run(size_t& at_step) {

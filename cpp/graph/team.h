@@ -60,7 +60,7 @@ class Team {
   bool advance(Stretch& s, int k, uint32_t to);
   void run_item(Stretch& s, int k, const Item& item);
   void wait(Stretch& s, int k, const Item& item);
-  bool run_stretch(Stretch& s, size_t& at);
+  void run_stretch(Stretch& s, size_t& at);
 
   const Program& p_;
   std::span<const Call> calls_;

@@ -319,12 +319,14 @@ PyGetSetDef node_getset[] = {
     {"next_functions", node_next, nullptr, "Where the gradients of the inputs go.", nullptr},
     {"variable", node_variable, nullptr, "The leaf of an AccumulateGrad node.", nullptr},
     {}};
-PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
-                            {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
-                            {Py_tp_getattro, reinterpret_cast<void*>(node_getattr)},
-                            {Py_tp_methods, node_methods},
-                            {Py_tp_getset, node_getset},
-                            {0, nullptr}};
+PyType_Slot node_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A node of the graph that backward() runs through.")},
+    {Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
+    {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
+    {Py_tp_getattro, reinterpret_cast<void*>(node_getattr)},
+    {Py_tp_methods, node_methods},
+    {Py_tp_getset, node_getset},
+    {0, nullptr}};
 PyType_Spec node_spec = {
     "gradstep.autograd.Node", sizeof(PyNode), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
