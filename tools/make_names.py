@@ -30,7 +30,7 @@ _LEFT_OUT = tuple(
     "nn.intrinsic.quantized nn.qat nn.quantizable.modules nn.quantized.dynamic nn.quantized.modules onnx.ops "
     "onnx.symbolic_helper package.analyze quantization.fx utils.benchmark.examples utils.benchmark.op_fuzzers "
     "utils.benchmark.utils utils.bundled_inputs utils.data.datapipes utils.hipify utils.jit utils.serialization "
-    "utils.viz".split()
+    "utils.tensorboard.summary utils.tensorboard.writer utils.viz".split()
 )
 _OPSETS = "onnx.symbolic_opset"
 # Without the package tensorboard, PyTorch's module can't be imported.
