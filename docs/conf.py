@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 import gradstep
+import gradstep._ops
 
 project = "gradstep"
 release = gradstep.__version__
@@ -48,7 +49,10 @@ def public_values(path: str) -> list[tuple[str, Any]]:
     """The classes and functions of a module, or of Tensor, that are gradstep's; no placeholders."""
     owner: Any = gradstep.Tensor if path == "gradstep.Tensor" else importlib.import_module(path)
     found = []
-    for name in sorted(set(getattr(owner, "__all__", dir(owner)))):
+    names = set(getattr(owner, "__all__", dir(owner)))
+    if owner is gradstep:  # those that are imported at first use, too
+        names |= {*gradstep._LAZY_FROM, *gradstep._ops._HOME}
+    for name in sorted(names):
         try:
             value = getattr(owner, name)
         except (AttributeError, NotImplementedError):  # a name of PyTorch that is missing

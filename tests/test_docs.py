@@ -36,9 +36,9 @@ def test_examples_print_what_they_say(
             continue
         seen.add(text)
         gs.manual_seed(0)
-        test = parser.get_doctest(
-            text, {**dict(conf.public_values(path)), **NAMES}, f"{path}.{name}", None, 0
-        )
+        own = {getattr(value, "__name__", name): value}  # an alias has the text of its first name
+        scope = {**dict(conf.public_values(path)), **own, **NAMES}
+        test = parser.get_doctest(text, scope, f"{path}.{name}", None, 0)
         runner.run(test, out=said.append)
     assert runner.failures == 0, "".join(said)
 
