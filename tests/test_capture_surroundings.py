@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -17,7 +18,12 @@ import gradstep as torch
 
 Script = tuple[Callable[..., Any], Callable[..., Any]]
 SCALE = 1.0
-X = torch.arange(16.0).reshape(4, 4)
+X: Any = None
+
+
+@pytest.fixture(autouse=True)
+def x_is_on_the_device(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "X", torch.arange(16.0).reshape(4, 4))
 
 
 class Config:
@@ -194,7 +200,7 @@ def refused_seed_read() -> Script:
 
 
 def values(found: Any) -> Any:
-    return found.numpy().tobytes() if isinstance(found, torch.Tensor) else found
+    return found.cpu().numpy().tobytes() if isinstance(found, torch.Tensor) else found
 
 
 def scripts(kind: str) -> list[Any]:
@@ -269,15 +275,15 @@ def test_flags_and_rates_of_a_group_are_changed_by_hand(name: str) -> None:
         call, found = wrap(step), []
         for i in range(14):
             if i in (4, 10):
-                group["lr"] = torch.tensor(0.01 * i)
+                group["lr"] = torch.tensor(0.01 * i, device="cpu")
             if i == 5:
                 group["lr"].fill_(0.3)
             if i in (6, 12):
                 group[flag] = value if i == 6 else before
             if i == 8:
                 group["weight_decay"], group["maximize"] = 0.25, True
-            found.append(call(X).detach().numpy().tobytes())
-        return found + [p.detach().numpy().tobytes() for p in model.parameters()]
+            found.append(call(X).detach().cpu().numpy().tobytes())
+        return found + [p.detach().cpu().numpy().tobytes() for p in model.parameters()]
 
     assert run(torch.capture) == run(lambda f: f)
 
@@ -301,8 +307,8 @@ def train(model: Any, steps: int = 8) -> list[bytes]:
         loss = model(X).square().mean()
         loss.backward()
         optimizer.step()
-        found.append(loss.detach().numpy().tobytes())
-    return found + [p.detach().numpy().tobytes() for p in model.parameters()]
+        found.append(loss.detach().cpu().numpy().tobytes())
+    return found + [p.detach().cpu().numpy().tobytes() for p in model.parameters()]
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly")
