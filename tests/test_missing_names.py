@@ -27,7 +27,7 @@ def test_the_list_of_names_is_up_to_date():
 def test_a_missing_name_is_importable_and_raises_when_it_is_used():
     from gradstep.fx import Interpreter, symbolic_trace
 
-    assert Interpreter.__stub__ is True and gradstep.fx.__stub__ is True
+    assert Interpreter.__stub__ is True and gradstep.package.__stub__ is True
     with pytest.raises(NotImplementedError, match=r"torch\.fx\.symbolic_trace is not implemented"):
         symbolic_trace(None)
     with pytest.raises(NotImplementedError, match=r"torch\.fx\.Interpreter"):
@@ -55,9 +55,13 @@ def test_a_missing_method_of_a_tensor():
 
 
 def test_feature_tests_see_what_is_there():
-    for module, name in ((gradstep, "fx"), (gradstep, "sparse_bsr"), (gradstep.nn, "NLLLoss2d")):
-        gradstep.__dict__.pop("fx", None)
-        sys.modules.pop("gradstep.fx", None)
+    for module, name in (
+        (gradstep, "package"),
+        (gradstep, "sparse_bsr"),
+        (gradstep.nn, "NLLLoss2d"),
+    ):
+        gradstep.__dict__.pop("package", None)
+        sys.modules.pop("gradstep.package", None)
         assert not hasattr(module, name) and getattr(module, name, 7) == 7
         with pytest.raises(AttributeError, match="PyTorch has it"):
             getattr(module, name)

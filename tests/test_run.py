@@ -331,24 +331,24 @@ def test_versions_compare_as_pytorchs_do():
 
 
 def test_a_compiled_package_is_refused_with_its_reason(tmp_path):
-    (tmp_path / "torchvision").mkdir()
-    script(tmp_path / "torchvision", "raise SystemExit('loaded')", "__init__.py")
+    (tmp_path / "torchaudio").mkdir()
+    script(tmp_path / "torchaudio", "raise SystemExit('loaded')", "__init__.py")
     path = script(
         tmp_path,
         """
         import torch
         try:
-            import torchaudio
+            import xformers
         except ModuleNotFoundError as error:
             print(error)
-        import torchvision.transforms as T
+        import torchaudio.transforms as T
         """,
     )
     code, out, err = run(path)
     assert code == 1
-    assert "torchvision is compiled against PyTorch's own C++ library" in err.splitlines()[-1]
+    assert "torchaudio is compiled against PyTorch's own C++ library" in err.splitlines()[-1]
     if out:  # not installed here
-        assert out == "No module named 'torchaudio'\n"
+        assert out == "No module named 'xformers'\n"
 
 
 def test_a_package_that_wants_more_than_there_is_is_named(tmp_path):
@@ -422,7 +422,7 @@ PLACEHOLDERS = """
     from torch.fx import Interpreter
     from torch import sparse_coo_tensor
     print(hasattr(torch, "vmap_of_nothing"), hasattr(torch.ones(1), "to_sparse"))
-    for use in (lambda: Interpreter(), lambda: torch.fx.wrap("f"), lambda: torch.ones(2).to_sparse()):
+    for use in (lambda: Interpreter(), lambda: torch.fx.symbolic_trace("f"), lambda: torch.ones(2).to_sparse()):
         try:
             use()
         except NotImplementedError as error:
@@ -437,7 +437,7 @@ def test_names_that_gradstep_lacks_can_be_imported_and_are_reported(tmp_path):
     assert plain[1] == told[1]
     assert plain[1].startswith("False False\n") and "torch.fx.Interpreter" in plain[1]
     missing = told[2].partition("names of PyTorch used")[0]
-    for name in ("torch.fx.Interpreter", "torch.fx.wrap", "torch.Tensor.to_sparse"):
+    for name in ("torch.fx.Interpreter", "torch.fx.symbolic_trace", "torch.Tensor.to_sparse"):
         assert re.search(rf"^  {re.escape(name)} +script.py:\d", missing, re.M), missing
 
 

@@ -87,6 +87,14 @@ DType numpy_type(const py::dtype& d) {
 
 namespace {
 
+/// An array of numpy's or of a class made from it (memmap, recarray, ..).
+bool is_ndarray(PyObject* o) {
+  for (const PyTypeObject* type = Py_TYPE(o); type; type = type->tp_base) {
+    if (std::strcmp(type->tp_name, "numpy.ndarray") == 0) return true;
+  }
+  return false;
+}
+
 bool is_numpy_array(PyObject* o) {
   return std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") == 0 ||
          PyObject_HasAttrString(o, "__array_interface__");
@@ -208,7 +216,7 @@ struct ListReader {
 }  // namespace
 
 bool PyArray_like(PyObject* o) {
-  if (std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") != 0) return false;
+  if (!is_ndarray(o)) return false;
   return py::reinterpret_borrow<py::array>(o).ndim() > 0;
 }
 
@@ -352,8 +360,8 @@ const FunctionRow kRows[] = {
      [](Args& a) { return to_numpy(a.tensor(0), a.flag(1)); }},
     {"from_numpy", "(object ndarray)", Fn, "A tensor that shares memory with the array.",
      [](Args& a) {
-       GS_CHECK_TYPE(std::strcmp(Py_TYPE(a.object(0))->tp_name, "numpy.ndarray") == 0,
-                     "expected np.ndarray (got {})", Py_TYPE(a.object(0))->tp_name);
+       GS_CHECK_TYPE(is_ndarray(a.object(0)), "expected np.ndarray (got {})",
+                     Py_TYPE(a.object(0))->tp_name);
        return wrap(tensor_from_numpy(a.object(0)));
      }},
     {"__array__", "(Tensor input, object dtype=None, object copy=None)", Method, "",

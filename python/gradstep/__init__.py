@@ -79,15 +79,21 @@ def set_printoptions(**kwargs: Any) -> None:
 
 
 _LAZY = frozenset(
-    """_dynamo _inductor _utils accelerator amp backends compiler cpu cuda distributed distributions fft func functional
-    futures hub jit linalg masked mps mtia multiprocessing profiler random serialization signal special testing types
-    utils version xpu""".split()
+    """__config__ _custom_ops _dynamo _inductor _utils accelerator amp backends compiler cpu cuda distributed
+    distributions fft func functional futures fx hub jit library linalg masked mps mtia multiprocessing onnx ops profiler
+    random serialization signal special testing types utils version xpu""".split()
 )
 _LAZY_FROM = {
     **dict.fromkeys(("load", "load_safetensors", "save", "save_safetensors"), "serialization"),
     **dict.fromkeys(("CapturedFunction", "capture", "compile"), "_capture"),
     "autocast": "amp",
     "vmap": "func",
+    **dict.fromkeys(
+        """SymBool SymFloat SymInt _assert _check _check_index _check_is_size _check_not_implemented _check_tensor_all
+        _check_type _check_value _check_with _shape_as_tensor cond get_device_module sym_float sym_int sym_ite sym_max
+        sym_min sym_not sym_sqrt sym_sum while_loop""".split(),
+        "_checks",
+    ),
 }
 
 if TYPE_CHECKING:
@@ -136,4 +142,13 @@ def __getattr__(name: str) -> Any:
     return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
 
 
+def _native_name(name: str) -> Any:
+    from . import _native_names
+
+    if name in _native_names.__all__:
+        return getattr(_native_names, name)
+    raise AttributeError(f"module 'gradstep._C' has no attribute {name!r}")
+
+
+_C.__getattr__ = _native_name  # type: ignore[method-assign]
 _missing.add_missing_methods(Tensor)

@@ -279,3 +279,11 @@ def load(
         return _entry(_hubconf(folder), model)(*args, **kwargs)
     finally:
         sys.path.remove(folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tqdm":  # libraries take it from here
+        from tqdm import tqdm
+
+        return tqdm
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

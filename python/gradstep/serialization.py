@@ -18,8 +18,10 @@ import os
 import pickle
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeAlias
 
+from ._C import device
 from ._serialization import reader, writer
 from ._serialization.allowed import (
     BadFile,
@@ -63,6 +65,9 @@ class LoadEndianness(enum.Enum):
     LITTLE = 2
     BIG = 3
 
+
+# For annotations of other packages.
+MAP_LOCATION: TypeAlias = Callable[[Any, str], Any] | device | str | dict[str, str] | None
 
 _endianness: LoadEndianness | None = None
 _mmap_flags = _mmap.MAP_PRIVATE

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMPILED = frozenset(
     "apex bitsandbytes causal_conv1d deepspeed detectron2 fairseq flash_attn flash_attn_2_cuda mamba_ssm "
     "mmcv nvdiffrast pytorch3d spconv tensordict tinycudann torch_cluster torch_scatter torch_sparse "
-    "torch_spline_conv torch_tensorrt torch_xla torchao torchaudio torchcodec torchrl torchtext torchvision "
+    "torch_spline_conv torch_tensorrt torch_xla torchao torchaudio torchcodec torchrl torchtext "
     "transformer_engine vllm xformers".split()
 )
 

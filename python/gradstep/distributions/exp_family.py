@@ -8,7 +8,7 @@ from typing import Any
 from gradstep import _C, autograd
 from gradstep._C import Tensor
 from gradstep.distributions.distribution import Distribution
-from gradstep.distributions.utils import sum_rightmost
+from gradstep.distributions.utils import _sum_rightmost
 
 __all__ = ["ExponentialFamily"]
 
@@ -38,5 +38,5 @@ class ExponentialFamily(Distribution):
         gradients = autograd.grad(normalizer.sum(), natural, create_graph=True)
         result = normalizer - self._mean_carrier_measure
         for parameter, gradient in zip(natural, gradients, strict=True):
-            result = result - sum_rightmost(parameter * gradient, len(self._event_shape))
+            result = result - _sum_rightmost(parameter * gradient, len(self._event_shape))
         return _C.broadcast_to(result, self._batch_shape)

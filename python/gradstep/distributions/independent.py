@@ -9,7 +9,7 @@ from typing import Any
 from gradstep._C import Tensor
 from gradstep.distributions import constraints
 from gradstep.distributions.distribution import Distribution
-from gradstep.distributions.utils import sum_rightmost
+from gradstep.distributions.utils import _sum_rightmost
 
 __all__ = ["Independent"]
 
@@ -80,10 +80,10 @@ class Independent(Distribution):
         return self.base_dist.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+        return _sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
 
     def entropy(self) -> Tensor:
-        return sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+        return _sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         if self.reinterpreted_batch_ndims > 0:

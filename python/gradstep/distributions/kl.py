@@ -40,7 +40,7 @@ from gradstep.distributions.pareto import Pareto
 from gradstep.distributions.poisson import Poisson
 from gradstep.distributions.transformed_distribution import TransformedDistribution
 from gradstep.distributions.uniform import Uniform
-from gradstep.distributions.utils import LOG_2_PI, euler_constant, sum_rightmost
+from gradstep.distributions.utils import LOG_2_PI, _sum_rightmost, euler_constant
 from gradstep.nn import functional as F
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -462,7 +462,7 @@ def _exponential_family(p: ExponentialFamily, q: ExponentialFamily) -> Tensor:
     gradients = autograd.grad(normalizer.sum(), ours, create_graph=True)
     result = q._log_normalizer(*q._natural_params) - normalizer
     for a, b, gradient in zip(ours, q._natural_params, gradients, strict=True):
-        result = result - sum_rightmost((b - a) * gradient, len(q.event_shape))
+        result = result - _sum_rightmost((b - a) * gradient, len(q.event_shape))
     return result
 
 
@@ -478,4 +478,4 @@ def _independent(p: Independent, q: Independent) -> Tensor:
     n = p.reinterpreted_batch_ndims
     if n != q.reinterpreted_batch_ndims:
         raise NotImplementedError
-    return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), n)
+    return _sum_rightmost(kl_divergence(p.base_dist, q.base_dist), n)

@@ -13,7 +13,7 @@ from gradstep.distributions import constraints
 from gradstep.distributions.distribution import Distribution
 from gradstep.distributions.independent import Independent
 from gradstep.distributions.transforms import ComposeTransform, Transform
-from gradstep.distributions.utils import sum_rightmost
+from gradstep.distributions.utils import _sum_rightmost
 
 __all__ = ["TransformedDistribution"]
 
@@ -103,10 +103,10 @@ class TransformedDistribution(Distribution):
             x = transform.inv(y)
             n_event += transform.domain.event_dim - transform.codomain.event_dim
             slope = transform.log_abs_det_jacobian(x, y)
-            slopes = slopes - sum_rightmost(slope, n_event - transform.domain.event_dim)
+            slopes = slopes - _sum_rightmost(slope, n_event - transform.domain.event_dim)
             y = x
         base = self.base_dist.log_prob(y)
-        return sum_rightmost(base, n_event - len(self.base_dist.event_shape)) + slopes
+        return _sum_rightmost(base, n_event - len(self.base_dist.event_shape)) + slopes
 
     def _flipped(self, value: Tensor) -> Tensor:
         """1 - value where the transforms fall, else value: probabilities the other way round."""

@@ -20,9 +20,9 @@ from gradstep._numerics import broadcast_shapes, finfo
 from gradstep.distributions import constraints
 from gradstep.distributions.distribution import Distribution
 from gradstep.distributions.utils import (
+    _sum_rightmost,
     broadcast_all,
     lazy_property,
-    sum_rightmost,
     tril_matrix_to_vec,
     vec_to_tril_matrix,
 )
@@ -273,7 +273,7 @@ class ComposeTransform(Transform):
         n_event = self.domain.event_dim
         for part, before, after in zip(self.parts, values[:-1], values[1:], strict=True):
             slope = part.log_abs_det_jacobian(before, after)
-            total = total + sum_rightmost(slope, n_event - part.domain.event_dim)
+            total = total + _sum_rightmost(slope, n_event - part.domain.event_dim)
             n_event += part.codomain.event_dim - part.domain.event_dim
         return total  # type: ignore[no-any-return]
 
@@ -339,7 +339,7 @@ class IndependentTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         slope = self.base_transform.log_abs_det_jacobian(x, y)
-        return sum_rightmost(slope, self.reinterpreted_batch_ndims)
+        return _sum_rightmost(slope, self.reinterpreted_batch_ndims)
 
     def forward_shape(self, shape: Sequence[int]) -> Size:
         return self.base_transform.forward_shape(shape)
@@ -600,7 +600,7 @@ class AffineTransform(Transform):
         shape = x.shape
         if self.event_dim:
             slope = slope.expand(broadcast_shapes(slope.shape, shape))
-            return sum_rightmost(slope, self.event_dim).expand(shape[: -self.event_dim])
+            return _sum_rightmost(slope, self.event_dim).expand(shape[: -self.event_dim])
         return slope.expand(shape)
 
     def forward_shape(self, shape: Sequence[int]) -> Size:
@@ -877,7 +877,7 @@ class CatTransform(_PartsTransform):
         # event the parts add up, else they stand beside each other.
         n_event = self.event_dim
         pairs = zip(self.transforms, self._slopes(x, y), strict=True)
-        slopes = [sum_rightmost(slope, n_event - t.event_dim) for t, slope in pairs]
+        slopes = [_sum_rightmost(slope, n_event - t.event_dim) for t, slope in pairs]
         dim = self.dim - x.dim() if self.dim >= 0 else self.dim
         dim += n_event
         return _C.cat(slopes, dim) if dim < 0 else functools.reduce(operator.add, slopes)

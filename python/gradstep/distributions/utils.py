@@ -111,9 +111,14 @@ class lazy_property(Generic[T]):
         return value
 
 
+def _standard_normal(shape: Sequence[int], dtype: _C.dtype, device: _C.device) -> Tensor:
+    """Normal numbers of mean 0 and deviation 1. Libraries import it, as `_sum_rightmost`, from here."""
+    return _C.randn(shape, dtype=dtype, device=device)
+
+
 def standard_normal(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Normal numbers of mean 0 and deviation 1."""
-    return _C.randn(shape, dtype=like.dtype, device=like.device)
+    """Normal numbers of mean 0 and deviation 1, of the dtype and device of a tensor."""
+    return _standard_normal(shape, like.dtype, like.device)
 
 
 def uniform(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -126,7 +131,7 @@ def positive_uniform(shape: Sequence[int], like: Tensor) -> Tensor:
     return like.new_empty(shape).uniform_(finfo(like.dtype).tiny, 1)
 
 
-def sum_rightmost(value: Tensor, dims: int) -> Tensor:
+def _sum_rightmost(value: Tensor, dims: int) -> Tensor:
     """The sum over the last `dims` axes."""
     return value if dims == 0 else value.reshape(value.shape[: value.dim() - dims] + (-1,)).sum(-1)
 

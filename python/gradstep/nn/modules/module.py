@@ -20,7 +20,7 @@ from gradstep.autograd.grad_mode import no_grad
 from ..parameter import Buffer, Parameter, UninitializedBuffer
 from ._hook_api import HookApi
 from ._hooks import BackwardHook, RemovableHandle
-from ._state_dict import StateDictApi
+from ._state_dict import StateDictApi, _IncompatibleKeys  # noqa: F401  libraries import it from here
 
 # Note [Hook tables]
 # An instance starts without hook dictionaries. The first read of one of the names below ends in

@@ -167,7 +167,7 @@ def _same(fn: _F) -> _F:
     return fn
 
 
-script_method = export = script_if_tracing = _same
+script_method = export = script_if_tracing = _script_if_tracing = _same
 
 
 def interface(obj: _T) -> _T:
