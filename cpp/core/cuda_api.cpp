@@ -20,6 +20,7 @@ namespace {
 struct Loaded {
   const CudaApi* api = nullptr;
   std::string why;
+  ErrorKind kind = ErrorKind::Runtime;
 };
 
 /// The folder of the program or shared object that this code is in; its symbols become visible to
@@ -40,6 +41,7 @@ Loaded load() {
   const std::string path = chosen ? chosen : folder + "/libgradstep_cuda.so";
   if (!chosen) {
     if (access(path.c_str(), F_OK) != 0) {
+      out.kind = ErrorKind::Assertion;  // as in PyTorch
       out.why =
           "Torch not compiled with CUDA enabled: this gradstep was built without its CUDA part, as "
           "no nvcc was found then.";
@@ -100,7 +102,7 @@ const CudaApi* find_cuda() { return loaded().api; }
 
 const CudaApi& cuda_api() {
   const Loaded& l = loaded();
-  if (!l.api) fail(ErrorKind::Runtime, "{}", l.why);
+  if (!l.api) fail(l.kind, "{}", l.why);
   GS_CHECK(!g_forked,
            "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you "
            "must use the 'spawn' start method");

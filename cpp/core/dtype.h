@@ -42,11 +42,16 @@ inline constexpr const char* kNames[kDTypes] = {"bool",    "uint8",  "int8",    
 // The scalar type's name in PyTorch's C++ messages ("expected scalar type Float but found Long").
 inline constexpr const char* kScalarNames[kDTypes] = {
     "Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
+// The element's type in C++, as some of PyTorch's messages print it ("got: float != double").
+inline constexpr const char* kElementNames[kDTypes] = {
+    "bool",     "unsigned char", "signed char",   "short int", "int",
+    "long int", "c10::Half",     "c10::BFloat16", "float",     "double"};
 }  // namespace detail
 
 constexpr size_t element_size(DType t) { return detail::kSizes[static_cast<int>(t)]; }
 constexpr const char* name(DType t) { return detail::kNames[static_cast<int>(t)]; }
 constexpr const char* scalar_name(DType t) { return detail::kScalarNames[static_cast<int>(t)]; }
+constexpr const char* element_name(DType t) { return detail::kElementNames[static_cast<int>(t)]; }
 constexpr bool is_half(DType t) { return t == DType::Float16 || t == DType::BFloat16; }
 constexpr bool is_floating(DType t) { return t >= DType::Float16; }
 constexpr bool is_integral(DType t) { return t > DType::Bool && t < DType::Float16; }

@@ -24,6 +24,7 @@ enum class ErrorKind : uint8_t {
   OutOfMemory,
   Overflow,
   Linalg,
+  Assertion,
   Capture  // what a captured step can't do
 };
 

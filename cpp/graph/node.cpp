@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Nodes and the history of tensors: recording, leaves, views and in-place writes.
 #include "graph/node.h"
+#include "graph/node_names.h"
 
 #include <algorithm>
 #include <new>
@@ -117,20 +118,7 @@ NodeExtra& Node::make_extra() {
 std::string Node::display_name() const {
   if (leaf) return "AccumulateGrad";
   if (extra && extra->custom) return extra->custom->name();
-  // PyTorch's square and powers of a number are powers: see Note [Powers of a number].
-  const std::string_view own = op->name;
-  const bool power = own == "square" || own == "cube" || own == "inverse_square";
-  std::string out;
-  bool upper = true;
-  for (const char* p = power ? "pow" : op->name; *p; ++p) {
-    if (*p == '_') {
-      upper = true;
-      continue;
-    }
-    out += upper ? static_cast<char>(std::toupper(*p)) : *p;
-    upper = false;
-  }
-  return out + "Backward0";
+  return shown_name(*this);
 }
 
 namespace {

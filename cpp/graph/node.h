@@ -116,6 +116,7 @@ class Node : public RefCounted {
   bool released = false;
   Compute compute = Compute::F32;
   uint32_t queued = 0;         // the last engine run that put it into its heap
+  uint16_t shown = 0;          // its name in Python, if that isn't op's: graph/node_names.h
   NodeExtra* extra = nullptr;  // owned, mostly null
   Ref<TensorImpl> leaf;        // accumulators: the tensor
   Edge* edges = nullptr;

@@ -359,8 +359,8 @@ Tensor basic_index(const Tensor& self, std::span<const IndexItem> items,
       case Kind::Integer: {
         const int64_t size = x.sizes()[dim];
         GS_CHECK_INDEX(item.start >= -size && item.start < size,
-                       "index {} is out of bounds for dimension {} with size {}", item.start, dim,
-                       size);
+                       "index {} is out of bounds for dimension {} with size {}", item.start,
+                       &item - items.data(), size);  // the item's place, as in PyTorch
         x = select(x, dim, item.start);
         break;
       }
@@ -727,17 +727,6 @@ Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool a
 
 namespace {
 
-const char* long_name(DType t) {
-  switch (t) {
-    case DType::UInt8: return "unsigned char";
-    case DType::Int8: return "signed char";
-    case DType::Int16: return "short int";
-    case DType::Int32: return "int";
-    case DType::Int64: return "long int";
-    default: return scalar_name(t);
-  }
-}
-
 // dself = dy where the mask is not set, dvalue = the sum of dy where it is
 void masked_fill_backward(Backward& b) {
   const Tensor mask = b.saved(0);
@@ -762,7 +751,7 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
            value.tensor ? value.tensor->ndim() : 0);
   GS_CHECK(mask.dtype() == DType::Bool,
            "masked_fill_ only supports boolean masks, but got mask with dtype {}",
-           long_name(mask.dtype()));
+           element_name(mask.dtype()));
   const Dims sizes = broadcast(mask.sizes(), self.sizes());
   if (inplace) check_covers(self, mask.sizes());
   const Tensor x = self.sizes() == sizes ? self : expand(self, sizes);

@@ -48,7 +48,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
 
 void check_product(const char* op, const Tensor& a, const Tensor& b) {
   GS_CHECK(a.dtype() == b.dtype(), "expected m1 and m2 to have the same dtype, but got: {} != {}",
-           name(a.dtype()), name(b.dtype()));
+           element_name(a.dtype()), element_name(b.dtype()));
   common_device({&a, &b}, op);
 }
 
@@ -189,7 +189,7 @@ Tensor mv(const Tensor& a, const Tensor& x) {
            a.ndim(), x.ndim());
   GS_CHECK(a.sizes()[1] == x.sizes()[0], "size mismatch, got input ({}), mat ({}x{}), vec ({})",
            a.sizes()[0], a.sizes()[0], a.sizes()[1], x.sizes()[0]);
-  return squeeze(mm(a, unsqueeze(x, 1)), {1});
+  return show_as(squeeze(mm(a, unsqueeze(x, 1)), {1}), Shown::Mv);
 }
 
 Tensor outer(const Tensor& a, const Tensor& b) {
@@ -206,7 +206,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (a.ndim() == 1 && b.ndim() == 1) return dot(a, b);
   if (a.ndim() == 2 && b.ndim() == 1) return mv(a, b);
   if (a.ndim() == 1) return squeeze(matmul(unsqueeze(a, 0), b), {-2});
-  if (b.ndim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), {-1});
+  if (b.ndim() == 1) return show_as(squeeze(matmul(a, unsqueeze(b, 1)), {-1}), Shown::UnsafeView);
   if (a.ndim() == 3 && b.ndim() == 3 && a.sizes()[0] == b.sizes()[0]) {
     GS_CHECK(a.sizes()[2] == b.sizes()[1],
              "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: "
@@ -221,9 +221,12 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
              k == 0 ? 0 : a.numel() / k, k, b.sizes()[0], b.sizes()[1]);
     Dims sizes = a.sizes();
     sizes[a.ndim() - 1] = b.sizes()[1];
-    return view(
-        mm(reshape(a, {k == 0 ? count_elements(Dims(a.sizes().begin(), a.ndim() - 1)) : -1, k}), b),
-        sizes);
+    return show_as(
+        view(
+            mm(reshape(a, {k == 0 ? count_elements(Dims(a.sizes().begin(), a.ndim() - 1)) : -1, k}),
+               b),
+            sizes),
+        Shown::UnsafeView);
   }
   // Batches broadcast against each other.
   const Dims batch_a(a.sizes().begin(), a.ndim() - 2);

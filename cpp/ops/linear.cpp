@@ -183,6 +183,10 @@ void record_linear(const Tensor& out, const Tensor& input, const Tensor& weight,
   record(linear_op(), params(), outputs,
          std::span<const Tensor* const>(inputs, bias.defined() ? 3u : 2u),
          std::span<const Save>(saves, on_gpu(out) ? 4u : 2u));
+  // PyTorch multiplies rows and gives the product its shape.
+  show_as(out, input.ndim() == 2 ? bias.defined() ? Shown::Addmm : Shown::Mm
+               : bias.defined()  ? Shown::View
+                                 : Shown::UnsafeView);
 }
 
 /// Makes the node of an activation of z, a tensor with history.
@@ -217,9 +221,15 @@ Tensor layer(const Tensor& input, const Tensor& weight, const Tensor& bias, bool
                         : input.numel() / input.sizes().back();
   GS_CHECK(input.sizes().back() == k, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
            m, input.sizes().back(), k, n);
-  GS_CHECK(input.dtype() == weight.dtype(),
-           "mat1 and mat2 must have the same dtype, but got {} and {}", scalar_name(input.dtype()),
-           scalar_name(weight.dtype()));
+  if (bias.defined()) {
+    GS_CHECK(input.dtype() == weight.dtype(),
+             "mat1 and mat2 must have the same dtype, but got {} and {}",
+             scalar_name(input.dtype()), scalar_name(weight.dtype()));
+  } else {
+    GS_CHECK(input.dtype() == weight.dtype(),
+             "expected m1 and m2 to have the same dtype, but got: {} != {}",
+             element_name(input.dtype()), element_name(weight.dtype()));
+  }
   if (bias.defined()) {
     GS_CHECK(bias.dtype() == weight.dtype(),
              "self and mat2 must have the same dtype, but got {} and {}", scalar_name(bias.dtype()),

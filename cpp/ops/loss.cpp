@@ -127,8 +127,10 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight,
                 int64_t ignore_index, Reduction reduction) {
   const ClassShape s = class_shape(input, target, weight);
   const Tensor x = reshape(input, {s.n, s.classes, s.inner});
-  return reduce_nll(nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes)), s,
-                    reduction);
+  return show_as(
+      reduce_nll(nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes)), s,
+                 reduction),
+      input.ndim() > 2 ? Shown::NllLoss2D : Shown::NllLoss);
 }
 
 // ---- cross entropy ----
@@ -244,7 +246,7 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   const Tensor x = reshape(log_probability, {s.n, s.classes, s.inner});
   const NllRows rows = nll_rows(x, target_rows(target, s), weight, params(ignore_index, s.classes));
   const Tensor loss = reduce_nll(rows, s, reduction);
-  if (label_smoothing == 0) return loss;
+  if (label_smoothing == 0) return show_as(loss, Shown::NllLoss2D);
   const Tensor smooth =
       smooth_part(log_probability, target, weight, rows, s, ignore_index, reduction);
   return loss * (1 - label_smoothing) + smooth * (label_smoothing / static_cast<double>(s.classes));
@@ -264,8 +266,8 @@ Tensor weighted(const Tensor& values, const Tensor& weight, const Tensor& x) {
 
 /// The mean is over the weights.
 Tensor reduce_weighted(const Tensor& values, const Tensor& weight, const Tensor& x,
-                       Reduction reduction) {
-  if (!weight.defined()) return reduced(values, reduction);
+                       Reduction reduction, Shown shown) {
+  if (!weight.defined()) return show_as(reduced(values, reduction), shown);
   const Tensor w = weighted(values, weight, x);
   return reduction == Reduction::Mean ? sum(w) / sum(weight) : reduced(w, reduction);
 }
@@ -274,18 +276,19 @@ Tensor reduce_weighted(const Tensor& values, const Tensor& weight, const Tensor&
 
 Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction, const Tensor& weight) {
   static const Op& op = Op::get("mse_elementwise");
-  return reduce_weighted(map(op, {x, target}), weight, x, reduction);
+  return reduce_weighted(map(op, {x, target}), weight, x, reduction, Shown::MseLoss);
 }
 
 Tensor l1_loss(const Tensor& x, const Tensor& target, Reduction reduction, const Tensor& weight) {
   static const Op& op = Op::get("l1_elementwise");
-  return reduce_weighted(map(op, {x, target}), weight, x, reduction);
+  return reduce_weighted(map(op, {x, target}), weight, x, reduction, Shown::NameOfOp);
 }
 
 Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, Reduction reduction, double beta) {
   static const Op& op = Op::get("smooth_l1_elementwise");
   GS_CHECK(beta >= 0, "smooth_l1_loss does not support negative values for beta.");
-  return beta == 0 ? l1_loss(x, target, reduction) : reduced(map(op, {x, target, beta}), reduction);
+  return beta == 0 ? l1_loss(x, target, reduction)
+                   : show_as(reduced(map(op, {x, target, beta}), reduction), Shown::SmoothL1Loss);
 }
 
 Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, double delta,
@@ -294,7 +297,8 @@ Tensor huber_loss(const Tensor& x, const Tensor& target, Reduction reduction, do
   GS_CHECK(delta > 0, "huber_loss does not support non-positive values for delta.");
   const Tensor values = map(op, {x, target, delta});
   // Here PyTorch's weighted mean is over the elements.
-  return reduced(weight.defined() ? weighted(values, weight, x) : values, reduction);
+  if (weight.defined()) return reduced(weighted(values, weight, x), reduction);
+  return show_as(reduced(values, reduction), Shown::HuberLoss);
 }
 
 Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full,
@@ -348,7 +352,7 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor&
   const Tensor source = contiguous(detach(x));
   run(check, params(), {}, {&source}, compute_type(x.dtype()));
   if (weight.defined()) values = values * weight;
-  return reduced(values, reduction);
+  return show_as(reduced(values, reduction), Shown::BinaryCrossEntropy);
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, const Tensor& weight,
@@ -361,7 +365,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, c
   Tensor values =
       pos_weight.defined() ? map(weighted, {x, target, pos_weight}) : map(plain, {x, target});
   if (weight.defined()) values = values * weight;
-  return reduced(values, reduction);
+  return show_as(reduced(values, reduction), Shown::BinaryCrossEntropyWithLogits);
 }
 
 Tensor kl_div(const Tensor& x, const Tensor& target, Reduction reduction, bool batch_mean,
@@ -382,7 +386,7 @@ Tensor positive_part(const Tensor& x) { return relu(x); }
 
 Tensor soft_margin_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
   static const Op& op = Op::get("soft_margin_elementwise");
-  return reduced(map(op, {x, target}), reduction);
+  return show_as(reduced(map(op, {x, target}), reduction), Shown::SoftMarginLoss);
 }
 
 Tensor hinge_embedding_loss(const Tensor& x, const Tensor& target, double margin,
@@ -429,7 +433,8 @@ Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double
     values = values * reshape(index_select(weight, 0, reshape(target, {-1})), {-1, 1});
   const Tensor own = scatter(zeros(rows.sizes(), {DType::Bool, x.device()}), 1, goal, true);
   const Tensor losses = sum(where(own, 0, values), {1}) / static_cast<double>(rows.size(1));
-  return reduced(x.ndim() < 2 ? reshape(losses, target.sizes()) : losses, reduction);
+  return show_as(reduced(x.ndim() < 2 ? reshape(losses, target.sizes()) : losses, reduction),
+                 Shown::MultiMarginLoss);
 }
 
 Tensor multilabel_soft_margin_loss(const Tensor& x, const Tensor& target, const Tensor& weight,
@@ -441,7 +446,7 @@ Tensor multilabel_soft_margin_loss(const Tensor& x, const Tensor& target, const 
 }
 
 Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p, double eps, bool keepdim) {
-  return vector_norm(a - b + eps, p, {-1}, keepdim);
+  return show_as(vector_norm(a - b + eps, p, {-1}, keepdim), Shown::Norm1);
 }
 
 Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,

@@ -199,8 +199,8 @@ Plan make_plan(const Op& op, std::span<const Operand> operands, std::optional<DT
       break;
     case TypeRule::Comparison: plan.result = DType::Bool; break;
     case TypeRule::Bitwise:
-      GS_CHECK_KIND(NotImplemented, !is_floating(plan.common), "\"{}\" not implemented for '{}'",
-                    op.name, scalar_name(plan.common));
+      GS_CHECK_KIND(NotImplemented, !is_floating(plan.common),
+                    "\"{}_cpu\" not implemented for '{}'", op.name, scalar_name(plan.common));
       break;
     default: break;
   }

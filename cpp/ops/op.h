@@ -16,6 +16,7 @@
 #include "core/tensor.h"
 #include "graph/call.h"
 #include "graph/node.h"
+#include "graph/node_names.h"
 
 namespace gradstep {
 

@@ -210,7 +210,10 @@ ValuesIndices max_pool(const Tensor& x, const Window& window, bool with_indices)
   }
   const Tensor indices = empty(values.sizes(), {DType::Int64, x.device()});
   run(op, window_params(window), {&values, &indices}, {&in});
-  return record_maxima(x, values, indices, window.nd(), &window);
+  const ValuesIndices found = record_maxima(x, values, indices, window.nd(), &window);
+  if (window.nd() != 2)
+    show_as(found.values, window.nd() == 1 ? Shown::Squeeze1 : Shown::MaxPool3DWithIndices);
+  return found;
 }
 
 ValuesIndices adaptive_max_pool(const Tensor& x, const Dims& output_size) {
@@ -307,8 +310,9 @@ Tensor avg_pool(const Tensor& x, const Window& window, bool count_include_pad,
   GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"avg_pool{}d\" not implemented for '{}'",
                 w.nd(), scalar_name(x.dtype()));
   const int64_t first = w.nd() | int64_t{count_include_pad} << 8;
-  return linear_pool(avg_pool_op(), x, out,
-                     params(first, w.kernel, w.stride, w.padding, divisor.value_or(0)));
+  const Tensor y = linear_pool(avg_pool_op(), x, out,
+                               params(first, w.kernel, w.stride, w.padding, divisor.value_or(0)));
+  return w.nd() == 2 ? y : show_as(y, w.nd() == 1 ? Shown::Squeeze1 : Shown::AvgPool3D);
 }
 
 Tensor adaptive_avg_pool(const Tensor& x, const Dims& output_size) {
@@ -338,7 +342,8 @@ Tensor adaptive_avg_pool(const Tensor& x, const Dims& output_size) {
     for (int d = 0; d < nd; ++d) axes.push_back(d - nd);
     return mean(x, axes, true);
   }
-  return linear_pool(adaptive_op(), x, output_size, params(static_cast<int64_t>(nd)));
+  const Tensor y = linear_pool(adaptive_op(), x, output_size, params(static_cast<int64_t>(nd)));
+  return nd == 2 ? y : show_as(y, nd == 1 ? Shown::Squeeze1 : Shown::AdaptiveAvgPool3D);
 }
 
 // ---- windows as columns ----

@@ -98,6 +98,13 @@ void nansum_backward(Backward& b) {
   b.set(0, zero_where(isnan(x), expand(dy, x.sizes())));
 }
 
+/// `shown` is its name where axes were given.
+void record_sum(const Op& op, const Tensor& out, const Tensor& x, const Dims& dims, uint32_t mask,
+                bool keepdim, Shown shown) {
+  record(op, sum_params(x, mask, keepdim), {&out}, {&x}, {});
+  if (!dims.empty()) show_as(out, shown);
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType> dtype) {
@@ -105,7 +112,7 @@ Tensor sum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType>
   const DType out_type = dtype ? *dtype : is_floating(x.dtype()) ? x.dtype() : DType::Int64;
   const uint32_t mask = dim_mask(dims, x.ndim());
   const Tensor out = reduce(op, x, mask, keepdim, out_type, compute_type(out_type));
-  if (needs_grad(x)) record(op, sum_params(x, mask, keepdim), {&out}, {&x}, {});
+  if (needs_grad(x)) record_sum(op, out, x, dims, mask, keepdim, Shown::Sum1);
   return out;
 }
 
@@ -119,7 +126,7 @@ Tensor mean(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType
            dtype ? "Optional" : "Input", scalar_name(out_type));
   const uint32_t mask = dim_mask(dims, x.ndim());
   const Tensor out = reduce(op, x, mask, keepdim, out_type, compute_type(out_type));
-  if (needs_grad(x)) record(op, sum_params(x, mask, keepdim), {&out}, {&x}, {});
+  if (needs_grad(x)) record_sum(op, out, x, dims, mask, keepdim, Shown::Mean1);
   return out;
 }
 
@@ -323,11 +330,11 @@ Tensor amin(const Tensor& x, const Dims& dims, bool keepdim) {
 
 Tensor max(const Tensor& x) {
   static const Op& op = define("max", &extreme_all_backward);
-  return extreme_all(Op::get("amax"), op, x);
+  return show_as(extreme_all(Op::get("amax"), op, x), Shown::Max1);
 }
 Tensor min(const Tensor& x) {
   static const Op& op = define("min", &extreme_all_backward);
-  return extreme_all(Op::get("amin"), op, x);
+  return show_as(extreme_all(Op::get("amin"), op, x), Shown::Min1);
 }
 
 ValuesIndices max(const Tensor& x, int64_t dim, bool keepdim) {

@@ -83,7 +83,16 @@ Tensor resize(const Tensor& x, const Dims& to, Resize mode, bool align_corners,
   }
   Params p = params(first_slot(to.size(), static_cast<int64_t>(mode), align_corners));
   for (int d = 0; d < to.size(); ++d) p.push(scales[static_cast<size_t>(d)]);
-  return linear_map(resample_op(), x, to, p);
+  constexpr Shown kNearest[] = {Shown::UpsampleNearest1D, Shown::UpsampleNearest2D,
+                                Shown::UpsampleNearest3D};
+  constexpr Shown kLinear[] = {Shown::UpsampleLinear1D, Shown::UpsampleBilinear2D,
+                               Shown::UpsampleTrilinear3D};
+  const auto axes = static_cast<size_t>(to.size() - 1);
+  return show_as(linear_map(resample_op(), x, to, p), mode == Resize::Nearest  ? kNearest[axes]
+                                                      : mode == Resize::Linear ? kLinear[axes]
+                                                      : mode == Resize::Cubic
+                                                          ? Shown::UpsampleBicubic2D
+                                                          : Shown::NameOfOp);
 }
 
 Tensor pad_repeat(const Tensor& x, std::span<const int64_t> pad, Border border) {

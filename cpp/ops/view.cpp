@@ -267,12 +267,12 @@ Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1) {
   Dims order = Dims::filled(x.ndim(), 0);
   for (int d = 0; d < x.ndim(); ++d) order[d] = d;
   if (x.ndim() > 0) std::swap(order[static_cast<int>(a)], order[static_cast<int>(b)]);
-  return permute(x, order);
+  return show_as(permute(x, order), Shown::Transpose);
 }
 
 Tensor t(const Tensor& x) {
   GS_CHECK(x.ndim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is {}D", x.ndim());
-  return x.ndim() < 2 ? transpose(x, 0, 0) : transpose(x, 0, 1);
+  return show_as(x.ndim() < 2 ? transpose(x, 0, 0) : transpose(x, 0, 1), Shown::T);
 }
 
 Tensor mT(const Tensor& x) {
@@ -363,7 +363,7 @@ Tensor drop_axes(const Tensor& x, uint32_t mask) {
 }  // namespace
 
 Tensor squeeze(const Tensor& x, const Dims& dims) {
-  return drop_axes(x, dims.empty() ? 0u : dim_mask(dims, x.ndim()));
+  return show_as(drop_axes(x, dims.empty() ? 0u : dim_mask(dims, x.ndim())), Shown::Squeeze1);
 }
 Tensor squeeze(const Tensor& x) { return drop_axes(x, ~0u); }
 

@@ -46,7 +46,12 @@ void node_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 PyObject* node_repr(PyObject* self) {
-  return PyUnicode_FromFormat("<%s object at %p>", node_of(self).display_name().c_str(), self);
+  const Node& node = node_of(self);
+  const std::string name = node.display_name();
+  const char* module = node.extra && node.extra->custom && name.ends_with("Backward")
+                           ? "torch.autograd.function."
+                           : "";
+  return PyUnicode_FromFormat("<%s%s object at %p>", module, name.c_str(), self);
 }
 PyObject* node_name(PyObject* self, PyObject*) {
   // PyTorch's names of the nodes that are no operation.

@@ -373,8 +373,7 @@ struct FunctionGroup {
     if (!reason) return false;
     *reason = format("{}(): argument '{}'", name, p.name);
     if (position >= 0) *reason += format(" (position {})", position + 1);
-    *reason += format(" must be {}, not {}", kind_name(p.kind),
-                      got == Py_None ? "NoneType" : Py_TYPE(got)->tp_name);
+    *reason += format(" must be {}, not {}", kind_name(p.kind), Py_TYPE(got)->tp_name);
     return false;
   }
 
@@ -630,6 +629,22 @@ PyObject* wrap(const std::string& v) {
 }
 PyObject* none() { return Py_NewRef(Py_None); }
 
+namespace {
+/// torch.return_types.max(\nvalues=..,\nindices=..)
+PyObject* named_repr(PyObject* self) {
+  const PyTypeObject* type = Py_TYPE(self);
+  std::string out = std::string("torch.return_types.") + type->tp_name + "(\n";
+  if (std::strncmp(type->tp_name, "torch.", 6) == 0) out = std::string(type->tp_name) + "(\n";
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self); ++i) {
+    PyObject* text = PyObject_Repr(PyTuple_GET_ITEM(self, i));
+    if (!text) return nullptr;
+    out += format("{}{}={}", i ? ",\n" : "", type->tp_members[i].name, PyUnicode_AsUTF8(text));
+    Py_DECREF(text);
+  }
+  return wrap(out + ")");
+}
+}  // namespace
+
 PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields,
                      std::initializer_list<Tensor> values) {
   static std::unordered_map<std::string, PyTypeObject*> types;
@@ -643,6 +658,8 @@ PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields
         new PyStructSequence_Desc{full->c_str(), nullptr, list, static_cast<int>(fields.size())};
     t = PyStructSequence_NewType(desc);
     if (!t) throw PythonError();
+    t->tp_repr = &named_repr;
+    PyType_Modified(t);
   }
   PyObject* out = check(PyStructSequence_New(t));
   Py_ssize_t i = 0;

@@ -66,7 +66,7 @@ void set_requires_grad(const Tensor& t, bool on) {
     return;
   }
   GS_CHECK(!on || is_floating(t.dtype()),
-           "only Tensors of floating point dtype can require gradients");
+           "only Tensors of floating point and complex dtype can require gradients");
   GS_CHECK(!on || !t->inference || modes().inference,
            "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
   t->requires_grad = on;

@@ -41,6 +41,7 @@ PyObject* translate_exception() {
       case ErrorKind::NotImplemented: type = PyExc_NotImplementedError; break;
       case ErrorKind::Overflow: type = PyExc_OverflowError; break;
       case ErrorKind::OutOfMemory: type = out_of_memory_error; break;
+      case ErrorKind::Assertion: type = PyExc_AssertionError; break;
       case ErrorKind::Capture: type = capture_error; break;
       case ErrorKind::Linalg: type = linalg_error ? linalg_error : PyExc_RuntimeError; break;
     }
@@ -442,6 +443,7 @@ PyObject* wrap_as(PyTypeObject* type, const Tensor& t) {
 
 void add_tensor_type(PyObject* module) {
   tensor_type = reinterpret_cast<PyTypeObject*>(check(PyType_FromSpec(&tensor_spec)));
+  tensor_type->tp_name = "Tensor";  // as messages have it: 'Tensor' object has no attribute ..
   PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type));
   out_of_memory_error = check(PyErr_NewExceptionWithDoc("gradstep.OutOfMemoryError",
                                                         "Raised when a device has no memory left.",

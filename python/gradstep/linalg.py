@@ -6,13 +6,14 @@ differentiation", and Murray (2016), arXiv:1602.07527, for Cholesky. Factorisati
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gradstep import _C
 from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
 from gradstep._C import Tensor, linalg_vector_norm as vector_norm, matmul
+from gradstep._ops._results import named
 from gradstep._ops.lu import (
     cholesky_inverse,  # noqa: F401
     cholesky_solve,  # noqa: F401
@@ -68,26 +69,31 @@ __all__ = [
 class LinAlgError(RuntimeError):
     """A matrix that the operation is not defined for."""
 
-
-class _Eigh(NamedTuple):
-    eigenvalues: Any
-    eigenvectors: Any
+    __qualname__ = "_LinAlgError"  # as tracebacks show it in PyTorch
 
 
-class _Svd(NamedTuple):
-    U: Any
-    S: Any
-    Vh: Any
+LinAlgError.__name__ = "_LinAlgError"
 
 
-class _Qr(NamedTuple):
-    Q: Any
-    R: Any
+def _qr(q: Tensor, r: Tensor) -> Any:
+    return named("linalg_qr", Q=q, R=r)
 
 
-class _Slogdet(NamedTuple):
-    sign: Any
-    logabsdet: Any
+def _complaint(name: str, a: Tensor, error: Exception) -> str:
+    """PyTorch's text for a matrix that numpy's LAPACK refused."""
+    if name == "solve":
+        return "torch.linalg.solve: The solver failed because the input matrix is singular."
+    if name == "inv":
+        from ._ops.lu import lu_factor_ex
+
+        info = lu_factor_ex(a.detach()).info.reshape(-1).tolist()
+        at = next((i for i, n in enumerate(info) if n), 0)
+        batch = f"(Batch element {at}): " if a.dim() > 2 else ""
+        return (
+            f"linalg.inv: {batch}The diagonal element {info[at]} is zero, the inversion could not be completed "
+            "because the input matrix is singular."
+        )
+    return f"linalg.{name}: {error}"
 
 
 def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
@@ -105,7 +111,7 @@ def _call(name: str, fn: Any, *tensors: Tensor) -> Any:
     try:
         out = fn(*(t.detach().cpu().numpy() for t in tensors))
     except np.linalg.LinAlgError as error:
-        raise LinAlgError(f"linalg.{name}: {error}") from None
+        raise LinAlgError(_complaint(name, tensors[0], error)) from None
     wrap = [
         _C.from_numpy(np.asarray(a, order="C")).to(device, dtype)
         for a in (out if isinstance(out, tuple) else (out,))
@@ -188,10 +194,11 @@ class _SlogdetFunction(Function):
         return g[..., None, None] * inv(a).mT
 
 
-def slogdet(A: Tensor) -> _Slogdet:
+def slogdet(A: Tensor) -> Any:
     """The sign of the determinant and the logarithm of its absolute value."""
     _square("slogdet", A)
-    return _Slogdet(*_SlogdetFunction.apply(A))
+    sign, logabsdet = _SlogdetFunction.apply(A)
+    return named("linalg_slogdet", sign=sign, logabsdet=logabsdet)
 
 
 class _Solve(Function):
@@ -443,8 +450,8 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     if bool(bad.any().item()) and not check_errors:
         eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
         inverse = _C.where(bad, float("nan"), inv(_C.where(bad, eye, A)))
-        return named("inv_ex", inverse=inverse, info=info)
-    return named("inv_ex", inverse=inv(A), info=info)
+        return named("linalg_inv_ex", inverse=inverse, info=info)
+    return named("linalg_inv_ex", inverse=inv(A), info=info)
 
 
 @in_float32_on_cpu
@@ -457,8 +464,10 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     bad = (info != 0)[..., None, None]
     if bool(bad.any().item()) and not check_errors:
         eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-        return named("solve_ex", result=solve(_C.where(bad, eye, A), B, left=left), info=info)
-    return named("solve_ex", result=solve(A, B, left=left), info=info)
+        return named(
+            "linalg_solve_ex", result=solve(_C.where(bad, eye, A), B, left=left), info=info
+        )
+    return named("linalg_solve_ex", result=solve(A, B, left=left), info=info)
 
 
 # ---- systems of tensors ----
@@ -538,11 +547,6 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return l.mT if upper else l
 
 
-class _CholeskyEx(NamedTuple):
-    L: Any
-    info: Any
-
-
 def _failed_minor(a: np.ndarray) -> int:
     """The order of the first leading minor that is not positive definite; 0 if there is none."""
     for n in range(1, a.shape[-1] + 1):
@@ -554,7 +558,7 @@ def _failed_minor(a: np.ndarray) -> int:
 
 
 @in_float32_on_cpu
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> _CholeskyEx:
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """cholesky(A) and, for each matrix, 0 or the order of the first minor that is not positive definite (its factor
     is then NaN), in int32.
 
@@ -564,7 +568,8 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     _square("cholesky", A)
     try:
         factor = cholesky(A, upper=upper)
-        return _CholeskyEx(factor, _C.zeros(A.shape[:-2], dtype=_C.int32, device=A.device))
+        info = _C.zeros(A.shape[:-2], dtype=_C.int32, device=A.device)
+        return named("linalg_cholesky_ex", L=factor, info=info)
     except LinAlgError:
         if check_errors:
             raise
@@ -574,7 +579,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     failed = (info != 0)[..., None, None]
     eye = _C.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     factor = cholesky(_C.where(failed, eye, A), upper=upper)
-    return _CholeskyEx(factor.masked_fill(failed, float("nan")), info)
+    return named("linalg_cholesky_ex", L=factor.masked_fill(failed, float("nan")), info=info)
 
 
 class _EighFunction(Function):
@@ -603,10 +608,11 @@ def _off_diagonal_reciprocal(gap: Tensor, n: int) -> Tensor:
 
 
 @in_float32_on_cpu
-def eigh(A: Tensor, UPLO: str = "L") -> _Eigh:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues in ascending order and eigenvectors, in columns, of a symmetric matrix."""
     _square("eigh", A)
-    return _Eigh(*_EighFunction.apply(A, UPLO.upper() == "L"))
+    values, vectors = _EighFunction.apply(A, UPLO.upper() == "L")
+    return named("linalg_eigh", eigenvalues=values, eigenvectors=vectors)
 
 
 @in_float32_on_cpu
@@ -647,7 +653,7 @@ class _SvdFunction(Function):
 
 
 @in_float32_on_cpu
-def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> _Svd:
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices."""
     if A.dim() < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
@@ -658,7 +664,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
         full_u, _, full_vh = _call("svd", lambda x: tuple(np.linalg.svd(x)), A)
         u = _C.cat([u, full_u[..., k:]], -1)
         vh = _C.cat([vh, full_vh[..., k:, :]], -2)
-    return _Svd(u, s, vh)
+    return named("linalg_svd", U=u, S=s, Vh=vh)
 
 
 @in_float32_on_cpu
@@ -688,20 +694,20 @@ class _QrFunction(Function):
 
 
 @in_float32_on_cpu
-def qr(A: Tensor, mode: str = "reduced") -> _Qr:
+def qr(A: Tensor, mode: str = "reduced") -> Any:
     """Q, R with A = Q R; without gradients where mode is 'complete'."""
     rows, cols = A.shape[-2:]
     if mode != "complete" and rows < cols:
         # Of the left square part, which the rest of R follows.
         q, r = qr(A[..., :rows])
         full = _C.cat([r, q.mT @ A[..., rows:]], -1)
-        return _Qr(q if mode == "reduced" else _C.empty(0, dtype=A.dtype, device=A.device), full)
+        return _qr(q if mode == "reduced" else _C.empty(0, dtype=A.dtype, device=A.device), full)
     if mode == "reduced":
-        return _Qr(*_QrFunction.apply(A))
+        return _qr(*_QrFunction.apply(A))
     if mode == "complete":
-        return _Qr(*_call("qr", lambda x: tuple(np.linalg.qr(x, "complete")), A))
+        return _qr(*_call("qr", lambda x: tuple(np.linalg.qr(x, "complete")), A))
     if mode == "r":
-        return _Qr(_C.empty(0, dtype=A.dtype, device=A.device), _QrFunction.apply(A)[1])
+        return _qr(_C.empty(0, dtype=A.dtype, device=A.device), _QrFunction.apply(A)[1])
     raise RuntimeError(
         f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
     )

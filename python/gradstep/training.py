@@ -168,7 +168,7 @@ def _why_no_cuda() -> str:
 
     try:
         gradstep.cuda.init()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         return str(error)
     return "no GPU was found"
 

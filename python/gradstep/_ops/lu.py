@@ -258,7 +258,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
             "would divide by zero."
         )
     return named(
-        "lu_factor_ex",
+        "linalg_lu_factor_ex",
         LU=_pack(l, u),
         pivots=like(pivots + 1, A, _C.int32),
         info=like(info, A, _C.int32),
@@ -269,7 +269,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """(LU, pivots): L (without its diagonal of ones) and U in one matrix; int32 row exchanges counted from 1."""
     check_matrix("linalg.lu_factor", A)
     result = lu_factor_ex(A, pivot=pivot)
-    return named("lu_factor", LU=result.LU, pivots=result.pivots)
+    return named("linalg_lu_factor", LU=result.LU, pivots=result.pivots)
 
 
 def _permutation(order: Any, m: int, A: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     _check_pivot("linalg.lu", pivot, A)
     pivots, l, u, _ = _factors(A, pivot)
     m = A.shape[-2]
-    return named("lu", P=_permutation(order_of(pivots, m), m, A), L=l, U=u)
+    return named("linalg_lu", P=_permutation(order_of(pivots, m), m, A), L=l, U=u)
 
 
 def lu_unpack(

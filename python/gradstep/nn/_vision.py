@@ -240,6 +240,11 @@ def interpolate(
     elif align_corners is None:
         align_corners = False
     n = input.dim() - 2
+    if n < 1:
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the modes: nearest | "
+            f"linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
+        )
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
     scales = [0.0] * n  # 0: from the sizes

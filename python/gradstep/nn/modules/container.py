@@ -327,13 +327,13 @@ def _update(target: Any, values: Any, name: str) -> None:
 # ---- parameters ----
 
 
-def _parameter_line(name: Any, value: Any) -> str:
+def _parameter_line(name: Any, value: Any, kind_of: Any) -> str:
     if not isinstance(value, Tensor):
         return f"  ({name}): Object of type: {type(value).__name__}"
     size = "x".join(str(s) for s in value.size())
     device = "" if value.device.type == "cpu" else f" ({value.device})"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    return f"  ({name}): {kind} containing: [{typename(value)} of size {size}{device}]"
+    return f"  ({name}): {kind} containing: [{kind_of(value)} of size {size}{device}]"
 
 
 class ParameterList(Module):
@@ -397,7 +397,9 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(_parameter_line(i, value) for i, value in enumerate(self))
+        return "\n".join(
+            _parameter_line(i, value, lambda t: t.dtype) for i, value in enumerate(self)
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -508,7 +510,7 @@ class ParameterDict(Module):
         _update(self, parameters, "ParametersDict.update")
 
     def extra_repr(self) -> str:
-        return "\n".join(_parameter_line(k, value) for k, value in self.items())
+        return "\n".join(_parameter_line(k, value, typename) for k, value in self.items())
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

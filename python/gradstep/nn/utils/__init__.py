@@ -18,7 +18,7 @@ from .spectral_norm import remove_spectral_norm, spectral_norm
 from .weight_norm import remove_weight_norm, weight_norm
 
 if TYPE_CHECKING:
-    from . import parametrizations, parametrize, stateless
+    from . import parametrizations, parametrize, prune, stateless
     from .fusion import (
         fuse_conv_bn_eval,
         fuse_conv_bn_weights,
@@ -46,7 +46,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         from importlib import import_module
 
-        if name in ("parametrizations", "parametrize", "stateless"):
+        if name in ("parametrizations", "parametrize", "prune", "stateless"):
             return import_module(f"{__name__}.{name}")
         if name in _LAZY:
             module = import_module(f"{__name__}.{_LAZY[name]}")

@@ -41,6 +41,47 @@ class PackedSequence(
         """Move the data to the CPU."""
         return self.to("cpu")
 
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """Move the data to a GPU."""
+        return self._replace(data=self.data.cuda(*args, **kwargs))
+
+    def pin_memory(self) -> PackedSequence:
+        """Copy the data to pinned memory."""
+        return self._replace(data=self.data.pin_memory())
+
+    def is_pinned(self) -> bool:
+        """Whether the data is in pinned memory."""
+        return self.data.is_pinned()
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the data is on a GPU."""
+        return self.data.is_cuda
+
+    def double(self) -> PackedSequence:
+        return self.to(_C.float64)
+
+    def float(self) -> PackedSequence:
+        return self.to(_C.float32)
+
+    def half(self) -> PackedSequence:
+        return self.to(_C.float16)
+
+    def long(self) -> PackedSequence:
+        return self.to(_C.int64)
+
+    def int(self) -> PackedSequence:
+        return self.to(_C.int32)
+
+    def short(self) -> PackedSequence:
+        return self.to(_C.int16)
+
+    def char(self) -> PackedSequence:
+        return self.to(_C.int8)
+
+    def byte(self) -> PackedSequence:
+        return self.to(_C.uint8)
+
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The permutation that undoes this one."""
