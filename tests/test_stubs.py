@@ -111,3 +111,75 @@ def test_mypy_follows_a_script_and_finds_its_errors(tmp_path):
     (first, second) = (line for line in lines if line.startswith("error:"))
     assert '"Tensor" has no attribute "no_such_method"' in first
     assert "No overload variant" in second
+
+
+def test_the_script_that_uses_the_api_is_typed(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api")
+    monkeypatch.setenv("MYPYPATH", str(ROOT / "python"))
+    script = ROOT / "tests" / "typed_script.py"
+    options = ["--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")]
+    found, errors, _ = api.run([*options, str(script)])
+    assert errors == ""
+    assert [line for line in found.splitlines() if "typed_script.py" in line] == []
+    assert "Module has no attribute" not in found  # names that are imported at first use
+
+
+def test_the_script_that_uses_the_api_runs(capsys):
+    import typed_script
+
+    typed_script.main()
+    assert int(capsys.readouterr().out) > 0
+
+
+def test_the_stub_has_the_arguments_that_calls_take():
+    """Names, kinds and defaults, read back from the stub, against the signatures that calls are matched with."""
+    classes = [node for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.ClassDef)]
+    (tensor,) = (node.body for node in classes if node.name == "Tensor")
+    checked = 0
+    for owner, body in ((_C, ast.parse(STUB.read_text()).body), (_C.Tensor, tensor)):
+        found = {}
+        for node in body:
+            if isinstance(node, ast.FunctionDef):
+                found.setdefault(node.name, []).append(node.args)
+        for name, overloads in found.items():
+            for signature in getattr(getattr(owner, name, None), "__signatures__", ()):
+                if name in ("size", "stride", "_make_subclass"):
+                    continue  # an overload for each type of result; a static method
+                assert any(same_arguments(a, signature) for a in overloads), (name, signature)
+                checked += 1
+    assert checked > 1000
+
+
+def same_arguments(stub, signature):
+    parts = [p for p in split_at_commas(signature[1 : signature.rindex(")")]) if p]
+    star = parts.index("*") if "*" in parts else len(parts)
+    names = [p.partition("=")[0].split()[-1] for p in parts if p != "*"]
+    given = [a.arg.rstrip("_") for a in (*stub.posonlyargs, *stub.args)]
+    given += [stub.vararg.arg] if stub.vararg else []
+    keywords = [a.arg.rstrip("_") for a in stub.kwonlyargs]
+    if given and given[0] == "self":
+        names[0] = "self"
+    if [n.rstrip("_") for n in names] != given + keywords or len(given) != star:
+        return False
+    wanted = [p.partition("=")[2] for p in parts if p != "*"]
+    none = [None] * (len(stub.args) - len(stub.defaults))
+    defaults = [*none, *stub.defaults, *([None] if stub.vararg else []), *stub.kw_defaults]
+    for text, node in zip(wanted, defaults, strict=True):
+        if node is None:
+            if text and not stub.vararg:
+                return False
+        elif text and not isinstance(value := ast.literal_eval(node), type(...)):
+            if repr(value) != text and str(value) != text and repr(value) != repr(ast.literal_eval(text)):  # fmt: skip
+                return False
+    return True
+
+
+def split_at_commas(text):
+    parts, depth = [""], 0
+    for c in text:
+        depth += (c in "([") - (c in ")]")
+        if c == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p.strip() for p in parts]

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 import gradstep
-from gradstep import _C
+from gradstep import _C, _ops
 
 STUB = pathlib.Path(__file__).resolve().parent.parent / "python" / "gradstep" / "_C.pyi"
 
@@ -238,7 +238,9 @@ PYTHON_METHODS = {
     "__reduce_ex__": "(self, protocol: Any) -> Any",
     "__reversed__": "(self) -> Tensor",
     "_make_subclass": "(*args: Any, **kwargs: Any) -> Any",
-    "apply_": "(self, fn: Callable[[Any], Any]) -> Tensor",
+    "apply_": "(self, callable: Callable[[Any], Any]) -> Tensor",
+    "polygamma": "(self, n: builtins.int) -> Tensor",
+    "polygamma_": "(self, n: builtins.int) -> Tensor",
     "storage": "(self) -> Any",
     "type": "(self, dtype: Any = None, non_blocking: builtins.bool = False, **kwargs: Any) -> Any",
     "untyped_storage": "(self) -> Any",
@@ -340,9 +342,56 @@ def forms_of(name: str, signatures: list[str], method: bool) -> list[str]:
     return found
 
 
+NAMES = "Tensor Any Number Sequence Callable None Size Generator".split()
+
+
+def annotation_text(annotation: Any) -> str:
+    """An annotation of a Python method with the names that the stub has; Any where it has not."""
+    if annotation is inspect.Parameter.empty:
+        return "Any"
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = text.replace("gradstep._C.", "").replace("gradstep.", "")
+    text = re.sub(r"(?:typing|collections\.abc)\.", "", text)
+    text = re.sub(r"\b(int|float|bool|str|tuple|list|dict)\b", r"builtins.\1", text)
+    text = re.sub(r"\b(dtype|device|layout|memory_format)\b", r"_\1", text)
+    words = set(re.findall(r"[A-Za-z_][\w.]*", text))
+    known = {w for w in words if w in NAMES or w.startswith("builtins.") or w.startswith("_")}
+    return text if words == known else "Any"
+
+
+def python_form(value: Any, in_place: bool) -> str:
+    """The overload of a method that is written in Python; the in-place form of one with out= has none."""
+    signature = inspect.signature(value)
+    parts: list[str] = []
+    for i, p in enumerate(signature.parameters.values()):
+        if p.kind is p.KEYWORD_ONLY and not any(x.startswith("*") for x in parts):
+            parts.append("*")
+        if p.name == "out" and in_place:
+            parts = parts[:-1] if parts[-1] == "*" else parts
+            continue
+        stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        if i == 0:
+            parts.append("self")
+            continue
+        kind = annotation_text(p.annotation)
+        default = "" if p.default is p.empty else f" = {default_text(repr(p.default))}"
+        parts.append(f"{stars}{p.name}: {kind}{default}")
+    return f"({', '.join(parts)}) -> {annotation_text(signature.return_annotation)}"
+
+
+def behind(name: str, value: Any) -> Any:
+    """The function that a method of Tensor calls, where it is one of gradstep._ops."""
+    if name in _ops.METHODS:
+        return inspect.unwrap(_ops.find(name))
+    if name.endswith("_") and name[:-1] in _ops.IN_PLACE:
+        return inspect.unwrap(_ops.find(name[:-1]) or getattr(_C, name[:-1]))
+    return value
+
+
 def summary(value: Any) -> str:
-    """The docstring without the signatures that it opens with."""
-    paragraphs = [p.strip() for p in (value.__doc__ or "").split("\n\n")]
+    """The docstring without the signatures that it opens with, nor what its family adds (gradstep/_texts.py)."""
+    text = re.split(r"\n\n(?=(?:Shape|Dtype|Raises|Source): )", value.__doc__ or "")[0]
+    paragraphs = [p.strip() for p in text.split("\n\n")]
     name = re.escape(getattr(value, "__name__", ""))
     texts = [p for p in paragraphs if p and not re.match(rf"{name}\(.*\)|\w+\(.*\) -> ", p)]
     return "\n\n".join(dict.fromkeys(texts)).replace("\\", "\\\\").replace('"""', "'''")
@@ -397,7 +446,14 @@ def tensor_class() -> str:
         elif name.startswith("__"):
             out += function(name, ["(self, other: Any) -> Tensor"], "", "    ")
         else:
-            out += function(name, ["(self, *args: Any, **kwargs: Any) -> Any"], "", "    ")
+            method = behind(name, value)
+            native = getattr(method, "__signatures__", None)
+            forms = (
+                forms_of(name, native, True)
+                if native
+                else [python_form(method, name.endswith("_"))]
+            )
+            out += function(name, forms, "", "    ")
     return out
 
 

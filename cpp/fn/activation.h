@@ -13,7 +13,7 @@ inline namespace GS_ISA {
 
 struct Relu : UnaryMap {
   static constexpr auto name = "relu";
-  static constexpr auto doc = "relu(input) -> Tensor\n\nmax(input, 0); the gradient at 0 is 0.";
+  static constexpr auto doc = "max(input, 0); the gradient at 0 is 0.";
   static constexpr Types types = Arithmetic;
   static constexpr Saves saves = Output;
   static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
@@ -22,7 +22,7 @@ struct Relu : UnaryMap {
 };
 struct Relu6 : UnaryMap {
   static constexpr auto name = "relu6";
-  static constexpr auto doc = "relu6(input) -> Tensor\n\nmin(max(input, 0), 6).";
+  static constexpr auto doc = "min(max(input, 0), 6).";
   static constexpr Types types = Arithmetic;
   static constexpr Saves saves = Output;
   static constexpr unsigned as = InPlace | NnFunctional;
@@ -35,9 +35,7 @@ struct Relu6 : UnaryMap {
 };
 struct LeakyRelu : BinaryMap {
   static constexpr auto name = "leaky_relu";
-  static constexpr auto doc =
-      "leaky_relu(input, negative_slope=0.01) -> Tensor\n\ninput where positive, negative_slope * "
-      "input elsewhere.";
+  static constexpr auto doc = "input where positive, negative_slope * input elsewhere.";
   static constexpr unsigned as = InPlace | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float negative_slope=0.01";
@@ -51,8 +49,7 @@ struct LeakyRelu : BinaryMap {
 /// The core of F.prelu: the weight has been broadcast along the channels.
 struct Prelu : BinaryMap {
   static constexpr auto name = "prelu";
-  static constexpr auto doc =
-      "prelu(input, weight) -> Tensor\n\ninput where positive, weight * input elsewhere.";
+  static constexpr auto doc = "input where positive, weight * input elsewhere.";
   static constexpr unsigned as = Internal;
   static constexpr const char* params = "Tensor weight";
   template <class T> GS_FN T operator()(T x, T w) const { return select(x > T(0), x, w * x); }
@@ -65,9 +62,7 @@ struct Prelu : BinaryMap {
 };
 struct Hardtanh : TernaryMap {
   static constexpr auto name = "hardtanh";
-  static constexpr auto doc =
-      "hardtanh(input, min_val=-1.0, max_val=1.0) -> Tensor\n\ninput clamped to [min_val, "
-      "max_val].";
+  static constexpr auto doc = "input clamped to [min_val, max_val].";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = InPlace | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
@@ -81,9 +76,7 @@ struct Hardtanh : TernaryMap {
 };
 struct Threshold : TernaryMap {
   static constexpr auto name = "threshold";
-  static constexpr auto doc =
-      "threshold(input, threshold, value) -> Tensor\n\ninput where above threshold, value "
-      "elsewhere.";
+  static constexpr auto doc = "input where above threshold, value elsewhere.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Fn | InPlace | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
@@ -97,7 +90,7 @@ struct Threshold : TernaryMap {
 };
 struct Hardshrink : BinaryMap {
   static constexpr auto name = "hardshrink";
-  static constexpr auto doc = "hardshrink(input, lambd=0.5) -> Tensor\n\n0 where |input| <= lambd.";
+  static constexpr auto doc = "0 where |input| <= lambd, input elsewhere.";
   static constexpr unsigned as = Fn | Method | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float lambd=0.5";
@@ -111,7 +104,7 @@ struct Hardshrink : BinaryMap {
 struct Softshrink : BinaryMap {
   static constexpr auto name = "softshrink";
   static constexpr auto doc =
-      "softshrink(input, lambd=0.5) -> Tensor\n\ninput moved towards 0 by lambd.";
+      "input moved towards 0 by lambd: sign(input) * max(|input| - lambd, 0).";
   static constexpr unsigned as = NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float lambd=0.5";
@@ -130,9 +123,7 @@ template <class T> GS_FN T negative_part(T x) { return select(x > T(0), T(0), x)
 
 struct Elu : BinaryMap {
   static constexpr auto name = "elu";
-  static constexpr auto doc =
-      "elu(input, alpha=1.0) -> Tensor\n\ninput where positive, alpha * (exp(input) - 1) "
-      "elsewhere.";
+  static constexpr auto doc = "input where positive, alpha * (exp(input) - 1) elsewhere.";
   static constexpr unsigned as = InPlace | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float alpha=1.0";
@@ -145,9 +136,7 @@ struct Elu : BinaryMap {
 };
 struct Celu : BinaryMap {
   static constexpr auto name = "celu";
-  static constexpr auto doc =
-      "celu(input, alpha=1.0) -> Tensor\n\ninput where positive, alpha * (exp(input / alpha) - 1) "
-      "elsewhere.";
+  static constexpr auto doc = "input where positive, alpha * (exp(input / alpha) - 1) elsewhere.";
   static constexpr unsigned as = Fn | InPlace | NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float alpha=1.0";
@@ -164,7 +153,8 @@ struct SeluConstants : UnaryMap {  // Klambauer et al. 2017
 };
 struct Selu : SeluConstants {
   static constexpr auto name = "selu";
-  static constexpr auto doc = "selu(input) -> Tensor\n\nThe self-normalizing elu.";
+  static constexpr auto doc =
+      "scale * elu(input, alpha) with scale 1.0507009873554805 and alpha 1.6732632423543772.";
   static constexpr unsigned as = Fn | InPlace | NnFunctional;
   template <class T> GS_FN T operator()(T x) const {
     return T(kScale) * select(x > T(0), x, T(kAlpha) * expm1(negative_part(x)));
@@ -175,7 +165,7 @@ struct Selu : SeluConstants {
 };
 struct Silu : UnaryMap {
   static constexpr auto name = "silu";
-  static constexpr auto doc = "silu(input) -> Tensor\n\ninput * sigmoid(input).";
+  static constexpr auto doc = "input * sigmoid(input).";
   static constexpr unsigned as = InPlace | NnFunctional;
   template <class T> GS_FN T operator()(T x) const { return x * sigmoid(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
@@ -185,7 +175,7 @@ struct Silu : UnaryMap {
 };
 struct Mish : UnaryMap {
   static constexpr auto name = "mish";
-  static constexpr auto doc = "mish(input) -> Tensor\n\ninput * tanh(log(1 + exp(input))).";
+  static constexpr auto doc = "input * tanh(log(1 + exp(input))).";
   static constexpr unsigned as = InPlace | NnFunctional;
   template <class T> GS_FN T operator()(T x) const { return x * tanh_softplus(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
@@ -196,8 +186,7 @@ struct Mish : UnaryMap {
 struct Softplus : TernaryMap {
   static constexpr auto name = "softplus";
   static constexpr auto doc =
-      "softplus(input, beta=1.0, threshold=20.0) -> Tensor\n\nlog(1 + exp(beta * input)) / beta; "
-      "input where beta * input > threshold.";
+      "log(1 + exp(beta * input)) / beta; input where beta * input > threshold.";
   static constexpr unsigned as = NnFunctional;
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float beta=1.0, float threshold=20.0";
@@ -210,7 +199,7 @@ struct Softplus : TernaryMap {
 };
 struct LogSigmoid : UnaryMap {
   static constexpr auto name = "logsigmoid";
-  static constexpr auto doc = "logsigmoid(input) -> Tensor\n\nlog(sigmoid(input)).";
+  static constexpr auto doc = "log(sigmoid(input)).";
   static constexpr unsigned as = NnFunctional;
   template <class T> GS_FN T operator()(T x) const {
     return negative_part(x) - log1p(exp(-abs(x)));
@@ -223,7 +212,7 @@ struct LogSigmoid : UnaryMap {
 struct Gelu : UnaryMap {
   static constexpr auto name = "gelu";
   static constexpr auto doc =
-      "gelu(input) -> Tensor\n\ninput times the normal distribution function.";
+      "input times the normal distribution function, x * (1 + erf(x / sqrt(2))) / 2.";
   static constexpr unsigned as = NnFunctional;
   template <class T> GS_FN T operator()(T x) const { return times_normal_cdf(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
@@ -232,7 +221,7 @@ struct Gelu : UnaryMap {
 };
 struct GeluTanh : UnaryMap {
   static constexpr auto name = "gelu_tanh";
-  static constexpr auto doc = "gelu_tanh(input) -> Tensor\n\ngelu with the tanh approximation.";
+  static constexpr auto doc = "gelu with the tanh approximation.";
   static constexpr unsigned as = Internal;
   static constexpr double kBeta = 0.79788456080286535588;
   static constexpr double kKappa = 0.044715;
@@ -250,7 +239,7 @@ struct GeluTanh : UnaryMap {
 
 struct Softsign : UnaryMap {
   static constexpr auto name = "softsign";
-  static constexpr auto doc = "softsign(input) -> Tensor\n\ninput / (1 + |input|).";
+  static constexpr auto doc = "input / (1 + |input|).";
   static constexpr unsigned as = NnFunctional;
   template <class T> GS_FN T operator()(T x) const { return x / (T(1) + abs(x)); }
   template <class T> GS_FN T grad(T dy, T x) const {
@@ -260,7 +249,7 @@ struct Softsign : UnaryMap {
 };
 struct Tanhshrink : UnaryMap {
   static constexpr auto name = "tanhshrink";
-  static constexpr auto doc = "tanhshrink(input) -> Tensor\n\ninput - tanh(input).";
+  static constexpr auto doc = "input - tanh(input).";
   static constexpr unsigned as = NnFunctional;
   template <class T> GS_FN T operator()(T x) const { return x - tanh(x); }
   template <class T> GS_FN T grad(T dy, T x) const {
@@ -270,7 +259,7 @@ struct Tanhshrink : UnaryMap {
 };
 struct Hardsigmoid : UnaryMap {
   static constexpr auto name = "hardsigmoid";
-  static constexpr auto doc = "hardsigmoid(input) -> Tensor\n\nmin(max(input + 3, 0), 6) / 6.";
+  static constexpr auto doc = "min(max(input + 3, 0), 6) / 6.";
   static constexpr unsigned as = InPlace | NnFunctional;
   template <class T> GS_FN T operator()(T x) const {
     T y = x + T(3);
@@ -282,7 +271,7 @@ struct Hardsigmoid : UnaryMap {
 };
 struct Hardswish : UnaryMap {
   static constexpr auto name = "hardswish";
-  static constexpr auto doc = "hardswish(input) -> Tensor\n\ninput * hardsigmoid(input).";
+  static constexpr auto doc = "input * hardsigmoid(input).";
   static constexpr unsigned as = InPlace | NnFunctional;
   template <class T> GS_FN T operator()(T x) const {
     T y = x + T(3);
@@ -297,7 +286,7 @@ struct Hardswish : UnaryMap {
 
 struct MseElementwise : BinaryMap {
   static constexpr auto name = "mse_elementwise";
-  static constexpr auto doc = "mse_elementwise(x, t) -> Tensor\n\n(x - t)^2.";
+  static constexpr auto doc = "(x - t)^2.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const {
     T d = x - t;
@@ -312,7 +301,7 @@ struct MseElementwise : BinaryMap {
 };
 struct L1Elementwise : BinaryMap {
   static constexpr auto name = "l1_elementwise";
-  static constexpr auto doc = "l1_elementwise(x, t) -> Tensor\n\n|x - t|.";
+  static constexpr auto doc = "|x - t|.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return abs(x - t); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
@@ -325,9 +314,7 @@ struct L1Elementwise : BinaryMap {
 /// Quadratic within beta, linear outside, slope 1.
 struct SmoothL1Elementwise : TernaryMap {
   static constexpr auto name = "smooth_l1_elementwise";
-  static constexpr auto doc =
-      "smooth_l1_elementwise(x, t, beta) -> Tensor\n\nd^2 / (2 beta) for d = |x - t| < beta, else "
-      "d - beta / 2.";
+  static constexpr auto doc = "d^2 / (2 beta) for d = |x - t| < beta, else d - beta / 2.";
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 2;
   template <class T> GS_FN T operator()(T x, T t, T beta) const {
@@ -342,9 +329,7 @@ struct SmoothL1Elementwise : TernaryMap {
 /// Quadratic within delta, linear outside, slope delta.
 struct HuberElementwise : TernaryMap {
   static constexpr auto name = "huber_elementwise";
-  static constexpr auto doc =
-      "huber_elementwise(x, t, delta) -> Tensor\n\nd^2 / 2 for d = |x - t| <= delta, else delta (d "
-      "- delta / 2).";
+  static constexpr auto doc = "d^2 / 2 for d = |x - t| <= delta, else delta (d - delta / 2).";
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 2;
   template <class T> GS_FN T operator()(T x, T t, T delta) const {
@@ -359,7 +344,7 @@ struct HuberElementwise : TernaryMap {
 /// The logarithms are clamped at -100, as in PyTorch, so that the loss is finite.
 struct BceElementwise : BinaryMap {
   static constexpr auto name = "bce_elementwise";
-  static constexpr auto doc = "bce_elementwise(p, t) -> Tensor\n\n-(t log p + (1 - t) log(1 - p)).";
+  static constexpr auto doc = "-(t log p + (1 - t) log(1 - p)).";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T p, T t) const {
     T q = log1p(-p), l = log(p);
@@ -379,8 +364,7 @@ struct BceElementwise : BinaryMap {
 };
 struct BceWithLogitsElementwise : BinaryMap {
   static constexpr auto name = "bce_with_logits_elementwise";
-  static constexpr auto doc =
-      "bce_with_logits_elementwise(x, t) -> Tensor\n\nbce of sigmoid(x), without overflow.";
+  static constexpr auto doc = "bce of sigmoid(x), without overflow.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return softplus(x) - x * t; }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
@@ -393,9 +377,7 @@ struct BceWithLogitsElementwise : BinaryMap {
 /// w weighs the positive class.
 struct BceWithLogitsPosWeightElementwise : TernaryMap {
   static constexpr auto name = "bce_with_logits_pos_weight_elementwise";
-  static constexpr auto doc =
-      "bce_with_logits_pos_weight_elementwise(x, t, w) -> Tensor\n\n-(w t log sigmoid(x) + (1 - t) "
-      "log sigmoid(-x)).";
+  static constexpr auto doc = "-(w t log sigmoid(x) + (1 - t) log sigmoid(-x)).";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t, T w) const {
     return (T(1) - t) * x + (T(1) + (w - T(1)) * t) * softplus(-x);
@@ -411,9 +393,7 @@ struct BceWithLogitsPosWeightElementwise : TernaryMap {
 };
 struct KlDivElementwise : BinaryMap {
   static constexpr auto name = "kl_div_elementwise";
-  static constexpr auto doc =
-      "kl_div_elementwise(x, t) -> Tensor\n\nt (log t - x), 0 where t is 0; x is a "
-      "log-probability.";
+  static constexpr auto doc = "t (log t - x), 0 where t is 0; x is a log-probability.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const {
     return select(t == T(0), T(0), t * log(t)) - t * x;
@@ -427,8 +407,7 @@ struct KlDivElementwise : BinaryMap {
 };
 struct KlDivLogElementwise : BinaryMap {
   static constexpr auto name = "kl_div_log_elementwise";
-  static constexpr auto doc =
-      "kl_div_log_elementwise(x, t) -> Tensor\n\nexp(t) (t - x); both are log-probabilities.";
+  static constexpr auto doc = "exp(t) (t - x); both are log-probabilities.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return exp(t) * (t - x); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
@@ -440,7 +419,7 @@ struct KlDivLogElementwise : BinaryMap {
 };
 struct SoftMarginElementwise : BinaryMap {
   static constexpr auto name = "soft_margin_elementwise";
-  static constexpr auto doc = "soft_margin_elementwise(x, t) -> Tensor\n\nlog(1 + exp(-t x)).";
+  static constexpr auto doc = "log(1 + exp(-t x)).";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return softplus(-t * x); }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
@@ -452,7 +431,7 @@ struct SoftMarginElementwise : BinaryMap {
 };
 struct PoissonNllElementwise : TernaryMap {
   static constexpr auto name = "poisson_nll_elementwise";
-  static constexpr auto doc = "poisson_nll_elementwise(x, t, eps) -> Tensor\n\nx - t log(x + eps).";
+  static constexpr auto doc = "x - t log(x + eps).";
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 2;
   template <class T> GS_FN T operator()(T x, T t, T eps) const { return x - t * log(x + eps); }
@@ -465,7 +444,7 @@ struct PoissonNllElementwise : TernaryMap {
 };
 struct PoissonNllLogElementwise : BinaryMap {
   static constexpr auto name = "poisson_nll_log_elementwise";
-  static constexpr auto doc = "poisson_nll_log_elementwise(x, t) -> Tensor\n\nexp(x) - t x.";
+  static constexpr auto doc = "exp(x) - t x.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t) const { return exp(x) - t * x; }
   template <int K, class T> GS_FN T grad(T dy, T x, T t) const {
@@ -477,8 +456,7 @@ struct PoissonNllLogElementwise : BinaryMap {
 };
 struct GaussianNllElementwise : TernaryMap {
   static constexpr auto name = "gaussian_nll_elementwise";
-  static constexpr auto doc =
-      "gaussian_nll_elementwise(x, t, var) -> Tensor\n\n(log var + (x - t)^2 / var) / 2.";
+  static constexpr auto doc = "(log var + (x - t)^2 / var) / 2.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x, T t, T var) const {
     T d = x - t;

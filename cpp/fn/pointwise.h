@@ -15,7 +15,7 @@ inline namespace GS_ISA {
 struct Neg : UnaryMap {
   static constexpr auto name = "neg";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "neg(input) -> Tensor\n\nThe negative of each element.";
+  static constexpr auto doc = "The negative of each element.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int) { return -1; }
   template <class T> GS_FN T operator()(T x) const { return -x; }
@@ -23,52 +23,49 @@ struct Neg : UnaryMap {
 };
 struct Abs : UnaryMap {
   static constexpr auto name = "abs";
-  static constexpr auto doc = "abs(input) -> Tensor\n\nThe absolute value of each element.";
+  static constexpr auto doc = "The absolute value of each element.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return abs(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * sign(x); }
 };
 struct Sign : UnaryMap {
   static constexpr auto name = "sign";
-  static constexpr auto doc = "sign(input) -> Tensor\n\n-1, 0 or 1.";
+  static constexpr auto doc = "-1, 0 or 1: the sign of each element; 0 of NaN.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return sign(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
 struct Sgn : UnaryMap {
   static constexpr auto name = "sgn";
-  static constexpr auto doc =
-      "sgn(input) -> Tensor\n\n-1, 0 or 1, as sign (complex numbers are not supported).";
+  static constexpr auto doc = "-1, 0 or 1, as sign (complex numbers are not supported).";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return sign(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
 struct Ceil : UnaryMap {
   static constexpr auto name = "ceil";
-  static constexpr auto doc =
-      "ceil(input) -> Tensor\n\nThe smallest integer not below each element.";
+  static constexpr auto doc = "The smallest integer not below each element.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return ceil(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
 struct Floor : UnaryMap {
   static constexpr auto name = "floor";
-  static constexpr auto doc =
-      "floor(input) -> Tensor\n\nThe largest integer not above each element.";
+  static constexpr auto doc = "The largest integer not above each element.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return floor(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
 struct Trunc : UnaryMap {
   static constexpr auto name = "trunc";
-  static constexpr auto doc = "trunc(input) -> Tensor\n\nEach element without its fraction.";
+  static constexpr auto doc = "Each element without its fraction.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return trunc(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
 };
 struct Round : UnaryMap {
   static constexpr auto name = "round";
-  static constexpr auto doc = "round(input) -> Tensor\n\nThe nearest integer, halves to even.";
+  static constexpr auto doc = "The nearest integer, halves to even.";
   static constexpr Types types = Arithmetic;
   template <class T> GS_FN T operator()(T x) const { return round(x); }
   template <class T> GS_FN T grad(T, T) const { return T(0); }
@@ -76,8 +73,7 @@ struct Round : UnaryMap {
 /// To a decimal place: one of up and down is a power of ten, the other 1.
 struct RoundScaled : TernaryMap {
   static constexpr auto name = "round_scaled";
-  static constexpr auto doc =
-      "round_scaled(input, up, down) -> Tensor\n\nround(input * up / down) / up * down.";
+  static constexpr auto doc = "round(input * up / down) / up * down.";
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 1;
   template <class T> GS_FN T operator()(T x, T up, T down) const {
@@ -87,8 +83,7 @@ struct RoundScaled : TernaryMap {
 };
 struct Frac : UnaryMap {
   static constexpr auto name = "frac";
-  static constexpr auto doc =
-      "frac(input) -> Tensor\n\nThe fraction of each element, with its sign.";
+  static constexpr auto doc = "The fraction of each element, with its sign.";
   template <class T> GS_FN T operator()(T x) const { return x - trunc(x); }
   template <class T> GS_FN T grad(T dy, T) const { return dy; }
 };
@@ -97,7 +92,7 @@ struct Frac : UnaryMap {
 
 struct Square : UnaryMap {
   static constexpr auto name = "square";
-  static constexpr auto doc = "square(input) -> Tensor\n\nThe square of each element.";
+  static constexpr auto doc = "The square of each element.";
   static constexpr Types types = Arithmetic;
   static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return x * x; }
@@ -106,7 +101,7 @@ struct Square : UnaryMap {
 /// Powers of a Python number are these ops where they have one: see pow in ops/pointwise.cpp.
 struct Cube : UnaryMap {
   static constexpr auto name = "cube";
-  static constexpr auto doc = "cube(input) -> Tensor\n\ninput^3.";
+  static constexpr auto doc = "input^3.";
   static constexpr Types types = Arithmetic;
   static constexpr int gradient_degree = 2;
   static constexpr unsigned as = Internal;
@@ -115,28 +110,28 @@ struct Cube : UnaryMap {
 };
 struct InverseSquare : UnaryMap {
   static constexpr auto name = "inverse_square";
-  static constexpr auto doc = "inverse_square(input) -> Tensor\n\n1 / input^2.";
+  static constexpr auto doc = "1 / input^2.";
   static constexpr unsigned as = Internal;
   template <class T> GS_FN T operator()(T x) const { return T(1) / (x * x); }
   template <class T> GS_FN T grad(T dy, T x) const { return T(-2) * dy / (x * x * x); }
 };
 struct Sqrt : UnaryMap {
   static constexpr auto name = "sqrt";
-  static constexpr auto doc = "sqrt(input) -> Tensor\n\nThe square root of each element.";
+  static constexpr auto doc = "The square root of each element; NaN below 0.";
   static constexpr Saves saves = Output;
   template <class T> GS_FN T operator()(T x) const { return sqrt(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy / (T(2) * y); }
 };
 struct Rsqrt : UnaryMap {
   static constexpr auto name = "rsqrt";
-  static constexpr auto doc = "rsqrt(input) -> Tensor\n\n1 / sqrt(input).";
+  static constexpr auto doc = "1 / sqrt(input); infinity at 0, NaN below.";
   static constexpr Saves saves = Output;
   template <class T> GS_FN T operator()(T x) const { return rsqrt(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return T(-0.5) * dy * (y * y * y); }
 };
 struct Reciprocal : UnaryMap {
   static constexpr auto name = "reciprocal";
-  static constexpr auto doc = "reciprocal(input) -> Tensor\n\n1 / input.";
+  static constexpr auto doc = "1 / input.";
   static constexpr Saves saves = Output;
   static constexpr int gradient_degree = 2;
   template <class T> GS_FN T operator()(T x) const { return T(1) / x; }
@@ -144,7 +139,7 @@ struct Reciprocal : UnaryMap {
 };
 struct Exp : UnaryMap {
   static constexpr auto name = "exp";
-  static constexpr auto doc = "exp(input) -> Tensor\n\ne to the power of each element.";
+  static constexpr auto doc = "e to the power of each element.";
   static constexpr Saves saves = Output;
   static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return exp(x); }
@@ -152,7 +147,7 @@ struct Exp : UnaryMap {
 };
 struct Exp2 : UnaryMap {
   static constexpr auto name = "exp2";
-  static constexpr auto doc = "exp2(input) -> Tensor\n\n2 to the power of each element.";
+  static constexpr auto doc = "2 to the power of each element.";
   static constexpr Saves saves = Output;
   static constexpr int gradient_degree = 1;
   template <class T> GS_FN T operator()(T x) const { return exp2(x); }
@@ -160,32 +155,32 @@ struct Exp2 : UnaryMap {
 };
 struct Expm1 : UnaryMap {
   static constexpr auto name = "expm1";
-  static constexpr auto doc = "expm1(input) -> Tensor\n\nexp(input) - 1, exact near 0.";
+  static constexpr auto doc = "exp(input) - 1, exact near 0.";
   static constexpr Saves saves = Output;
   template <class T> GS_FN T operator()(T x) const { return expm1(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * (y + T(1)); }
 };
 struct Log : UnaryMap {
   static constexpr auto name = "log";
-  static constexpr auto doc = "log(input) -> Tensor\n\nThe natural logarithm of each element.";
+  static constexpr auto doc = "The natural logarithm of each element; -infinity at 0, NaN below.";
   template <class T> GS_FN T operator()(T x) const { return log(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / x; }
 };
 struct Log2 : UnaryMap {
   static constexpr auto name = "log2";
-  static constexpr auto doc = "log2(input) -> Tensor\n\nThe logarithm to base 2.";
+  static constexpr auto doc = "The logarithm to base 2; -infinity at 0, NaN below.";
   template <class T> GS_FN T operator()(T x) const { return log2(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * T(kLn2)); }
 };
 struct Log10 : UnaryMap {
   static constexpr auto name = "log10";
-  static constexpr auto doc = "log10(input) -> Tensor\n\nThe logarithm to base 10.";
+  static constexpr auto doc = "The logarithm to base 10; -infinity at 0, NaN below.";
   template <class T> GS_FN T operator()(T x) const { return log10(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * T(1 / kInvLn10)); }
 };
 struct Log1p : UnaryMap {
   static constexpr auto name = "log1p";
-  static constexpr auto doc = "log1p(input) -> Tensor\n\nlog(1 + input), exact near 0.";
+  static constexpr auto doc = "log(1 + input), exact near 0; -infinity at -1, NaN below.";
   template <class T> GS_FN T operator()(T x) const { return log1p(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / (x + T(1)); }
 };
@@ -194,95 +189,99 @@ struct Log1p : UnaryMap {
 
 struct Sin : UnaryMap {
   static constexpr auto name = "sin";
-  static constexpr auto doc = "sin(input) -> Tensor\n\nThe sine of each element, in radians.";
+  static constexpr auto doc = "The sine of each element, in radians.";
   template <class T> GS_FN T operator()(T x) const { return sin(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * cos(x); }
 };
 struct Cos : UnaryMap {
   static constexpr auto name = "cos";
-  static constexpr auto doc = "cos(input) -> Tensor\n\nThe cosine of each element, in radians.";
+  static constexpr auto doc = "The cosine of each element, in radians.";
   template <class T> GS_FN T operator()(T x) const { return cos(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return -dy * sin(x); }
 };
 struct Tan : UnaryMap {
   static constexpr auto name = "tan";
-  static constexpr auto doc = "tan(input) -> Tensor\n\nThe tangent of each element, in radians.";
+  static constexpr auto doc = "The tangent of each element, in radians.";
   static constexpr Saves saves = Output;
   template <class T> GS_FN T operator()(T x) const { return tan(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * (T(1) + y * y); }
 };
 struct Asin : UnaryMap {
   static constexpr auto name = "asin";
-  static constexpr auto doc = "asin(input) -> Tensor\n\nThe arc sine of each element.";
+  static constexpr auto doc =
+      "The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1].";
   template <class T> GS_FN T operator()(T x) const { return asin(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(T(1) - x * x); }
 };
 struct Acos : UnaryMap {
   static constexpr auto name = "acos";
-  static constexpr auto doc = "acos(input) -> Tensor\n\nThe arc cosine of each element.";
+  static constexpr auto doc =
+      "The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1].";
   template <class T> GS_FN T operator()(T x) const { return acos(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return -dy * rsqrt(T(1) - x * x); }
 };
 struct Atan : UnaryMap {
   static constexpr auto name = "atan";
-  static constexpr auto doc = "atan(input) -> Tensor\n\nThe arc tangent of each element.";
+  static constexpr auto doc = "The arc tangent of each element, in [-pi/2, pi/2] radians.";
   template <class T> GS_FN T operator()(T x) const { return atan(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / (x * x + T(1)); }
 };
 struct Sinh : UnaryMap {
   static constexpr auto name = "sinh";
-  static constexpr auto doc = "sinh(input) -> Tensor\n\nThe hyperbolic sine.";
+  static constexpr auto doc = "The hyperbolic sine of each element, (exp(x) - exp(-x)) / 2.";
   template <class T> GS_FN T operator()(T x) const { return sinh(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * cosh(x); }
 };
 struct Cosh : UnaryMap {
   static constexpr auto name = "cosh";
-  static constexpr auto doc = "cosh(input) -> Tensor\n\nThe hyperbolic cosine.";
+  static constexpr auto doc = "The hyperbolic cosine of each element, (exp(x) + exp(-x)) / 2.";
   template <class T> GS_FN T operator()(T x) const { return cosh(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * sinh(x); }
 };
 struct Tanh : UnaryMap {
   static constexpr auto name = "tanh";
-  static constexpr auto doc = "tanh(input) -> Tensor\n\nThe hyperbolic tangent.";
+  static constexpr auto doc =
+      "The hyperbolic tangent of each element, (exp(x) - exp(-x)) / (exp(x) + exp(-x)).";
   static constexpr Saves saves = Output;
-  static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
+  static constexpr unsigned as = Fn | Method | InPlace;
   static constexpr int gradient_degree = 2;
   template <class T> GS_FN T operator()(T x) const { return tanh(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * (T(1) - y * y); }
 };
 struct Asinh : UnaryMap {
   static constexpr auto name = "asinh";
-  static constexpr auto doc = "asinh(input) -> Tensor\n\nThe inverse of sinh.";
+  static constexpr auto doc = "The inverse of sinh, log(x + sqrt(x^2 + 1)).";
   template <class T> GS_FN T operator()(T x) const { return asinh(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(x * x + T(1)); }
 };
 struct Acosh : UnaryMap {
   static constexpr auto name = "acosh";
-  static constexpr auto doc = "acosh(input) -> Tensor\n\nThe inverse of cosh.";
+  static constexpr auto doc = "The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1.";
   template <class T> GS_FN T operator()(T x) const { return acosh(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy * rsqrt(x * x - T(1)); }
 };
 struct Atanh : UnaryMap {
   static constexpr auto name = "atanh";
-  static constexpr auto doc = "atanh(input) -> Tensor\n\nThe inverse of tanh.";
+  static constexpr auto doc =
+      "The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1].";
   template <class T> GS_FN T operator()(T x) const { return atanh(x); }
   template <class T> GS_FN T grad(T dy, T x) const { return dy / (T(1) - x * x); }
 };
 struct Deg2rad : UnaryMap {
   static constexpr auto name = "deg2rad";
-  static constexpr auto doc = "deg2rad(input) -> Tensor\n\nDegrees to radians.";
+  static constexpr auto doc = "Degrees to radians: input * pi / 180.";
   template <class T> GS_FN T operator()(T x) const { return x * T(kPi / 180); }
   template <class T> GS_FN T grad(T dy, T) const { return dy * T(kPi / 180); }
 };
 struct Rad2deg : UnaryMap {
   static constexpr auto name = "rad2deg";
-  static constexpr auto doc = "rad2deg(input) -> Tensor\n\nRadians to degrees.";
+  static constexpr auto doc = "Radians to degrees: input * 180 / pi.";
   template <class T> GS_FN T operator()(T x) const { return x * T(180 / kPi); }
   template <class T> GS_FN T grad(T dy, T) const { return dy * T(180 / kPi); }
 };
 struct Sinc : UnaryMap {
   static constexpr auto name = "sinc";
-  static constexpr auto doc = "sinc(input) -> Tensor\n\nsin(pi x) / (pi x), and 1 at 0.";
+  static constexpr auto doc = "sin(pi x) / (pi x), and 1 at 0.";
   template <class T> GS_FN T operator()(T x) const {
     T p = select(x == T(0), T(1), x * T(kPi));
     return select(x == T(0), T(1), sin(p) / p);
@@ -293,17 +292,18 @@ struct Sinc : UnaryMap {
 
 struct Erf : UnaryMap {
   static constexpr auto name = "erf";
-  static constexpr auto doc = "erf(input) -> Tensor\n\nThe error function.";
+  static constexpr auto doc =
+      "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.";
   template <class T> GS_FN T operator()(T x) const { return erf(x); }
 };
 struct Erfc : UnaryMap {
   static constexpr auto name = "erfc";
-  static constexpr auto doc = "erfc(input) -> Tensor\n\n1 - erf(input).";
+  static constexpr auto doc = "1 - erf(input), exact where erf is near 1.";
   template <class T> GS_FN T operator()(T x) const { return erfc(x); }
 };
 struct Erfinv : UnaryMap {
   static constexpr auto name = "erfinv";
-  static constexpr auto doc = "erfinv(input) -> Tensor\n\nThe inverse of erf.";
+  static constexpr auto doc = "The inverse of erf on (-1, 1); infinite at the ends and NaN beyond.";
   static constexpr Saves saves = Output;
   template <class T> GS_FN T operator()(T x) const { return erfinv(x); }
   template <class T> GS_FN T grad(T dy, T y) const {
@@ -312,35 +312,31 @@ struct Erfinv : UnaryMap {
 };
 struct Lgamma : UnaryMap {
   static constexpr auto name = "lgamma";
-  static constexpr auto doc = "lgamma(input) -> Tensor\n\nlog |Gamma(input)|.";
+  static constexpr auto doc = "log |Gamma(input)|; infinite at 0, -1, -2, ..";
   template <class T> GS_FN T operator()(T x) const { return lgamma(x); }
 };
 struct Digamma : UnaryMap {
   static constexpr auto name = "digamma";
-  static constexpr auto doc = "digamma(input) -> Tensor\n\nThe derivative of lgamma.";
+  static constexpr auto doc = "The derivative of lgamma, Gamma'(x) / Gamma(x).";
   template <class T> GS_FN T operator()(T x) const { return digamma(x); }
 };
 struct I0 : UnaryMap {
   static constexpr auto name = "i0";
-  static constexpr auto doc =
-      "i0(input) -> Tensor\n\nThe modified Bessel function of the first kind, order 0.";
+  static constexpr auto doc = "The modified Bessel function of the first kind, order 0.";
   template <class T> GS_FN T operator()(T x) const { return i0(x); }
 };
 struct Sigmoid : UnaryMap {
   static constexpr auto name = "sigmoid";
-  static constexpr auto doc =
-      "sigmoid(input) -> Tensor\n\nThe logistic function 1 / (1 + exp(-input)).";
+  static constexpr auto doc = "The logistic function 1 / (1 + exp(-input)).";
   static constexpr Saves saves = Output;
-  static constexpr unsigned as = Fn | Method | InPlace | NnFunctional;
+  static constexpr unsigned as = Fn | Method | InPlace;
   template <class T> GS_FN T operator()(T x) const { return sigmoid(x); }
   template <class T> GS_FN T grad(T dy, T y) const { return dy * (y * (T(1) - y)); }
 };
 /// eps < 0 stands for None: no clamping.
 struct Logit : BinaryMap {
   static constexpr auto name = "logit";
-  static constexpr auto doc =
-      "logit(input, eps=None) -> Tensor\n\nlog(z / (1 - z)) with z = input clamped to [eps, 1 - "
-      "eps].";
+  static constexpr auto doc = "log(z / (1 - z)) with z = input clamped to [eps, 1 - eps].";
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float eps=None";
   template <class T> GS_FN T operator()(T x, T eps) const {
@@ -358,9 +354,7 @@ struct Logit : BinaryMap {
 };
 struct NanToNum : QuaternaryMap {
   static constexpr auto name = "nan_to_num";
-  static constexpr auto doc =
-      "nan_to_num(input, nan=0.0, posinf=None, neginf=None) -> Tensor\n\nNaN, infinity and "
-      "-infinity replaced by finite numbers.";
+  static constexpr auto doc = "NaN, infinity and -infinity replaced by finite numbers.";
   static constexpr unsigned tensor_operands = 1;
   static constexpr const char* params = "float nan=0.0, float posinf=None, float neginf=None";
   template <class T> GS_FN T operator()(T x, T nan, T posinf, T neginf) const {
@@ -378,51 +372,50 @@ struct NanToNum : QuaternaryMap {
 // x - x is 0 for finite numbers (and integers), NaN otherwise.
 struct IsNan : PredicateMap {
   static constexpr auto name = "isnan";
-  static constexpr auto doc = "isnan(input) -> Tensor\n\nTrue where NaN.";
+  static constexpr auto doc = "True where NaN.";
   template <class T> GS_FN T operator()(T x) const { return select(x != x, T(1), T(0)); }
 };
 struct IsInf : PredicateMap {
   static constexpr auto name = "isinf";
-  static constexpr auto doc = "isinf(input) -> Tensor\n\nTrue where infinite.";
+  static constexpr auto doc = "True where infinite.";
   template <class T> GS_FN T operator()(T x) const {
     return select((x == x) & (x - x != T(0)), T(1), T(0));
   }
 };
 struct IsFinite : PredicateMap {
   static constexpr auto name = "isfinite";
-  static constexpr auto doc = "isfinite(input) -> Tensor\n\nTrue where neither infinite nor NaN.";
+  static constexpr auto doc = "True where neither infinite nor NaN.";
   template <class T> GS_FN T operator()(T x) const { return select(x - x == T(0), T(1), T(0)); }
 };
 struct IsPosInf : PredicateMap {
   static constexpr auto name = "isposinf";
-  static constexpr auto doc = "isposinf(input) -> Tensor\n\nTrue where positive infinity.";
+  static constexpr auto doc = "True where positive infinity.";
   template <class T> GS_FN T operator()(T x) const {
     return select((x > T(0)) & (x - x != T(0)), T(1), T(0));
   }
 };
 struct IsNegInf : PredicateMap {
   static constexpr auto name = "isneginf";
-  static constexpr auto doc = "isneginf(input) -> Tensor\n\nTrue where negative infinity.";
+  static constexpr auto doc = "True where negative infinity.";
   template <class T> GS_FN T operator()(T x) const {
     return select((x < T(0)) & (x - x != T(0)), T(1), T(0));
   }
 };
 struct Signbit : PredicateMap {
   static constexpr auto name = "signbit";
-  static constexpr auto doc =
-      "signbit(input) -> Tensor\n\nTrue where the sign bit is set, -0 included.";
+  static constexpr auto doc = "True where the sign bit is set, -0 included.";
   template <class T> GS_FN T operator()(T x) const { return select(signbit(x), T(1), T(0)); }
 };
 struct LogicalNot : PredicateMap {
   static constexpr auto name = "logical_not";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "logical_not(input) -> Tensor\n\nTrue where 0.";
+  static constexpr auto doc = "True where an element is 0.";
   static constexpr unsigned as = Fn | Method | InPlace;
   template <class T> GS_FN T operator()(T x) const { return select(x == T(0), T(1), T(0)); }
 };
 struct BitwiseNot : UnaryMap {
   static constexpr auto name = "bitwise_not";
-  static constexpr auto doc = "bitwise_not(input) -> Tensor\n\nEvery bit flipped.";
+  static constexpr auto doc = "Every bit flipped.";
   static constexpr Types types = Bitwise;
   static constexpr bool differentiable = false;
   template <class T> GS_FN T operator()(T x) const { return ~x; }
@@ -433,7 +426,7 @@ struct BitwiseNot : UnaryMap {
 struct Add : BinaryMap {
   static constexpr auto name = "add";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "add(input, other) -> Tensor\n\ninput + other.";
+  static constexpr auto doc = "input + other.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int) { return 1; }
   template <class T> GS_FN T operator()(T a, T b) const { return a + b; }
@@ -442,7 +435,7 @@ struct Add : BinaryMap {
 struct Sub : BinaryMap {
   static constexpr auto name = "sub";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "sub(input, other) -> Tensor\n\ninput - other.";
+  static constexpr auto doc = "input - other.";
   static constexpr Types types = Arithmetic;
   static constexpr int pass(int k) { return k == 0 ? 1 : -1; }
   template <class T> GS_FN T operator()(T a, T b) const { return a - b; }
@@ -456,7 +449,7 @@ struct Sub : BinaryMap {
 struct AddScaled : TernaryMap {
   static constexpr auto name = "add_scaled";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "add(input, other, *, alpha=1) -> Tensor\n\ninput + alpha * other.";
+  static constexpr auto doc = "input + alpha * other.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 2;
@@ -473,7 +466,7 @@ struct AddScaled : TernaryMap {
 struct SubScaled : TernaryMap {
   static constexpr auto name = "sub_scaled";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "sub(input, other, *, alpha=1) -> Tensor\n\ninput - alpha * other.";
+  static constexpr auto doc = "input - alpha * other.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Internal;
   static constexpr unsigned tensor_operands = 2;
@@ -490,7 +483,7 @@ struct SubScaled : TernaryMap {
 struct Mul : BinaryMap {
   static constexpr auto name = "mul";
   static constexpr bool narrow = true;
-  static constexpr auto doc = "mul(input, other) -> Tensor\n\ninput * other.";
+  static constexpr auto doc = "input * other.";
   static constexpr Types types = Arithmetic;
   static constexpr int multilinear = 2;
   static constexpr const char* first = "Operand input";
@@ -505,8 +498,7 @@ struct Mul : BinaryMap {
 };
 struct Div : BinaryMap {
   static constexpr auto name = "div";
-  static constexpr auto doc =
-      "div(input, other) -> Tensor\n\ninput / other, always in floating point.";
+  static constexpr auto doc = "input / other, always in floating point.";
   static constexpr int multilinear = 1;
   template <class T> GS_FN T operator()(T a, T b) const { return a / b; }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
@@ -518,8 +510,7 @@ struct Div : BinaryMap {
 };
 struct FloorDivide : BinaryMap {
   static constexpr auto name = "floor_divide";
-  static constexpr auto doc =
-      "floor_divide(input, other) -> Tensor\n\ninput // other, rounded down.";
+  static constexpr auto doc = "input // other, rounded down.";
   static constexpr Types types = Arithmetic;
   static constexpr bool divides_integers = true;
   static constexpr unsigned reads(int) { return 0; }
@@ -528,8 +519,7 @@ struct FloorDivide : BinaryMap {
 };
 struct TruncDivide : BinaryMap {
   static constexpr auto name = "div_trunc";
-  static constexpr auto doc =
-      "div_trunc(input, other) -> Tensor\n\ninput / other, rounded towards 0.";
+  static constexpr auto doc = "input / other, rounded towards 0.";
   static constexpr Types types = Arithmetic;
   static constexpr bool divides_integers = true;
   static constexpr unsigned as = Internal;
@@ -539,9 +529,7 @@ struct TruncDivide : BinaryMap {
 };
 struct Remainder : BinaryMap {
   static constexpr auto name = "remainder";
-  static constexpr auto doc =
-      "remainder(input, other) -> Tensor\n\nPython's input % other: the result has the sign of "
-      "other.";
+  static constexpr auto doc = "Python's input % other: the result has the sign of other.";
   static constexpr Types types = Arithmetic;
   static constexpr bool divides_integers = true;
   template <class T> GS_FN T operator()(T a, T b) const { return remainder(a, b); }
@@ -554,8 +542,7 @@ struct Remainder : BinaryMap {
 };
 struct Fmod : BinaryMap {
   static constexpr auto name = "fmod";
-  static constexpr auto doc =
-      "fmod(input, other) -> Tensor\n\nC's fmod: the result has the sign of input.";
+  static constexpr auto doc = "C's fmod: the result has the sign of input.";
   static constexpr Types types = Arithmetic;
   static constexpr bool divides_integers = true;
   static constexpr const char* params = "Operand other";
@@ -569,7 +556,7 @@ struct Fmod : BinaryMap {
 };
 struct Pow : BinaryMap {
   static constexpr auto name = "pow";
-  static constexpr auto doc = "pow(input, exponent) -> Tensor\n\ninput to the power of exponent.";
+  static constexpr auto doc = "input to the power of exponent.";
   static constexpr Types types = Arithmetic;
   static constexpr const char* params = "Tensor exponent";
   template <class T> GS_FN T operator()(T a, T b) const { return pow(a, b); }
@@ -586,8 +573,7 @@ struct Pow : BinaryMap {
 
 struct Maximum : BinaryMap {
   static constexpr auto name = "maximum";
-  static constexpr auto doc =
-      "maximum(input, other) -> Tensor\n\nThe larger of the two; NaN if either is.";
+  static constexpr auto doc = "The larger of the two; NaN if either is.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const { return select((a > b) | (a != a), a, b); }
@@ -600,8 +586,7 @@ struct Maximum : BinaryMap {
 };
 struct Minimum : BinaryMap {
   static constexpr auto name = "minimum";
-  static constexpr auto doc =
-      "minimum(input, other) -> Tensor\n\nThe smaller of the two; NaN if either is.";
+  static constexpr auto doc = "The smaller of the two; NaN if either is.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const { return select((a < b) | (a != a), a, b); }
@@ -614,8 +599,7 @@ struct Minimum : BinaryMap {
 };
 struct Fmax : BinaryMap {
   static constexpr auto name = "fmax";
-  static constexpr auto doc =
-      "fmax(input, other) -> Tensor\n\nThe larger of the two; a NaN gives way to a number.";
+  static constexpr auto doc = "The larger of the two; a NaN gives way to a number.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const {
@@ -630,8 +614,7 @@ struct Fmax : BinaryMap {
 };
 struct Fmin : BinaryMap {
   static constexpr auto name = "fmin";
-  static constexpr auto doc =
-      "fmin(input, other) -> Tensor\n\nThe smaller of the two; a NaN gives way to a number.";
+  static constexpr auto doc = "The smaller of the two; a NaN gives way to a number.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const {
@@ -646,7 +629,7 @@ struct Fmin : BinaryMap {
 };
 struct ClampMin : BinaryMap {
   static constexpr auto name = "clamp_min";
-  static constexpr auto doc = "clamp_min(input, min) -> Tensor\n\nmax(input, min).";
+  static constexpr auto doc = "max(input, min).";
   static constexpr Types types = Arithmetic;
   static constexpr const char* params = "Tensor min";
   template <class T> GS_FN T operator()(T x, T lo) const {
@@ -661,7 +644,7 @@ struct ClampMin : BinaryMap {
 };
 struct ClampMax : BinaryMap {
   static constexpr auto name = "clamp_max";
-  static constexpr auto doc = "clamp_max(input, max) -> Tensor\n\nmin(input, max).";
+  static constexpr auto doc = "min(input, max).";
   static constexpr Types types = Arithmetic;
   static constexpr const char* params = "Tensor max";
   template <class T> GS_FN T operator()(T x, T hi) const {
@@ -676,8 +659,7 @@ struct ClampMax : BinaryMap {
 };
 struct Clamp : TernaryMap {
   static constexpr auto name = "clamp";
-  static constexpr auto doc =
-      "clamp(input, min=None, max=None) -> Tensor\n\nmin(max(input, min), max).";
+  static constexpr auto doc = "min(max(input, min), max).";
   static constexpr Types types = Arithmetic;
   static constexpr const char* params = "Tensor min=None, Tensor max=None";
   template <class T> GS_FN T operator()(T x, T lo, T hi) const {
@@ -695,8 +677,7 @@ struct Clamp : TernaryMap {
 };
 struct Heaviside : BinaryMap {
   static constexpr auto name = "heaviside";
-  static constexpr auto doc =
-      "heaviside(input, values) -> Tensor\n\n0 below 0, 1 above, values at 0.";
+  static constexpr auto doc = "0 below 0, 1 above, values at 0.";
   static constexpr Types types = Arithmetic;
   static constexpr bool differentiable = false;
   static constexpr const char* params = "Tensor values";
@@ -709,20 +690,17 @@ struct Heaviside : BinaryMap {
 
 struct Atan2 : BinaryMap {
   static constexpr auto name = "atan2";
-  static constexpr auto doc =
-      "atan2(input, other) -> Tensor\n\nThe angle of the point (other, input), in (-pi, pi].";
+  static constexpr auto doc = "The angle of the point (other, input), in (-pi, pi].";
   template <class T> GS_FN T operator()(T a, T b) const { return atan2(a, b); }
 };
 struct Hypot : BinaryMap {
   static constexpr auto name = "hypot";
-  static constexpr auto doc =
-      "hypot(input, other) -> Tensor\n\nsqrt(input^2 + other^2) without overflow.";
+  static constexpr auto doc = "sqrt(input^2 + other^2) without overflow.";
   template <class T> GS_FN T operator()(T a, T b) const { return hypot(a, b); }
 };
 struct Copysign : BinaryMap {
   static constexpr auto name = "copysign";
-  static constexpr auto doc =
-      "copysign(input, other) -> Tensor\n\nThe magnitude of input with the sign of other.";
+  static constexpr auto doc = "The magnitude of input with the sign of other.";
   static constexpr const char* params = "Operand other";
   template <class T> GS_FN T operator()(T a, T b) const { return copysign(a, b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
@@ -735,8 +713,7 @@ struct Copysign : BinaryMap {
 // Equal operands (infinities too) have no difference to compute.
 struct Logaddexp : BinaryMap {
   static constexpr auto name = "logaddexp";
-  static constexpr auto doc =
-      "logaddexp(input, other) -> Tensor\n\nlog(exp(input) + exp(other)) without overflow.";
+  static constexpr auto doc = "log(exp(input) + exp(other)) without overflow.";
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const {
     T gap = select(a == b, T(0), abs(a - b));
@@ -751,8 +728,7 @@ struct Logaddexp : BinaryMap {
 };
 struct Logaddexp2 : BinaryMap {
   static constexpr auto name = "logaddexp2";
-  static constexpr auto doc =
-      "logaddexp2(input, other) -> Tensor\n\nlog2(2^input + 2^other) without overflow.";
+  static constexpr auto doc = "log2(2^input + 2^other) without overflow.";
   static constexpr unsigned as = Fn | Method;
   template <class T> GS_FN T operator()(T a, T b) const {
     T gap = select(a == b, T(0), abs(a - b));
@@ -767,8 +743,7 @@ struct Logaddexp2 : BinaryMap {
 };
 struct Xlogy : BinaryMap {
   static constexpr auto name = "xlogy";
-  static constexpr auto doc =
-      "xlogy(input, other) -> Tensor\n\ninput * log(other), 0 where input is 0.";
+  static constexpr auto doc = "input * log(other), 0 where input is 0.";
   template <class T> GS_FN T operator()(T a, T b) const {
     return select((a == T(0)) & (b == b), T(0), a * log(b));
   }
@@ -781,7 +756,7 @@ struct Xlogy : BinaryMap {
 };
 struct Ldexp : BinaryMap {
   static constexpr auto name = "ldexp";
-  static constexpr auto doc = "ldexp(input, other) -> Tensor\n\ninput * 2^other.";
+  static constexpr auto doc = "input * 2^other.";
   template <class T> GS_FN T operator()(T a, T b) const { return a * exp2(b); }
   template <int K, class T> GS_FN T grad(T dy, T a, T b) const {
     if constexpr (K == 0)
@@ -795,41 +770,38 @@ struct Ldexp : BinaryMap {
 
 struct Eq : CompareMap {
   static constexpr auto name = "eq";
-  static constexpr auto doc = "eq(input, other) -> Tensor\n\nTrue where input == other.";
+  static constexpr auto doc = "True where input == other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a == b, T(1), T(0)); }
 };
 struct Ne : CompareMap {
   static constexpr auto name = "ne";
-  static constexpr auto doc = "ne(input, other) -> Tensor\n\nTrue where input != other.";
+  static constexpr auto doc = "True where input != other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a != b, T(1), T(0)); }
 };
 struct Lt : CompareMap {
   static constexpr auto name = "lt";
-  static constexpr auto doc = "lt(input, other) -> Tensor\n\nTrue where input < other.";
+  static constexpr auto doc = "True where input < other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a < b, T(1), T(0)); }
 };
 struct Le : CompareMap {
   static constexpr auto name = "le";
-  static constexpr auto doc = "le(input, other) -> Tensor\n\nTrue where input <= other.";
+  static constexpr auto doc = "True where input <= other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a <= b, T(1), T(0)); }
 };
 struct Gt : CompareMap {
   static constexpr auto name = "gt";
-  static constexpr auto doc = "gt(input, other) -> Tensor\n\nTrue where input > other.";
+  static constexpr auto doc = "True where input > other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a > b, T(1), T(0)); }
 };
 struct Ge : CompareMap {
   static constexpr auto name = "ge";
-  static constexpr auto doc = "ge(input, other) -> Tensor\n\nTrue where input >= other.";
+  static constexpr auto doc = "True where input >= other.";
   template <class T> GS_FN T operator()(T a, T b) const { return select(a >= b, T(1), T(0)); }
 };
 // Equal infinities are close; a NaN is close to nothing (equal_nan is for the caller).
 struct IsClose : QuaternaryMap {
   static constexpr auto name = "isclose";
-  static constexpr auto doc =
-      "isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> Tensor\n\nTrue where "
-      "|input "
-      "- other| <= atol + rtol * |other|.";
+  static constexpr auto doc = "True where |input - other| <= atol + rtol * |other|.";
   static constexpr Types types = Comparison;
   static constexpr bool differentiable = false;
   static constexpr unsigned tensor_operands = 2;
@@ -842,47 +814,44 @@ struct IsClose : QuaternaryMap {
 };
 struct LogicalAnd : LogicalMap {
   static constexpr auto name = "logical_and";
-  static constexpr auto doc = "logical_and(input, other) -> Tensor\n\nTrue where both are not 0.";
+  static constexpr auto doc = "True where both are not 0.";
   template <class T> GS_FN T operator()(T a, T b) const {
     return select((a != T(0)) & (b != T(0)), T(1), T(0));
   }
 };
 struct LogicalOr : LogicalMap {
   static constexpr auto name = "logical_or";
-  static constexpr auto doc = "logical_or(input, other) -> Tensor\n\nTrue where either is not 0.";
+  static constexpr auto doc = "True where either is not 0.";
   template <class T> GS_FN T operator()(T a, T b) const {
     return select((a != T(0)) | (b != T(0)), T(1), T(0));
   }
 };
 struct LogicalXor : LogicalMap {
   static constexpr auto name = "logical_xor";
-  static constexpr auto doc =
-      "logical_xor(input, other) -> Tensor\n\nTrue where exactly one is not 0.";
+  static constexpr auto doc = "True where exactly one is not 0.";
   template <class T> GS_FN T operator()(T a, T b) const {
     return select((a != T(0)) ^ (b != T(0)), T(1), T(0));
   }
 };
 struct BitwiseAnd : BitwiseMap {
   static constexpr auto name = "bitwise_and";
-  static constexpr auto doc = "bitwise_and(input, other) -> Tensor\n\ninput & other, bit by bit.";
+  static constexpr auto doc = "input & other, bit by bit.";
   template <class T> GS_FN T operator()(T a, T b) const { return a & b; }
 };
 struct BitwiseOr : BitwiseMap {
   static constexpr auto name = "bitwise_or";
-  static constexpr auto doc = "bitwise_or(input, other) -> Tensor\n\ninput | other, bit by bit.";
+  static constexpr auto doc = "input | other, bit by bit.";
   template <class T> GS_FN T operator()(T a, T b) const { return a | b; }
 };
 struct BitwiseXor : BitwiseMap {
   static constexpr auto name = "bitwise_xor";
-  static constexpr auto doc = "bitwise_xor(input, other) -> Tensor\n\ninput ^ other, bit by bit.";
+  static constexpr auto doc = "input ^ other, bit by bit.";
   template <class T> GS_FN T operator()(T a, T b) const { return a ^ b; }
 };
 struct LeftShift : BitwiseMap {
   static constexpr auto name = "bitwise_left_shift";
   static constexpr bool narrow = false;
-  static constexpr auto doc =
-      "bitwise_left_shift(input, other) -> Tensor\n\ninput << other; 0 where other is not in [0, "
-      "64).";
+  static constexpr auto doc = "input << other; 0 where other is not in [0, 64).";
   template <class T> GS_FN T operator()(T a, T b) const {
     return select((b < T(0)) | (b > T(63)), T(0), a << (b & T(63)));
   }
@@ -890,9 +859,7 @@ struct LeftShift : BitwiseMap {
 struct RightShift : BitwiseMap {
   static constexpr auto name = "bitwise_right_shift";
   static constexpr bool narrow = false;
-  static constexpr auto doc =
-      "bitwise_right_shift(input, other) -> Tensor\n\ninput >> other; the sign where other is not "
-      "in [0, 64).";
+  static constexpr auto doc = "input >> other; the sign where other is not in [0, 64).";
   template <class T> GS_FN T operator()(T a, T b) const {
     return a >> select((b < T(0)) | (b > T(63)), T(63), b);
   }
@@ -902,9 +869,7 @@ struct RightShift : BitwiseMap {
 
 struct Addcmul : QuaternaryMap {
   static constexpr auto name = "addcmul";
-  static constexpr auto doc =
-      "addcmul(input, tensor1, tensor2, *, value=1) -> Tensor\n\ninput + value * tensor1 * "
-      "tensor2.";
+  static constexpr auto doc = "input + value * tensor1 * tensor2.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned tensor_operands = 3;
   static constexpr const char* params = "Tensor tensor1, Tensor tensor2, *, Number value=1";
@@ -922,9 +887,7 @@ struct Addcmul : QuaternaryMap {
 };
 struct Addcdiv : QuaternaryMap {
   static constexpr auto name = "addcdiv";
-  static constexpr auto doc =
-      "addcdiv(input, tensor1, tensor2, *, value=1) -> Tensor\n\ninput + value * tensor1 / "
-      "tensor2.";
+  static constexpr auto doc = "input + value * tensor1 / tensor2.";
   static constexpr unsigned tensor_operands = 3;
   static constexpr const char* params = "Tensor tensor1, Tensor tensor2, *, Number value=1";
   static constexpr int pass(int k) { return k == 0 ? 1 : 0; }
@@ -942,8 +905,7 @@ struct Addcdiv : QuaternaryMap {
 /// Exact at both ends: from the start for |weight| < 1/2, from the end otherwise.
 struct Lerp : TernaryMap {
   static constexpr auto name = "lerp";
-  static constexpr auto doc =
-      "lerp(input, end, weight) -> Tensor\n\ninput + weight * (end - input).";
+  static constexpr auto doc = "input + weight * (end - input).";
   static constexpr const char* params = "Tensor end, Operand weight";
   static constexpr unsigned reads(int k) { return k == 2 ? 3u : 4u; }
   template <class T> GS_FN T operator()(T a, T b, T w) const {
@@ -962,8 +924,7 @@ struct Lerp : TernaryMap {
 
 struct Where : TernaryMap {
   static constexpr auto name = "where";
-  static constexpr auto doc =
-      "where(condition, input, other) -> Tensor\n\ninput where condition, else other.";
+  static constexpr auto doc = "input where condition, else other.";
   static constexpr Types types = Arithmetic;
   static constexpr unsigned as = Internal;
   static constexpr unsigned reads(int) { return 1; }

@@ -2,7 +2,7 @@
 // What a functor says about itself: name, where it appears in Python, dtype rule, what its gradient
 // needs. A functor derives from UnaryMap, BinaryMap.. and overrides what differs:
 //   struct Exp : UnaryMap {
-//     static constexpr auto name = "exp", doc = "exp(input) -> Tensor\n\ne to the input.";
+//     static constexpr auto name = "exp", doc = "e to the input.";
 //     template <class T> GS_FN T operator()(T x) const { return exp(x); }
 //   };
 // Ops<Exp, ...> lists them for folding. Includes nothing but fn/config.h.

@@ -210,6 +210,9 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
            "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
            "attn_mask.dtype: {} and  query.dtype: {} instead.",
            name(attn_mask.dtype()), name(query.dtype()));
+  GS_CHECK(!attn_mask.defined() || !is_causal,
+           "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+           "is_causal=True");
   const DType dtype = query.dtype();
   const int64_t heads = enable_gqa ? query.size(-3) : 0;
   GS_CHECK(!enable_gqa || (key.size(-3) > 0 && value.size(-3) > 0 && heads % key.size(-3) == 0 &&

@@ -452,6 +452,10 @@ Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p, double eps,
 Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
                            double margin, double p, double eps, bool swap, Reduction reduction) {
   GS_CHECK_VALUE(margin > 0, "Expected margin to be greater than 0, but got {}.", margin);
+  GS_CHECK(anchor.ndim() == positive.ndim() && anchor.ndim() == negative.ndim(),
+           "The anchor, positive, and negative tensors are expected to have the same number of "
+           "dimensions, but got: anchor {}D, positive {}D, and negative {}D inputs",
+           anchor.ndim(), positive.ndim(), negative.ndim());
   const Tensor near = pairwise_distance(anchor, positive, p, eps, false);
   Tensor far = pairwise_distance(anchor, negative, p, eps, false);
   if (swap) far = minimum(far, pairwise_distance(positive, negative, p, eps, false));

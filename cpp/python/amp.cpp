@@ -40,41 +40,47 @@ const FunctionRow kRows[] = {
      }},
     {"get_autocast_dtype", "(str device_type)", Fn, "The lower precision of the device type.",
      [](Args& a) { return wrap(dtype_of(device_type(a, 0))); }},
-    {"set_autocast_dtype", "(str device_type, dtype dtype)", Fn, "",
+    {"set_autocast_dtype", "(str device_type, dtype dtype)", Fn,
+     "Sets the lower precision of autocast for a device type.",
      [](Args& a) {
        set_dtype(device_type(a, 0), *a.opt_dtype(1));
        return none();
      }},
-    {"is_autocast_cpu_enabled", "()", Fn, "",
+    {"is_autocast_cpu_enabled", "()", Fn, "True if autocast is on for the CPU.",
      [](Args&) { return wrap(is_enabled(DeviceType::CPU)); }},
-    {"set_autocast_cpu_enabled", "(bool enabled)", Fn, "",
+    {"set_autocast_cpu_enabled", "(bool enabled)", Fn, "Turns autocast on the CPU on or off.",
      [](Args& a) {
        set_autocast(DeviceType::CPU, a.flag(0));
        return none();
      }},
-    {"get_autocast_cpu_dtype", "()", Fn, "", [](Args&) { return wrap(dtype_of(DeviceType::CPU)); }},
-    {"set_autocast_cpu_dtype", "(dtype dtype)", Fn, "",
+    {"get_autocast_cpu_dtype", "()", Fn, "The lower precision of autocast on the CPU.",
+     [](Args&) { return wrap(dtype_of(DeviceType::CPU)); }},
+    {"set_autocast_cpu_dtype", "(dtype dtype)", Fn,
+     "Sets the lower precision of autocast on the CPU.",
      [](Args& a) {
        set_dtype(DeviceType::CPU, *a.opt_dtype(0));
        return none();
      }},
-    {"get_autocast_gpu_dtype", "()", Fn, "",
+    {"get_autocast_gpu_dtype", "()", Fn, "The lower precision of autocast on CUDA.",
      [](Args&) { return wrap(dtype_of(DeviceType::CUDA)); }},
-    {"set_autocast_gpu_dtype", "(dtype dtype)", Fn, "",
+    {"set_autocast_gpu_dtype", "(dtype dtype)", Fn, "Sets the lower precision of autocast on CUDA.",
      [](Args& a) {
        set_dtype(DeviceType::CUDA, *a.opt_dtype(0));
        return none();
      }},
     {"is_autocast_cache_enabled", "()", Fn, "True if casts of leaves are kept within a region.",
      [](Args&) { return wrap(autocast_state().cache); }},
-    {"set_autocast_cache_enabled", "(bool enabled)", Fn, "",
+    {"set_autocast_cache_enabled", "(bool enabled)", Fn,
+     "Sets whether casts of leaves are kept within a region.",
      [](Args& a) {
        autocast_state().cache = a.flag(0);
        return none();
      }},
-    {"autocast_increment_nesting", "()", Fn, "",
+    {"autocast_increment_nesting", "()", Fn,
+     "Enters a region of autocast; returns how many there are.",
      [](Args&) { return wrap(int64_t{++autocast_state().nesting}); }},
-    {"autocast_decrement_nesting", "()", Fn, "",
+    {"autocast_decrement_nesting", "()", Fn,
+     "Leaves a region of autocast; returns how many are left.",
      [](Args&) { return wrap(int64_t{--autocast_state().nesting}); }},
     {"clear_autocast_cache", "()", Fn, "Forgets the casts of leaves.",
      [](Args&) {

@@ -498,7 +498,8 @@ const FunctionRow kRows[] = {
      Fn, "", &run_grad},
     {"register_hook", "(Tensor input, object hook)", Method,
      "Calls hook(grad) when the gradient is known; it may return another.", &register_hook},
-    {"register_post_accumulate_grad_hook", "(Tensor input, object hook)", Method, "",
+    {"register_post_accumulate_grad_hook", "(Tensor input, object hook)", Method,
+     "Calls hook(tensor) after a gradient has arrived in .grad of a leaf.",
      &register_accumulate_hook},
     {"_attach_function",
      "(object ctx, str name, TensorList inputs, TensorList outputs, TensorList dirty)", Fn, "",
@@ -554,13 +555,15 @@ const FunctionRow kRows[] = {
     {"is_anomaly_check_nan_enabled", "()", Fn,
      "True if anomaly detection checks gradients for NaN.",
      [](Args&) { return wrap(g_anomaly.check_nan); }},
-    {"is_grad_enabled", "()", Fn, "", [](Args&) { return wrap(modes().grad); }},
+    {"is_grad_enabled", "()", Fn, "True if operations are recorded for backward.",
+     [](Args&) { return wrap(modes().grad); }},
     {"_set_grad_enabled", "(bool mode)", Fn, "",
      [](Args& a) {
        modes().grad = a.flag(0);
        return none();
      }},
-    {"is_inference_mode_enabled", "()", Fn, "", [](Args&) { return wrap(modes().inference); }},
+    {"is_inference_mode_enabled", "()", Fn, "True in inference mode.",
+     [](Args&) { return wrap(modes().inference); }},
     {"_set_inference_mode", "(bool mode)", Fn, "",
      [](Args& a) {
        modes().inference = a.flag(0);

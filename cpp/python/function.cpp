@@ -441,23 +441,34 @@ std::string texts_of(const FunctionGroup& g) {
   }
   return texts;
 }
+/// All groups by name; functions and methods of one name share one.
+std::unordered_map<std::string, PyFunction*>& functions() {
+  static auto* map = new std::unordered_map<std::string, PyFunction*>;
+  return *map;
+}
 /// The signatures, then what the function does; of an in-place form what the plain one does, too.
+/// What families of functions share (shapes, dtypes, errors) is added by gradstep._texts.
 PyObject* function_doc(PyObject* self, void*) {
   const FunctionGroup* g = reinterpret_cast<PyFunction*>(self)->group;
   std::string doc;
   for (const FunctionRow& r : g->rows) doc += g->name + r.signature + "\n";
   doc += texts_of(*g);
   if (g->name.size() > 1 && g->name.back() == '_') {
-    PyObject* const native = check(PyImport_ImportModule("gradstep._C"));
-    const std::string plain = g->name.substr(0, g->name.size() - 1);
-    PyObject* const found = PyObject_GetAttrString(native, plain.c_str());
-    if (!found) PyErr_Clear();
-    if (found && Py_TYPE(found) == Py_TYPE(self))
-      doc += texts_of(*reinterpret_cast<PyFunction*>(found)->group);
-    Py_XDECREF(found);
-    Py_DECREF(native);
+    const auto plain = functions().find(g->name.substr(0, g->name.size() - 1));
+    if (plain != functions().end()) doc += texts_of(*plain->second->group);
   }
-  return wrap(doc);
+  PyObject* const texts = check(PyImport_ImportModule("gradstep._texts"));
+  PyObject* const whole = PyObject_CallMethod(texts, "complete", "Os", self, doc.c_str());
+  Py_DECREF(texts);
+  return check(whole);
+}
+/// The dtype rule of the op that an elementwise function calls, None for others.
+PyObject* function_rule(PyObject* self, void*) {
+  static constexpr const char* kNames[] = {nullptr, "floating", "arithmetic", "comparison",
+                                           "bitwise"};  // as TypeRule
+  const Op* const op = reinterpret_cast<PyFunction*>(self)->group->rows[0].op;
+  return op && op->rule != TypeRule::None ? wrap(std::string(kNames[static_cast<int>(op->rule)]))
+                                          : none();
 }
 PyObject* function_signatures(PyObject* self, void*) {
   PyObject* list = PyList_New(0);
@@ -476,6 +487,7 @@ PyGetSetDef function_getset[] = {{"__name__", function_name, nullptr, nullptr, n
                                  {"__module__", function_module, nullptr, nullptr, nullptr},
                                  {"__doc__", function_doc, nullptr, nullptr, nullptr},
                                  {"__signatures__", function_signatures, nullptr, nullptr, nullptr},
+                                 {"__rule__", function_rule, nullptr, nullptr, nullptr},
                                  {}};
 PyMemberDef function_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyFunction, vectorcall), READONLY, nullptr}, {}};
@@ -490,12 +502,6 @@ PyType_Spec function_spec = {"gradstep.builtin_function", sizeof(PyFunction), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
                                  Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                              function_slots};
-
-/// All groups by name; functions and methods of one name share one.
-std::unordered_map<std::string, PyFunction*>& functions() {
-  static auto* map = new std::unordered_map<std::string, PyFunction*>;
-  return *map;
-}
 
 }  // namespace
 
@@ -665,6 +671,15 @@ PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields
   Py_ssize_t i = 0;
   for (const Tensor& v : values) PyStructSequence_SetItem(out, i++, wrap(v));
   return out;
+}
+
+PyObject* wrap_named_out(const Args& a, int i, const char* type,
+                         std::initializer_list<const char*> fields, const Tensor& first,
+                         const Tensor& second) {
+  if (!a.has(i)) return wrap_named(type, fields, {first, second});
+  const std::vector<Tensor> out = a.tensors(i);
+  GS_CHECK_TYPE(out.size() == 2, "{}(): out= takes a tuple of two tensors", type);
+  return wrap_named(type, fields, {write_out(out[0], first), write_out(out[1], second)});
 }
 
 PyObject* wrap_out(const Args& a, int i, const Tensor& result) {

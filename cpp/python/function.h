@@ -107,6 +107,10 @@ PyObject* none();
 /// A named tuple as torch.return_types has it: wrap_named("max", {"values", "indices"}, {v, i}).
 PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields,
                      std::initializer_list<Tensor> values);
+/// Two results, or `out=` (argument i, a pair) after they were written into it.
+PyObject* wrap_named_out(const Args& a, int i, const char* type,
+                         std::initializer_list<const char*> fields, const Tensor& first,
+                         const Tensor& second);
 /// The result, or `out=` (argument i) after the result was written into it.
 PyObject* wrap_out(const Args& a, int i, const Tensor& result);
 

@@ -142,6 +142,8 @@ PyObject* take_geometry(Args& a, const Tensor& v) {
   return self(a);
 }
 
+PyObject* result_type_row(Args& a) { return wrap(result_type({a.operand(0), a.operand(1)})); }
+
 const FunctionRow kRows[] = {
     // ---- creation ----
     {"tensor", "(object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False, bool pin_memory=False)", Fn,
@@ -163,7 +165,7 @@ const FunctionRow kRows[] = {
        const Tensor t = shared_data(a, 0, a.opt_dtype(1), a.opt_device(2));
        return wrap(to(t, a.opt_dtype(1).value_or(t.dtype()), data_device(a, 2)));
      }},
-    {"asarray", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)", Fn, "",
+    {"asarray", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)", Fn, "The data as a tensor: shared where possible, copied with copy=True, never copied with copy=False.",
      [](Args& a) {
        const Tensor t = shared_data(a, 0, a.opt_dtype(1), a.opt_device(2));
        const bool stays = t.device().type == DeviceType::CUDA && !a.has(2);
@@ -177,36 +179,36 @@ const FunctionRow kRows[] = {
      [](Args& a) { return created_out(a, 2, ones(a.dims(0), options(a, 2, default_dtype()))); }},
     {"full", "(IntList size, Number fill_value, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "One value everywhere.",
      [](Args& a) { return created_out(a, 3, full_of(a, a.dims(0), a.scalar(1), 3)); }},
-    {"empty_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+    {"empty_like", "(Tensor input, *, " GS_LIKE ")", Fn, "Uninitialised memory in the shape of input.",
      [](Args& a) { return created(a, 1, empty(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
-    {"zeros_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+    {"zeros_like", "(Tensor input, *, " GS_LIKE ")", Fn, "All zeros, in the shape of input.",
      [](Args& a) { return created(a, 1, zeros(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
-    {"ones_like", "(Tensor input, *, " GS_LIKE ")", Fn, "",
+    {"ones_like", "(Tensor input, *, " GS_LIKE ")", Fn, "All ones, in the shape of input.",
      [](Args& a) { return created(a, 1, ones(a.tensor(0).sizes(), options_like(a, 1, a.tensor(0)))); }},
-    {"full_like", "(Tensor input, Number fill_value, *, " GS_LIKE ")", Fn, "",
+    {"full_like", "(Tensor input, Number fill_value, *, " GS_LIKE ")", Fn, "One value everywhere, in the shape of input.",
      [](Args& a) { return created(a, 2, full(a.tensor(0).sizes(), a.scalar(1), options_like(a, 2, a.tensor(0)))); }},
-    {"new_empty", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+    {"new_empty", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "Uninitialised memory, of the dtype and on the device of self.",
      [](Args& a) { return created(a, 2, empty(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
-    {"new_zeros", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+    {"new_zeros", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "All zeros, of the dtype and on the device of self.",
      [](Args& a) { return created(a, 2, zeros(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
-    {"new_ones", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "",
+    {"new_ones", "(Tensor input, IntList* size, *, " GS_OPTIONS ")", Method, "All ones, of the dtype and on the device of self.",
      [](Args& a) { return created(a, 2, ones(a.dims(1), options_like(a, 2, a.tensor(0)))); }},
-    {"new_full", "(Tensor input, IntList size, Number fill_value, *, " GS_OPTIONS ")", Method, "",
+    {"new_full", "(Tensor input, IntList size, Number fill_value, *, " GS_OPTIONS ")", Method, "One value everywhere, of the dtype and on the device of self.",
      [](Args& a) { return created(a, 3, full(a.dims(1), a.scalar(2), options_like(a, 3, a.tensor(0)))); }},
-    {"new_tensor", "(Tensor input, object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", Method, "",
+    {"new_tensor", "(Tensor input, object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False, bool pin_memory=False)", Method, "A copy of the data, of the dtype and on the device of self.",
      [](Args& a) {
        const Tensor x = a.tensor(0);
        const Device device = a.has(3) ? usable_device(a.opt_device(3)) : x.device();
        const Tensor t = on_device(tensor_from_object(a.object(1), a.opt_dtype(2).value_or(x.dtype())), device);
        t->requires_grad = a.flag(4);
-       return wrap(t);
+       return wrap(a.flag(5) ? pinned(t) : t);
      }},
-    {"empty_strided", "(IntList size, IntList stride, *, " GS_OPTIONS ")", Fn, "",
+    {"empty_strided", "(IntList size, IntList stride, *, " GS_OPTIONS ")", Fn, "Uninitialised memory with these sizes and strides.",
      [](Args& a) {
        const Options o = options(a, 2, default_dtype());
        return created(a, 2, empty_strided(a.dims(0), a.dims(1), o.dtype, o.device));
      }},
-    {"scalar_tensor", "(Number s, *, " GS_OPTIONS ")", Fn, "",
+    {"scalar_tensor", "(Number s, *, " GS_OPTIONS ")", Fn, "A number as a 0-d tensor.",
      [](Args& a) { return created(a, 1, scalar_tensor(a.scalar(0), options(a, 1, default_dtype()))); }},
     {"arange", "(Number end, *, Tensor? out=None, " GS_OPTIONS ")", Fn, "0, 1, .. below end.",
      [](Args& a) { return created_out(a, 2, arange_of(a, 0, a.scalar(0), 1, 2)); }},
@@ -240,21 +242,21 @@ const FunctionRow kRows[] = {
      Method, "", [](Args& a) { return wrap(converted(a.tensor(0), a.opt_dtype(2), a.opt_device(1), a.flag(4), a.flag(3))); }},
     {"to", "(Tensor input, Tensor other, bool non_blocking=False, bool copy=False, *, memory_format? memory_format=None)", Method, "",
      [](Args& a) { return wrap(converted(a.tensor(0), a.tensor(1).dtype(), a.tensor(1).device(), a.flag(3), a.flag(2))); }},
-    {"cpu", "(Tensor input, *, memory_format? memory_format=None)", Method, "",
+    {"cpu", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor in the memory of the CPU; itself if it is there.",
      [](Args& a) { return wrap(converted(a.tensor(0), {}, Device{}, false)); }},
-    {"cuda", "(Tensor input, device? device=None, bool non_blocking=False, *, memory_format? memory_format=None)", Method, "",
+    {"cuda", "(Tensor input, device? device=None, bool non_blocking=False, *, memory_format? memory_format=None)", Method, "The tensor in the memory of a GPU; itself if it is there.",
      [](Args& a) { return wrap(converted(a.tensor(0), {}, a.opt_device(1).value_or(Device{DeviceType::CUDA, -1}), false, a.flag(2))); }},
-    {"type_as", "(Tensor input, Tensor other)", Method, "", [](Args& a) { return wrap(to(a.tensor(0), a.tensor(1).dtype())); }},
-    {"float", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float32>},
-    {"double", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float64>},
-    {"half", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Float16>},
-    {"bfloat16", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::BFloat16>},
-    {"long", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int64>},
-    {"int", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int32>},
-    {"short", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int16>},
-    {"char", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Int8>},
-    {"byte", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::UInt8>},
-    {"bool", "(Tensor input, *, memory_format? memory_format=None)", Method, "", &as_type<DType::Bool>},
+    {"type_as", "(Tensor input, Tensor other)", Method, "The tensor in the dtype and on the device of other.", [](Args& a) { return wrap(to(a.tensor(0), a.tensor(1).dtype())); }},
+    {"float", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as float32.", &as_type<DType::Float32>},
+    {"double", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as float64.", &as_type<DType::Float64>},
+    {"half", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as float16.", &as_type<DType::Float16>},
+    {"bfloat16", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as bfloat16.", &as_type<DType::BFloat16>},
+    {"long", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as int64.", &as_type<DType::Int64>},
+    {"int", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as int32.", &as_type<DType::Int32>},
+    {"short", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as int16.", &as_type<DType::Int16>},
+    {"char", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as int8.", &as_type<DType::Int8>},
+    {"byte", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as uint8.", &as_type<DType::UInt8>},
+    {"bool", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor as bool: True where not 0.", &as_type<DType::Bool>},
     {"clone", "(Tensor input, *, memory_format? memory_format=None)", Fn | Method, "A copy, with history.",
      [](Args& a) { return wrap(clone(a.tensor(0))); }},
     {"contiguous", "(Tensor input, *, memory_format? memory_format=None)", Method, "The tensor, copied if its memory has gaps.",
@@ -270,7 +272,7 @@ const FunctionRow kRows[] = {
        return self(a);
      }},
     {"alias", "(Tensor input)", Internal, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(0).sizes())); }},
-    {"copy_", "(Tensor input, Tensor src, bool non_blocking=False)", Method, "Overwrites self with src, broadcast and converted.",
+    {"copy_", "(Tensor input, Tensor other, bool non_blocking=False)", Method, "Overwrites self with other, broadcast and converted.",
      [](Args& a) {
        copy_(a.tensor(0), a.tensor(1), a.flag(2));
        return self(a);
@@ -296,16 +298,16 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(view_as_type(a.tensor(0), *a.opt_dtype(1))); }},
     {"view", "(Tensor input, IntList* size)", Method, "Another shape on the same memory; one size may be -1.",
      [](Args& a) { return wrap(view(a.tensor(0), a.dims(1))); }},
-    {"view_as", "(Tensor input, Tensor other)", Method, "", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(1).sizes())); }},
+    {"view_as", "(Tensor input, Tensor other)", Method, "The shape of other, on the same memory.", [](Args& a) { return wrap(view(a.tensor(0), a.tensor(1).sizes())); }},
     {"reshape", "(Tensor input, IntList* shape)", Fn | Method, "Another shape, copied only where memory demands it.",
      [](Args& a) { return wrap(reshape(a.tensor(0), a.dims(1))); }},
-    {"reshape_as", "(Tensor input, Tensor other)", Method, "",
+    {"reshape_as", "(Tensor input, Tensor other)", Method, "The shape of other, copied only where memory demands it.",
      [](Args& a) { return wrap(reshape(a.tensor(0), a.tensor(1).sizes())); }},
-    {"as_strided", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "",
+    {"as_strided", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "A view of the memory with sizes and strides of its own.",
      [](Args& a) {
        return wrap(as_strided(a.tensor(0), a.dims(1), a.dims(2), a.opt_int(3).value_or(a.tensor(0).offset())));
      }},
-    {"as_strided_", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "",
+    {"as_strided_", "(Tensor input, IntList size, IntList stride, int? storage_offset=None)", Fn | Method, "Sizes and strides of its own, over the same memory.",
      [](Args& a) {
        const Tensor x = a.tensor(0);
        return take_geometry(a, as_strided(x, a.dims(1), a.dims(2), a.opt_int(3).value_or(x.offset())));
@@ -321,29 +323,32 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(permute(a.tensor(0), a.dims(1))); }},
     {"transpose", "(Tensor input, int dim0, int dim1)", Fn | Method, "Two axes swapped.",
      [](Args& a) { return wrap(transpose(a.tensor(0), a.i(1), a.i(2))); }},
+    {"swapaxes", "(Tensor input, int axis0, int axis1)", Fn | Method, "Two axes swapped.",
+     [](Args& a) { return wrap(transpose(a.tensor(0), a.i(1), a.i(2))); }},
     {"transpose_", "(Tensor input, int dim0, int dim1)", Method, "",
      [](Args& a) { return take_geometry(a, transpose(a.tensor(0), a.i(1), a.i(2))); }},
     {"t", "(Tensor input)", Fn | Method, "The transpose of a matrix.", [](Args& a) { return wrap(t(a.tensor(0))); }},
     {"t_", "(Tensor input)", Method, "", [](Args& a) { return take_geometry(a, t(a.tensor(0))); }},
-    {"adjoint", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(mT(a.tensor(0))); }},
+    {"adjoint", "(Tensor input)", Fn | Method, "The last two axes swapped: the conjugate transpose.", [](Args& a) { return wrap(mT(a.tensor(0))); }},
     {"movedim", "(Tensor input, IntList source, IntList destination)", Fn | Method, "Axes moved to new places.",
      [](Args& a) { return wrap(movedim(a.tensor(0), a.dims(1), a.dims(2))); }},
     {"expand", "(Tensor input, IntList* size, *, bool implicit=False)", Method, "Axes of size 1 repeated without copying.",
      [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
-    {"expand_as", "(Tensor input, Tensor other)", Method, "",
+    {"expand_as", "(Tensor input, Tensor other)", Method, "Axes of size 1 repeated to the shape of other, without copying.",
      [](Args& a) { return wrap(expand(a.tensor(0), a.tensor(1).sizes())); }},
-    {"broadcast_to", "(Tensor input, IntList size)", Fn | Method, "", [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
+    {"broadcast_to", "(Tensor input, IntList* size)", Fn | Method, "A view of a larger shape.", [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
     {"squeeze", "(Tensor input)", Fn | Method, "Without axes of size 1.", [](Args& a) { return wrap(squeeze(a.tensor(0))); }},
-    {"squeeze", "(Tensor input, IntList dim)", Fn | Method, "", [](Args& a) { return wrap(squeeze(a.tensor(0), a.dims(1))); }},
-    {"squeeze_", "(Tensor input, IntList? dim=None)", Method, "",
-     [](Args& a) { return take_geometry(a, a.has(1) ? squeeze(a.tensor(0), a.dims(1)) : squeeze(a.tensor(0))); }},
+    {"squeeze", "(Tensor input, IntList* dim)", Fn | Method, "", [](Args& a) { return wrap(squeeze(a.tensor(0), a.dims(1))); }},
+    {"squeeze_", "(Tensor input)", Method, "", [](Args& a) { return take_geometry(a, squeeze(a.tensor(0))); }},
+    {"squeeze_", "(Tensor input, IntList* dim)", Method, "",
+     [](Args& a) { return take_geometry(a, squeeze(a.tensor(0), a.dims(1))); }},
     {"unsqueeze", "(Tensor input, int dim)", Fn | Method, "With a new axis of size 1.",
      [](Args& a) { return wrap(unsqueeze(a.tensor(0), a.i(1))); }},
     {"unsqueeze_", "(Tensor input, int dim)", Method, "",
      [](Args& a) { return take_geometry(a, unsqueeze(a.tensor(0), a.i(1))); }},
     {"flatten", "(Tensor input, int start_dim=0, int end_dim=-1)", Fn | Method, "Axes start_dim..end_dim merged into one.",
      [](Args& a) { return wrap(flatten(a.tensor(0), a.i(1), a.i(2))); }},
-    {"ravel", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(reshape(a.tensor(0), {-1})); }},
+    {"ravel", "(Tensor input)", Fn | Method, "All axes merged into one.", [](Args& a) { return wrap(reshape(a.tensor(0), {-1})); }},
     {"unflatten", "(Tensor input, int dim, IntList sizes)", Fn | Method, "One axis split into several.",
      [](Args& a) { return wrap(unflatten(a.tensor(0), a.i(1), a.dims(2))); }},
     {"select", "(Tensor input, int dim, int index)", Fn | Method, "One entry of an axis, which disappears.",
@@ -364,7 +369,7 @@ const FunctionRow kRows[] = {
     {"split", "(Tensor input, object split_size_or_sections, int dim=0)", Fn | Method, "Parts of the given sizes along dim.",
      &split_rows},
     {"split", "(Tensor input, object split_size, int dim=0)", Fn | Method, "", &split_rows},
-    {"split_with_sizes", "(Tensor input, object split_sizes, int dim=0)", Fn | Method, "", &split_rows},
+    {"split_with_sizes", "(Tensor input, object split_sizes, int dim=0)", Fn | Method, "Parts of the given sizes along dim.", &split_rows},
     {"chunk", "(Tensor input, int chunks, int dim=0)", Fn | Method, "At most `chunks` equal parts along dim.",
      [](Args& a) { return wrap(chunk(a.tensor(0), a.i(1), a.i(2))); }},
     {"unbind", "(Tensor input, int dim=0)", Fn | Method, "All entries of an axis.",
@@ -442,18 +447,20 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(linear(a.tensor(0), a.tensor(1), a.tensor(2))); }},
 
     // ---- facts ----
-    {"result_type", "(Operand tensor1, Operand tensor2)", Fn, "The dtype that an operation on both has.",
-     [](Args& a) { return wrap(result_type({a.operand(0), a.operand(1)})); }},
-    {"promote_types", "(dtype type1, dtype type2)", Fn, "", [](Args& a) { return wrap(promote(*a.opt_dtype(0), *a.opt_dtype(1))); }},
-    {"can_cast", "(dtype from_, dtype to)", Fn, "",
+    {"result_type", "(Tensor tensor, Tensor other)", Fn, "The dtype that an operation on both has.", &result_type_row},
+    {"result_type", "(Tensor tensor, Scalar other)", Fn, "", &result_type_row},
+    {"result_type", "(Scalar scalar, Tensor tensor)", Fn, "", &result_type_row},
+    {"result_type", "(Scalar scalar1, Scalar scalar2)", Fn, "", &result_type_row},
+    {"promote_types", "(dtype type1, dtype type2)", Fn, "The smallest dtype that holds both, as operations promote.", [](Args& a) { return wrap(promote(*a.opt_dtype(0), *a.opt_dtype(1))); }},
+    {"can_cast", "(dtype from_, dtype to)", Fn, "True if a result of dtype from_ may be written to dtype to: bool < integers < floating.",
      [](Args& a) { return wrap(category(*a.opt_dtype(0)) <= category(*a.opt_dtype(1))); }},
     {"numel", "(Tensor input)", Fn | Method, "The number of elements.", [](Args& a) { return wrap(a.tensor(0).numel()); }},
-    {"nelement", "(Tensor input)", Method, "", [](Args& a) { return wrap(a.tensor(0).numel()); }},
-    {"dim", "(Tensor input)", Method, "", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
-    {"ndimension", "(Tensor input)", Method, "", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
+    {"nelement", "(Tensor input)", Method, "The number of elements.", [](Args& a) { return wrap(a.tensor(0).numel()); }},
+    {"dim", "(Tensor input)", Method, "The number of axes.", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
+    {"ndimension", "(Tensor input)", Method, "The number of axes.", [](Args& a) { return wrap(int64_t{a.tensor(0).ndim()}); }},
     {"size", "(Tensor input, int? dim=None)", Method, "All sizes, or that of one axis.",
      [](Args& a) { return a.has(1) ? wrap(a.tensor(0).size(a.i(1))) : wrap(a.tensor(0).sizes()); }},
-    {"stride", "(Tensor input, int? dim=None)", Method, "",
+    {"stride", "(Tensor input, int? dim=None)", Method, "How far apart neighbours along each axis are, in elements.",
      [](Args& a) {
        if (a.has(1)) return wrap(a.tensor(0).stride(a.i(1)));
        PyObject* size = wrap(a.tensor(0).strides());
@@ -461,32 +468,32 @@ const FunctionRow kRows[] = {
        Py_DECREF(size);
        return tuple;
      }},
-    {"storage_offset", "(Tensor input)", Method, "", [](Args& a) { return wrap(a.tensor(0).offset()); }},
-    {"is_contiguous", "(Tensor input, memory_format? memory_format=None)", Method, "",
+    {"storage_offset", "(Tensor input)", Method, "Where the first element lies in its storage, in elements.", [](Args& a) { return wrap(a.tensor(0).offset()); }},
+    {"is_contiguous", "(Tensor input, memory_format? memory_format=None)", Method, "True if the elements lie one behind the other in memory, the last axis fastest.",
      [](Args& a) { return wrap(a.tensor(0).contiguous()); }},
-    {"element_size", "(Tensor input)", Method, "",
+    {"element_size", "(Tensor input)", Method, "The size of an element in bytes.",
      [](Args& a) { return wrap(static_cast<int64_t>(element_size(a.tensor(0).dtype()))); }},
-    {"data_ptr", "(Tensor input)", Method, "",
+    {"data_ptr", "(Tensor input)", Method, "The address of the first element, in bytes.",
      [](Args& a) {
        refuse_capture("the address of a tensor is read");
        return PyLong_FromVoidPtr(a.tensor(0).numel() ? a.tensor(0)->data : nullptr);
      }},
-    {"is_floating_point", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(is_floating(a.tensor(0).dtype())); }},
-    {"is_complex", "(Tensor input)", Fn | Method, "", [](Args&) { return wrap(false); }},
-    {"is_signed", "(Tensor input)", Fn | Method, "",
+    {"is_floating_point", "(Tensor input)", Fn | Method, "True if the dtype is a floating one.", [](Args& a) { return wrap(is_floating(a.tensor(0).dtype())); }},
+    {"is_complex", "(Tensor input)", Fn | Method, "False: there are no complex dtypes.", [](Args&) { return wrap(false); }},
+    {"is_signed", "(Tensor input)", Fn | Method, "True if the dtype has negative numbers.",
      [](Args& a) { return wrap(a.tensor(0).dtype() != DType::Bool && a.tensor(0).dtype() != DType::UInt8); }},
-    {"is_nonzero", "(Tensor input)", Fn | Method, "",
+    {"is_nonzero", "(Tensor input)", Fn | Method, "True if the only element is not 0.",
      [](Args& a) {
        GS_CHECK(a.tensor(0).numel() == 1, "Boolean value of Tensor with {} is ambiguous",
                 a.tensor(0).numel() ? "more than one value" : "no values");
        return wrap(item(a.tensor(0)).to_bool());
      }},
-    {"is_set_to", "(Tensor input, Tensor tensor)", Method, "",
+    {"is_set_to", "(Tensor input, Tensor tensor)", Method, "True if both tensors are the same memory, with the same shape and strides.",
      [](Args& a) {
        const Tensor x = a.tensor(0), y = a.tensor(1);
        return wrap(x->data == y->data && x.sizes() == y.sizes() && x.strides() == y.strides());
      }},
-    {"is_inference", "(Tensor input)", Fn | Method, "", [](Args& a) { return wrap(a.tensor(0)->inference); }},
+    {"is_inference", "(Tensor input)", Fn | Method, "True if the tensor was made in inference mode.", [](Args& a) { return wrap(a.tensor(0)->inference); }},
     {"resize_", "(Tensor input, IntList* size, *, memory_format? memory_format=None)", Method,
      "Another shape, with new memory where the old is too small.",
      [](Args& a) {
@@ -559,10 +566,8 @@ std::vector<Tensor> split_list(const Tensor& x, PyObject* sizes, int64_t dim) {
 void add_core_functions() {
   add_functions(kRows);
   // Second names.
-  const std::pair<const char*, const char*> aliases[] = {{"swapaxes", "transpose"},
-                                                         {"swapdims", "transpose"},
-                                                         {"moveaxis", "movedim"},
-                                                         {"ger", "outer"}};
+  const std::pair<const char*, const char*> aliases[] = {
+      {"swapdims", "transpose"}, {"moveaxis", "movedim"}, {"ger", "outer"}};
   for (const auto& [alias, name] : aliases) {
     for (const FunctionRow& row : kRows) {
       if (std::string_view(row.name) != name) continue;

@@ -18,12 +18,19 @@ namespace {
 
 // ---- along one axis ----
 
+/// The tensor itself, or a new one that may go to out= (argument i).
+template <bool kInPlace>
+PyObject* given(const Args& a, int i, const Tensor& result) {
+  if constexpr (kInPlace) return wrap(result);
+  return wrap_out(a, i, result);
+}
+
 template <bool kInPlace>
 PyObject* scatter_row(Args& a) {
   const Operand src = a.operand(3);
   const std::string reduce = a.str(4);
   const Tensor self = a.tensor(0), at = a.tensor(2);
-  if (reduce.empty()) return wrap(scatter(self, a.i(1), at, src, kInPlace));
+  if (reduce.empty()) return given<kInPlace>(a, 5, scatter(self, a.i(1), at, src, kInPlace));
   GS_CHECK(reduce == "add" || reduce == "multiply",
            "reduce argument must be either add or multiply.");
   Tensor values;
@@ -32,26 +39,30 @@ PyObject* scatter_row(Args& a) {
   } else {
     values = expand(scalar_tensor(src.number, options_of(self)), at.sizes());
   }
-  return wrap(
+  return given<kInPlace>(
+      a, 5,
       scatter_reduce(self, a.i(1), at, values, reduce == "add" ? "sum" : "prod", true, kInPlace));
 }
 
 template <bool kInPlace>
 PyObject* scatter_add_row(Args& a) {
-  return wrap(scatter_add(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), kInPlace));
+  return given<kInPlace>(a, 4,
+                         scatter_add(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), kInPlace));
 }
 template <bool kInPlace>
 PyObject* scatter_reduce_row(Args& a) {
-  return wrap(
+  return given<kInPlace>(
+      a, 6,
       scatter_reduce(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), a.str(4), a.flag(5), kInPlace));
 }
 template <bool kInPlace>
 PyObject* index_add_row(Args& a) {
-  return wrap(index_add(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), a.scalar(4), kInPlace));
+  return given<kInPlace>(
+      a, 5, index_add(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), a.scalar(4), kInPlace));
 }
 template <bool kInPlace>
 PyObject* index_copy_row(Args& a) {
-  return wrap(index_copy(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), kInPlace));
+  return given<kInPlace>(a, 4, index_copy(a.tensor(0), a.i(1), a.tensor(2), a.tensor(3), kInPlace));
 }
 template <bool kInPlace>
 PyObject* index_fill_row(Args& a) {
@@ -120,7 +131,7 @@ PyObject* embedding_row(Args& a) {
 
 PyObject* sort_row(Args& a) {
   const Sorted s = sort(a.tensor(0), a.i(1), a.flag(2));
-  return wrap_named("sort", {"values", "indices"}, {s.values, s.indices});
+  return wrap_named_out(a, 4, "sort", {"values", "indices"}, s.values, s.indices);
 }
 
 PyObject* unique_result(const Unique& u, bool inverse, bool counts) {
@@ -228,36 +239,43 @@ PyObject* axis_split_row(Args& a) {
 
 template <Tensor (*kFunction)(int64_t, int64_t, int64_t, Options)>
 PyObject* triangle_indices_row(Args& a) {
-  return wrap(kFunction(a.i(0), a.i(1), a.i(2),
-                        {a.opt_dtype(3).value_or(DType::Int64), usable_device(a.opt_device(5))}));
+  const DType dtype = a.opt_dtype(3).value_or(DType::Int64);
+  GS_CHECK(!a.flag(7) || is_floating(dtype),
+           "Only Tensors of floating point and complex dtype can require gradients");
+  const Tensor t = kFunction(a.i(0), a.i(1), a.i(2), {dtype, usable_device(a.opt_device(5))});
+  t->requires_grad = a.flag(7);
+  return wrap(t);
 }
 
 constexpr const char* kTriangleIndices =
     "(int row, int col, int offset=0, *, dtype? dtype=None, layout? layout=None, device? "
     "device=None, "
-    "bool pin_memory=False)";
+    "bool pin_memory=False, bool requires_grad=False)";
 
 const FunctionRow kRows[] = {
     // ---- along one axis ----
     {"gather", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False, Tensor? out=None)",
      Fn | Method, "Values along dim at the places that index names.",
      [](Args& a) { return wrap_out(a, 4, gather(a.tensor(0), a.i(1), a.tensor(2))); }},
-    {"scatter", "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None)",
+    {"scatter",
+     "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None, Tensor? out=None)",
      Fn | Method, "A copy of input with src written along dim to the places that index names.",
      &scatter_row<false>},
-    {"scatter", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)",
+    {"scatter",
+     "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None, Tensor? out=None)",
      Fn | Method, "", &scatter_row<false>},
     {"scatter_", "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None)", Method,
      "scatter() into the tensor itself.", &scatter_row<true>},
     {"scatter_", "(Tensor input, int dim, Tensor index, Scalar value, *, str? reduce=None)", Method,
      "", &scatter_row<true>},
-    {"scatter_add", "(Tensor input, int dim, Tensor index, Tensor src)", Fn | Method,
-     "A copy of input with src added along dim at the places that index names.",
+    {"scatter_add", "(Tensor input, int dim, Tensor index, Tensor src, *, Tensor? out=None)",
+     Fn | Method, "A copy of input with src added along dim at the places that index names.",
      &scatter_add_row<false>},
     {"scatter_add_", "(Tensor input, int dim, Tensor index, Tensor src)", Method,
      "scatter_add() into the tensor itself.", &scatter_add_row<true>},
     {"scatter_reduce",
-     "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True)",
+     "(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True, "
+     "Tensor? out=None)",
      Fn | Method, "As scatter(), combining by sum, prod, mean, amax or amin.",
      &scatter_reduce_row<false>},
     {"scatter_reduce_",
@@ -266,13 +284,14 @@ const FunctionRow kRows[] = {
     {"index_select", "(Tensor input, int dim, Tensor index, *, Tensor? out=None)", Fn | Method,
      "The slices along dim that index names.",
      [](Args& a) { return wrap_out(a, 3, index_select(a.tensor(0), a.i(1), a.tensor(2))); }},
-    {"index_add", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
+    {"index_add",
+     "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1, Tensor? out=None)",
      Fn | Method, "A copy of input with alpha * source added to the slices that index names.",
      &index_add_row<false>},
     {"index_add_", "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
      Method, "index_add() into the tensor itself.", &index_add_row<true>},
-    {"index_copy", "(Tensor input, int dim, Tensor index, Tensor source)", Fn | Method,
-     "A copy of input with source in place of the slices that index names.",
+    {"index_copy", "(Tensor input, int dim, Tensor index, Tensor source, *, Tensor? out=None)",
+     Fn | Method, "A copy of input with source in place of the slices that index names.",
      &index_copy_row<false>},
     {"index_copy_", "(Tensor input, int dim, Tensor index, Tensor source)", Method,
      "index_copy() into the tensor itself.", &index_copy_row<true>},
@@ -336,24 +355,29 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(bincount(a.tensor(0), a.tensor(1), a.i(2))); }},
 
     // ---- order ----
-    {"sort", "(Tensor input, int dim=-1, bool descending=False, bool stable=False)", Fn | Method,
-     "Values in order along dim, and where they were. Always stable.", &sort_row},
-    {"argsort", "(Tensor input, int dim=-1, bool descending=False, bool stable=False)", Fn | Method,
-     "The places that sort a tensor along dim. Always stable.",
-     [](Args& a) { return wrap(argsort(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"msort", "(Tensor input)", Fn | Method, "Sorted along the first axis.",
-     [](Args& a) { return wrap(sort(a.tensor(0), 0).values); }},
-    {"topk", "(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True)", Fn | Method,
-     "The k largest or smallest values along dim, and where they are.",
+    {"sort",
+     "(Tensor input, int dim=-1, bool descending=False, bool stable=False, *, TensorList? "
+     "out=None)",
+     Fn | Method, "Values in order along dim, and where they were. Always stable.", &sort_row},
+    {"argsort",
+     "(Tensor input, int dim=-1, bool descending=False, bool stable=False, *, Tensor? out=None)",
+     Fn | Method, "The places that sort a tensor along dim. Always stable.",
+     [](Args& a) { return wrap_out(a, 4, argsort(a.tensor(0), a.i(1), a.flag(2))); }},
+    {"msort", "(Tensor input, *, Tensor? out=None)", Fn | Method, "Sorted along the first axis.",
+     [](Args& a) { return wrap_out(a, 1, sort(a.tensor(0), 0).values); }},
+    {"topk",
+     "(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True, *, TensorList? "
+     "out=None)",
+     Fn | Method, "The k largest or smallest values along dim, and where they are.",
      [](Args& a) {
        const Sorted s = topk(a.tensor(0), a.i(1), a.i(2), a.flag(3), a.flag(4));
-       return wrap_named("topk", {"values", "indices"}, {s.values, s.indices});
+       return wrap_named_out(a, 5, "topk", {"values", "indices"}, s.values, s.indices);
      }},
-    {"kthvalue", "(Tensor input, int k, int dim=-1, bool keepdim=False)", Fn | Method,
-     "The k-th smallest value along dim, k from 1, and where it is.",
+    {"kthvalue", "(Tensor input, int k, int dim=-1, bool keepdim=False, *, TensorList? out=None)",
+     Fn | Method, "The k-th smallest value along dim, k from 1, and where it is.",
      [](Args& a) {
        const Sorted s = kthvalue(a.tensor(0), a.i(1), a.i(2), a.flag(3));
-       return wrap_named("kthvalue", {"values", "indices"}, {s.values, s.indices});
+       return wrap_named_out(a, 4, "kthvalue", {"values", "indices"}, s.values, s.indices);
      }},
     {"unique",
      "(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? "
@@ -468,8 +492,6 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(broadcast_tensors(list_of(a))); }},
     {"broadcast_tensors", "(TensorList* tensors)", Fn, "",
      [](Args& a) { return wrap(broadcast_tensors(list_of(a))); }},
-    {"broadcast_to", "(Tensor input, IntList size)", Fn | Method, "A view of a larger shape.",
-     [](Args& a) { return wrap(expand(a.tensor(0), a.dims(1))); }},
     {"meshgrid", "(Tensor tensors, *, str? indexing=None)", Fn, "Coordinate grids of vectors.",
      &meshgrid_row},
     {"meshgrid", "(TensorList* tensors, *, str? indexing=None)", Fn, "", &meshgrid_row},
@@ -487,14 +509,20 @@ const FunctionRow kRows[] = {
     {"atleast_2d", "(TensorList* tensors)", Fn, "", &each_row<&atleast_2d>},
     {"atleast_3d", "(Tensor tensors)", Fn, "With at least three axes.", &each_row<&atleast_3d>},
     {"atleast_3d", "(TensorList* tensors)", Fn, "", &each_row<&atleast_3d>},
-    {"tensor_split", "(Tensor input, object indices_or_sections, int dim=0)", Fn | Method,
+    {"tensor_split", "(Tensor input, Tensor tensor_indices_or_sections, int dim=0)", Fn | Method,
      "Split into nearly equal parts, or at indices.", &tensor_split_row},
-    {"hsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
-     "Split along the second axis.", &axis_split_row},
-    {"vsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
-     "Split along the first axis.", &axis_split_row},
-    {"dsplit", "(Tensor input, IntList indices_or_sections)", Fn | Method,
-     "Split along the third axis.", &axis_split_row},
+    {"tensor_split", "(Tensor input, int sections, int dim=0)", Fn | Method, "", &tensor_split_row},
+    {"tensor_split", "(Tensor input, IntList indices, int dim=0)", Fn | Method, "",
+     &tensor_split_row},
+    {"hsplit", "(Tensor input, int sections)", Fn | Method,
+     "Split along the second axis (of a vector, the first).", &axis_split_row},
+    {"hsplit", "(Tensor input, IntList* indices)", Fn | Method, "", &axis_split_row},
+    {"vsplit", "(Tensor input, int sections)", Fn | Method, "Split along the first axis.",
+     &axis_split_row},
+    {"vsplit", "(Tensor input, IntList* indices)", Fn | Method, "", &axis_split_row},
+    {"dsplit", "(Tensor input, int sections)", Fn | Method, "Split along the third axis.",
+     &axis_split_row},
+    {"dsplit", "(Tensor input, IntList* indices)", Fn | Method, "", &axis_split_row},
 };
 
 /// x.where(condition, other): its self is the second argument of the function.

@@ -38,12 +38,12 @@ PyObject* call_kl_div(Args& a) {
 
 const FunctionRow kRows[] = {
     // ---- softmax ----
-    {"softmax", "(Tensor input, int dim, dtype? dtype=None)", Fn | Method,
+    {"softmax", "(Tensor input, int dim, dtype? dtype=None, *, Tensor? out=None)", Fn | Method,
      "exp(input) / sum(exp(input)) along dim.",
-     [](Args& a) { return wrap(softmax(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
-    {"log_softmax", "(Tensor input, int dim, dtype? dtype=None)", Fn | Method,
+     [](Args& a) { return wrap_out(a, 3, softmax(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
+    {"log_softmax", "(Tensor input, int dim, dtype? dtype=None, *, Tensor? out=None)", Fn | Method,
      "log(softmax(input)) along dim.",
-     [](Args& a) { return wrap(log_softmax(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
+     [](Args& a) { return wrap_out(a, 3, log_softmax(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
     {"softmax", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNn,
      "exp(input) / sum(exp(input)) along dim.",
      [](Args& a) { return wrap(softmax(a.tensor(0), softmax_dim(a, 1), a.opt_dtype(3))); }},

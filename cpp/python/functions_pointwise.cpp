@@ -382,9 +382,10 @@ const FunctionRow kRows[] = {
      "True if shapes and all elements are equal.",
      [](Args& a) { return wrap(equal(a.tensor(0), a.tensor(1))); }},
     {"isin",
-     "(Operand elements, Operand test_elements, *, bool assume_unique=False, bool invert=False)",
+     "(Operand elements, Operand test_elements, *, bool assume_unique=False, bool invert=False, "
+     "Tensor? out=None)",
      Fn, "True where an element is one of test_elements.",
-     [](Args& a) { return wrap(isin(a.operand(0), a.operand(1), a.flag(3))); }},
+     [](Args& a) { return wrap_out(a, 4, isin(a.operand(0), a.operand(1), a.flag(3))); }},
     {"positive", "(Tensor input)", Fn | Method, "The input itself; not of bool.",
      [](Args& a) {
        GS_CHECK(a.tensor(0).dtype() != DType::Bool,

@@ -255,26 +255,26 @@ PyObject* drop_inplace_row(Args& a) {
 }
 
 // torch.dropout calls its flag `train`, torch.nn.functional.dropout `training`: both are rows.
-#define GS_DROPOUT(function, doc)                                                              \
-  {#function, "(Tensor input, float p=0.5, bool training=True, bool inplace=False)",           \
+#define GS_DROPOUT(function, training, doc)                                                    \
+  {#function, "(Tensor input, float p=0.5, bool training=" training ", bool inplace=False)",   \
    Fn | NnFunctional, doc, &drop_row<&function>},                                              \
       {#function, "(Tensor input, float p, bool train)", Fn, "",                               \
        [](Args& a) {                                                                           \
          return wrap(function(a.tensor(0), a.f(1), a.flag(2), false, default_generator()));    \
        }},                                                                                     \
-      {#function "_", "(Tensor input, float p=0.5, bool training=True)", Fn, doc,              \
+      {#function "_", "(Tensor input, float p=0.5, bool training=" training ")", Fn, doc,      \
        &drop_inplace_row<&function>},                                                          \
   {                                                                                            \
     #function "_", "(Tensor input, float p, bool train)", Fn, "", &drop_inplace_row<&function> \
   }
 
 const FunctionRow kDropoutRows[] = {
-    GS_DROPOUT(dropout,
+    GS_DROPOUT(dropout, "True",
                "Zeros each element with probability p and multiplies the others by 1 / (1 - p)."),
-    GS_DROPOUT(feature_dropout, "Dropout of whole channels."),
-    GS_DROPOUT(alpha_dropout,
+    GS_DROPOUT(feature_dropout, "True", "Dropout of whole channels."),
+    GS_DROPOUT(alpha_dropout, "False",
                "Dropout that keeps mean and variance of SELU's outputs (Klambauer et al., 2017)."),
-    GS_DROPOUT(feature_alpha_dropout, "alpha_dropout of whole channels."),
+    GS_DROPOUT(feature_alpha_dropout, "False", "alpha_dropout of whole channels."),
 };
 
 }  // namespace

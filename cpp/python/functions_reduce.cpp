@@ -18,16 +18,9 @@ constexpr unsigned kBoth = Fn | Method;
 
 Dims one_or_all(const Args& a, int i) { return a.has(i) ? a.dims(i) : Dims{}; }
 
-PyObject* values_indices(const char* type, const ValuesIndices& r) {
-  return wrap_named(type, {"values", "indices"}, {r.values, r.indices});
-}
-
 /// values and indices, written into out=(values, indices) where it is given.
 PyObject* values_indices_out(Args& a, int out, const char* type, const ValuesIndices& r) {
-  if (!a.has(out)) return values_indices(type, r);
-  const std::vector<Tensor> targets = a.tensors(out);
-  GS_CHECK_TYPE(targets.size() == 2, "{}(): out= takes a tuple of two tensors", type);
-  return values_indices(type, {write_out(targets[0], r.values), write_out(targets[1], r.indices)});
+  return wrap_named_out(a, out, type, {"values", "indices"}, r.values, r.indices);
 }
 
 double correction_of(const Args& a, int i) {
@@ -113,7 +106,8 @@ Interpolation interpolation_of(const std::string& name) {
 PyObject* call_quantile(Args& a, bool ignore_nan) {
   const Tensor x = a.tensor(0);
   const Tensor q = a.is_tensor(1) ? a.tensor(1) : scalar_tensor(a.f(1), options_of(x));
-  return wrap(quantile(x, q, a.opt_int(2), a.flag(3), interpolation_of(a.str(4)), ignore_nan));
+  return wrap_out(a, 5,
+                  quantile(x, q, a.opt_int(2), a.flag(3), interpolation_of(a.str(4)), ignore_nan));
 }
 
 const FunctionRow kRows[] = {
@@ -126,104 +120,122 @@ const FunctionRow kRows[] = {
      [](Args& a) {
        return wrap_out(a, 4, sum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
      }},
-    {"nansum", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)", kBoth,
-     "The sum of the elements that are not NaN.",
+    {"nansum",
+     "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None, Tensor? "
+     "out=None)",
+     kBoth, "The sum of the elements that are not NaN.",
      [](Args& a) {
-       return wrap(nansum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+       return wrap_out(a, 4, nansum(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
      }},
-    {"mean", "(Tensor input, *, dtype? dtype=None)", kBoth, "The mean of all elements.",
-     [](Args& a) { return wrap(mean(a.tensor(0), {}, false, a.opt_dtype(1))); }},
+    {"mean", "(Tensor input, *, dtype? dtype=None, Tensor? out=None)", kBoth,
+     "The mean of all elements.",
+     [](Args& a) { return wrap_out(a, 2, mean(a.tensor(0), {}, false, a.opt_dtype(1))); }},
     {"mean",
      "(Tensor input, IntList? dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)",
      kBoth, "The mean along dim.",
      [](Args& a) {
        return wrap_out(a, 4, mean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
      }},
-    {"nanmean", "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None)",
+    {"nanmean",
+     "(Tensor input, IntList? dim=None, bool keepdim=False, *, dtype? dtype=None, Tensor? "
+     "out=None)",
      kBoth, "The mean of the elements that are not NaN.",
      [](Args& a) {
-       return wrap(nanmean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
+       return wrap_out(a, 4, nanmean(a.tensor(0), one_or_all(a, 1), a.flag(2), a.opt_dtype(3)));
      }},
-    {"prod", "(Tensor input, *, dtype? dtype=None)", kBoth, "The product of all elements.",
-     [](Args& a) { return wrap(prod(a.tensor(0), {}, false, a.opt_dtype(1))); }},
-    {"prod", "(Tensor input, int dim, bool keepdim=False, *, dtype? dtype=None)", kBoth,
-     "The product along dim.",
-     [](Args& a) { return wrap(prod(a.tensor(0), a.i(1), a.flag(2), a.opt_dtype(3))); }},
+    {"prod", "(Tensor input, *, dtype? dtype=None, Tensor? out=None)", kBoth,
+     "The product of all elements.",
+     [](Args& a) { return wrap_out(a, 2, prod(a.tensor(0), {}, false, a.opt_dtype(1))); }},
+    {"prod", "(Tensor input, int dim, bool keepdim=False, *, dtype? dtype=None, Tensor? out=None)",
+     kBoth, "The product along dim.",
+     [](Args& a) { return wrap_out(a, 4, prod(a.tensor(0), a.i(1), a.flag(2), a.opt_dtype(3))); }},
     {"count_nonzero", "(Tensor input, IntList? dim=None)", kBoth,
      "The number of elements that are not 0.",
      [](Args& a) { return wrap(count_nonzero(a.tensor(0), one_or_all(a, 1))); }},
-    {"logsumexp", "(Tensor input, IntList dim, bool keepdim=False)", kBoth,
+    {"count_nonzero", "(Tensor input, IntList* dim)", kBoth, "",
+     [](Args& a) { return wrap(count_nonzero(a.tensor(0), a.dims(1))); }},
+    {"logsumexp", "(Tensor input, IntList dim, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "log(sum(exp(input))) along dim.",
-     [](Args& a) { return wrap(logsumexp(a.tensor(0), a.dims(1), a.flag(2))); }},
+     [](Args& a) { return wrap_out(a, 3, logsumexp(a.tensor(0), a.dims(1), a.flag(2))); }},
     {"trace", "(Tensor input)", kBoth, "The sum of the diagonal.",
      [](Args& a) { return wrap(trace(a.tensor(0))); }},
 
     // ---- extremes ----
-    {"max", "(Tensor input)", kBoth, "The largest element.",
-     [](Args& a) { return wrap(max(a.tensor(0))); }},
-    {"max", "(Tensor input, Tensor other)", kBoth, "The larger of two elements.",
-     [](Args& a) { return wrap(maximum(a.tensor(0), a.tensor(1))); }},
+    {"max", "(Tensor input, *, Tensor? out=None)", kBoth, "The largest element.",
+     [](Args& a) { return wrap_out(a, 1, max(a.tensor(0))); }},
+    {"max", "(Tensor input, Tensor other, *, Tensor? out=None)", kBoth,
+     "The larger of two elements.",
+     [](Args& a) { return wrap_out(a, 2, maximum(a.tensor(0), a.tensor(1))); }},
     {"max", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The largest elements along dim and their places.",
      [](Args& a) { return values_indices_out(a, 3, "max", max(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"min", "(Tensor input)", kBoth, "The smallest element.",
-     [](Args& a) { return wrap(min(a.tensor(0))); }},
-    {"min", "(Tensor input, Tensor other)", kBoth, "The smaller of two elements.",
-     [](Args& a) { return wrap(minimum(a.tensor(0), a.tensor(1))); }},
+    {"min", "(Tensor input, *, Tensor? out=None)", kBoth, "The smallest element.",
+     [](Args& a) { return wrap_out(a, 1, min(a.tensor(0))); }},
+    {"min", "(Tensor input, Tensor other, *, Tensor? out=None)", kBoth,
+     "The smaller of two elements.",
+     [](Args& a) { return wrap_out(a, 2, minimum(a.tensor(0), a.tensor(1))); }},
     {"min", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The smallest elements along dim and their places.",
      [](Args& a) { return values_indices_out(a, 3, "min", min(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"amax", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+    {"amax", "(Tensor input, IntList? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "The largest elements along dim; ties share the gradient.",
-     [](Args& a) { return wrap(amax(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
-    {"amin", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+     [](Args& a) { return wrap_out(a, 3, amax(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
+    {"amin", "(Tensor input, IntList? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "The smallest elements along dim; ties share the gradient.",
-     [](Args& a) { return wrap(amin(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
-    {"aminmax", "(Tensor input, *, int? dim=None, bool keepdim=False)", kBoth,
+     [](Args& a) { return wrap_out(a, 3, amin(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
+    {"aminmax", "(Tensor input, *, int? dim=None, bool keepdim=False, TensorList? out=None)", kBoth,
      "The smallest and the largest element.",
      [](Args& a) {
        const Tensor x = a.tensor(0);
        const Dims dims = a.has(1) ? Dims{a.i(1)} : Dims{};
-       return wrap_named("aminmax", {"min", "max"},
-                         {amin(x, dims, a.flag(2)), amax(x, dims, a.flag(2))});
+       return wrap_named_out(a, 3, "aminmax", {"min", "max"}, amin(x, dims, a.flag(2)),
+                             amax(x, dims, a.flag(2)));
      }},
-    {"argmax", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth,
+    {"argmax", "(Tensor input, int? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "The place of the largest element.",
-     [](Args& a) { return wrap(argmax(a.tensor(0), a.opt_int(1), a.flag(2))); }},
-    {"argmin", "(Tensor input, int? dim=None, bool keepdim=False)", kBoth,
+     [](Args& a) { return wrap_out(a, 3, argmax(a.tensor(0), a.opt_int(1), a.flag(2))); }},
+    {"argmin", "(Tensor input, int? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "The place of the smallest element.",
-     [](Args& a) { return wrap(argmin(a.tensor(0), a.opt_int(1), a.flag(2))); }},
-    {"any", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+     [](Args& a) { return wrap_out(a, 3, argmin(a.tensor(0), a.opt_int(1), a.flag(2))); }},
+    {"any", "(Tensor input, IntList? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "True if an element is not 0.",
-     [](Args& a) { return wrap(any(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
-    {"all", "(Tensor input, IntList? dim=None, bool keepdim=False)", kBoth,
+     [](Args& a) { return wrap_out(a, 3, any(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
+    {"all", "(Tensor input, IntList? dim=None, bool keepdim=False, *, Tensor? out=None)", kBoth,
      "True if no element is 0.",
-     [](Args& a) { return wrap(all(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
+     [](Args& a) { return wrap_out(a, 3, all(a.tensor(0), one_or_all(a, 1), a.flag(2))); }},
 
     // ---- moments ----
-    {"var", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", kBoth,
-     "The variance along dim.",
+    {"var", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False, *, Tensor? out=None)",
+     kBoth, "The variance along dim.",
      [](Args& a) {
-       return wrap(variance(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
+       return wrap_out(a, 4, variance(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
      }},
-    {"var", "(Tensor input, bool unbiased)", kBoth, "The variance of all elements.",
-     [](Args& a) { return wrap(variance(a.tensor(0), {}, unbiased(a, 1))); }},
-    {"var", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)",
+    {"var", "(Tensor input, bool unbiased, *, Tensor? out=None)", kBoth,
+     "The variance of all elements.",
+     [](Args& a) { return wrap_out(a, 2, variance(a.tensor(0), {}, unbiased(a, 1))); }},
+    {"var",
+     "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor? "
+     "out=None)",
      kBoth, "The variance along dim, with the divisor n - correction (1).",
      [](Args& a) {
-       return wrap(variance(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
+       return wrap_out(a, 4,
+                       variance(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
      }},
-    {"std", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", kBoth,
-     "The standard deviation along dim.",
+    {"std", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False, *, Tensor? out=None)",
+     kBoth, "The standard deviation along dim.",
      [](Args& a) {
-       return wrap(std_dev(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
+       return wrap_out(a, 4, std_dev(a.tensor(0), one_or_all(a, 1), unbiased(a, 2), a.flag(3)));
      }},
-    {"std", "(Tensor input, bool unbiased)", kBoth, "The standard deviation of all elements.",
-     [](Args& a) { return wrap(std_dev(a.tensor(0), {}, unbiased(a, 1))); }},
-    {"std", "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False)",
+    {"std", "(Tensor input, bool unbiased, *, Tensor? out=None)", kBoth,
+     "The standard deviation of all elements.",
+     [](Args& a) { return wrap_out(a, 2, std_dev(a.tensor(0), {}, unbiased(a, 1))); }},
+    {"std",
+     "(Tensor input, IntList? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor? "
+     "out=None)",
      kBoth, "The standard deviation along dim, with the divisor n - correction (1).",
      [](Args& a) {
-       return wrap(std_dev(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
+       return wrap_out(a, 4,
+                       std_dev(a.tensor(0), one_or_all(a, 1), correction_of(a, 2), a.flag(3)));
      }},
     {"var_mean", "(Tensor input, IntList? dim, bool unbiased, bool keepdim=False)", Fn,
      "Variance and mean.",
@@ -282,11 +294,12 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(dist(a.tensor(0), a.tensor(1), a.scalar(2).to_double())); }},
 
     // ---- scans ----
-    {"cumsum", "(Tensor input, int dim, *, dtype? dtype=None)", kBoth, "Running sums along dim.",
-     [](Args& a) { return wrap(cumsum(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
-    {"cumprod", "(Tensor input, int dim, *, dtype? dtype=None)", kBoth,
+    {"cumsum", "(Tensor input, int dim, *, dtype? dtype=None, Tensor? out=None)", kBoth,
+     "Running sums along dim.",
+     [](Args& a) { return wrap_out(a, 3, cumsum(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
+    {"cumprod", "(Tensor input, int dim, *, dtype? dtype=None, Tensor? out=None)", kBoth,
      "Running products along dim.",
-     [](Args& a) { return wrap(cumprod(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
+     [](Args& a) { return wrap_out(a, 3, cumprod(a.tensor(0), a.i(1), a.opt_dtype(2))); }},
     {"cumsum_", "(Tensor input, int dim, *, dtype? dtype=None)", Method, "cumsum in place.",
      [](Args& a) {
        return wrap(assign_by(a.tensor(0),
@@ -297,37 +310,49 @@ const FunctionRow kRows[] = {
        return wrap(assign_by(a.tensor(0),
                              [&](const Tensor& x) { return cumprod(x, a.i(1), a.opt_dtype(2)); }));
      }},
-    {"logcumsumexp", "(Tensor input, int dim)", kBoth, "log(cumsum(exp(input))) along dim.",
-     [](Args& a) { return wrap(logcumsumexp(a.tensor(0), a.i(1))); }},
-    {"cummax", "(Tensor input, int dim)", kBoth, "Running maxima along dim and their places.",
-     [](Args& a) { return values_indices("cummax", cummax(a.tensor(0), a.i(1))); }},
-    {"cummin", "(Tensor input, int dim)", kBoth, "Running minima along dim and their places.",
-     [](Args& a) { return values_indices("cummin", cummin(a.tensor(0), a.i(1))); }},
-    {"diff", "(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)",
+    {"logcumsumexp", "(Tensor input, int dim, *, Tensor? out=None)", kBoth,
+     "log(cumsum(exp(input))) along dim.",
+     [](Args& a) { return wrap_out(a, 2, logcumsumexp(a.tensor(0), a.i(1))); }},
+    {"cummax", "(Tensor input, int dim, *, TensorList? out=None)", kBoth,
+     "Running maxima along dim and their places.",
+     [](Args& a) { return values_indices_out(a, 2, "cummax", cummax(a.tensor(0), a.i(1))); }},
+    {"cummin", "(Tensor input, int dim, *, TensorList? out=None)", kBoth,
+     "Running minima along dim and their places.",
+     [](Args& a) { return values_indices_out(a, 2, "cummin", cummin(a.tensor(0), a.i(1))); }},
+    {"diff",
+     "(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None, *, Tensor? "
+     "out=None)",
      kBoth, "Differences of neighbours along dim, n times.",
-     [](Args& a) { return wrap(difference(a)); }},
+     [](Args& a) { return wrap_out(a, 5, difference(a)); }},
 
     // ---- order statistics ----
-    {"median", "(Tensor input)", kBoth, "The lower median of all elements.",
-     [](Args& a) { return wrap(median(a.tensor(0))); }},
-    {"median", "(Tensor input, int dim, bool keepdim=False)", kBoth,
+    {"median", "(Tensor input, *, Tensor? out=None)", kBoth, "The lower median of all elements.",
+     [](Args& a) { return wrap_out(a, 1, median(a.tensor(0))); }},
+    {"median", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The lower medians along dim and their places.",
-     [](Args& a) { return values_indices("median", median(a.tensor(0), a.i(1), a.flag(2))); }},
-    {"nanmedian", "(Tensor input)", kBoth, "The lower median of the elements that are not NaN.",
-     [](Args& a) { return wrap(median(a.tensor(0), true)); }},
-    {"nanmedian", "(Tensor input, int dim, bool keepdim=False)", kBoth,
+     [](Args& a) {
+       return values_indices_out(a, 3, "median", median(a.tensor(0), a.i(1), a.flag(2)));
+     }},
+    {"nanmedian", "(Tensor input, *, Tensor? out=None)", kBoth,
+     "The lower median of the elements that are not NaN.",
+     [](Args& a) { return wrap_out(a, 1, median(a.tensor(0), true)); }},
+    {"nanmedian", "(Tensor input, int dim, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The lower medians of the elements that are not NaN and their places.",
      [](Args& a) {
-       return values_indices("nanmedian", median(a.tensor(0), a.i(1), a.flag(2), true));
+       return values_indices_out(a, 3, "nanmedian", median(a.tensor(0), a.i(1), a.flag(2), true));
      }},
-    {"mode", "(Tensor input, int dim=-1, bool keepdim=False)", kBoth,
+    {"mode", "(Tensor input, int dim=-1, bool keepdim=False, *, TensorList? out=None)", kBoth,
      "The most frequent values and their places.",
-     [](Args& a) { return values_indices("mode", mode(a.tensor(0), a.i(1), a.flag(2))); }},
+     [](Args& a) {
+       return values_indices_out(a, 3, "mode", mode(a.tensor(0), a.i(1), a.flag(2)));
+     }},
     {"quantile",
-     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')",
+     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear', "
+     "Tensor? out=None)",
      kBoth, "The q-th quantiles.", [](Args& a) { return call_quantile(a, false); }},
     {"nanquantile",
-     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear')",
+     "(Tensor input, Operand q, int? dim=None, bool keepdim=False, *, str interpolation='linear', "
+     "Tensor? out=None)",
      kBoth, "The q-th quantiles of the elements that are not NaN.",
      [](Args& a) { return call_quantile(a, true); }},
 };

@@ -209,18 +209,18 @@ class Tensor:
         The absolute value of each element.
         """
     def acos(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc cosine of each element."""
+        """The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1]."""
     def acos_(self) -> Tensor:
         """The in-place form.
 
-        The arc cosine of each element.
+        The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1].
         """
     def acosh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of cosh."""
+        """The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1."""
     def acosh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of cosh.
+        The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1.
         """
     @overload
     def add(self, other: Tensor | Number, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
@@ -240,8 +240,8 @@ class Tensor:
         """
     @overload
     def add_(self, alpha: Number, other: Tensor) -> Tensor: ...
-    def addbmm(self, *args: Any, **kwargs: Any) -> Any: ...
-    def addbmm_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def addbmm(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1, out: Tensor | None = None) -> Tensor: ...
+    def addbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor: ...
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1, out: Tensor | None = None) -> Tensor:
         """input + value * tensor1 / tensor2."""
     def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
@@ -268,51 +268,52 @@ class Tensor:
         """beta * input + alpha * outer(vec1, vec2)."""
     def addr_(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
         """beta * input + alpha * outer(vec1, vec2)."""
-    def adjoint(self) -> Tensor: ...
-    def all(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def adjoint(self) -> Tensor:
+        """The last two axes swapped: the conjugate transpose."""
+    def all(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """True if no element is 0."""
     def allclose(self, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> builtins.bool:
         """True if |input - other| <= atol + rtol * |other| everywhere."""
-    def amax(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def amax(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The largest elements along dim; ties share the gradient."""
-    def amin(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def amin(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The smallest elements along dim; ties share the gradient."""
-    def aminmax(self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+    def aminmax(self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The smallest and the largest element."""
-    def angle(self, *args: Any, **kwargs: Any) -> Any: ...
-    def any(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def angle(self, *, out: Tensor | None = None) -> Tensor: ...
+    def any(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """True if an element is not 0."""
-    def apply_(self, fn: Callable[[Any], Any]) -> Tensor: ...
+    def apply_(self, callable: Callable[[Any], Any]) -> Tensor: ...
     def arccos(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc cosine of each element."""
+        """The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1]."""
     def arccos_(self) -> Tensor:
         """The in-place form.
 
-        The arc cosine of each element.
+        The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1].
         """
     def arccosh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of cosh."""
+        """The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1."""
     def arccosh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of cosh.
+        The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1.
         """
     def arcsin(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc sine of each element."""
+        """The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1]."""
     def arcsin_(self) -> Tensor:
         """The in-place form.
 
-        The arc sine of each element.
+        The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1].
         """
     def arcsinh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of sinh."""
+        """The inverse of sinh, log(x + sqrt(x^2 + 1))."""
     def arcsinh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of sinh.
+        The inverse of sinh, log(x + sqrt(x^2 + 1)).
         """
     def arctan(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc tangent of each element."""
+        """The arc tangent of each element, in [-pi/2, pi/2] radians."""
     def arctan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
     def arctan2_(self, other: Tensor) -> Tensor:
@@ -323,42 +324,47 @@ class Tensor:
     def arctan_(self) -> Tensor:
         """The in-place form.
 
-        The arc tangent of each element.
+        The arc tangent of each element, in [-pi/2, pi/2] radians.
         """
     def arctanh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of tanh."""
+        """The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
     def arctanh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of tanh.
+        The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1].
         """
-    def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The place of the largest element."""
-    def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The place of the smallest element."""
-    def argsort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False) -> Tensor:
+    def argsort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The places that sort a tensor along dim. Always stable."""
     def argwhere(self) -> Tensor:
         """The positions of the elements that are not zero."""
-    def as_strided(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
-    def as_strided_(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
-    def as_strided_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
+    def as_strided(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor:
+        """A view of the memory with sizes and strides of its own."""
+    def as_strided_(self, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor:
+        """Sizes and strides of its own, over the same memory.
+
+        A view of the memory with sizes and strides of its own.
+        """
+    def as_strided_scatter(self, src: Tensor, size: Any, stride: Any, storage_offset: builtins.int | None = None) -> Tensor: ...
     def asin(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc sine of each element."""
+        """The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1]."""
     def asin_(self) -> Tensor:
         """The in-place form.
 
-        The arc sine of each element.
+        The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1].
         """
     def asinh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of sinh."""
+        """The inverse of sinh, log(x + sqrt(x^2 + 1))."""
     def asinh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of sinh.
+        The inverse of sinh, log(x + sqrt(x^2 + 1)).
         """
     def atan(self, *, out: Tensor | None = None) -> Tensor:
-        """The arc tangent of each element."""
+        """The arc tangent of each element, in [-pi/2, pi/2] radians."""
     def atan2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The angle of the point (other, input), in (-pi, pi]."""
     def atan2_(self, other: Tensor) -> Tensor:
@@ -369,14 +375,14 @@ class Tensor:
     def atan_(self) -> Tensor:
         """The in-place form.
 
-        The arc tangent of each element.
+        The arc tangent of each element, in [-pi/2, pi/2] radians.
         """
     def atanh(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of tanh."""
+        """The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
     def atanh_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of tanh.
+        The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1].
         """
     def backward(self, gradient: Any = None, retain_graph: builtins.bool | None = None, create_graph: builtins.bool = False, inputs: Any = None) -> None:
         """Accumulates the gradient of this tensor into the leaves' .grad."""
@@ -404,7 +410,8 @@ class Tensor:
         """
     @overload
     def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor: ...
-    def bfloat16(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def bfloat16(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as bfloat16."""
     def bincount(self, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
         """How often each value occurs, or the sum of its weights."""
     def bitwise_and(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
@@ -451,10 +458,15 @@ class Tensor:
         """
     def bmm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """(b x n x k) @ (b x k x m)."""
-    def bool(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def bool(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as bool: True where not 0."""
+    @overload
     def broadcast_to(self, size: _size | builtins.int) -> Tensor:
         """A view of a larger shape."""
-    def byte(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    @overload
+    def broadcast_to(self, *size: builtins.int) -> Tensor: ...
+    def byte(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as uint8."""
     def cauchy_(self, median: builtins.float = 0, sigma: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
         """Fills with numbers of the Cauchy distribution."""
     def ceil(self, *, out: Tensor | None = None) -> Tensor:
@@ -469,10 +481,11 @@ class Tensor:
 
         input where positive, alpha * (exp(input / alpha) - 1) elsewhere.
         """
-    def char(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
-    def cholesky(self, *args: Any, **kwargs: Any) -> Any: ...
-    def cholesky_inverse(self, *args: Any, **kwargs: Any) -> Any: ...
-    def cholesky_solve(self, *args: Any, **kwargs: Any) -> Any: ...
+    def char(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as int8."""
+    def cholesky(self, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor: ...
+    def cholesky_inverse(self, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor: ...
+    def cholesky_solve(self, L: Tensor, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor: ...
     def chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """At most `chunks` equal parts along dim."""
     def clamp(self, min: Tensor | Number | None = None, max: Tensor | Number | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -507,12 +520,12 @@ class Tensor:
         """A copy, with history."""
     def conj(self) -> Tensor:
         """The input itself."""
-    def conj_physical(self, *args: Any, **kwargs: Any) -> Any: ...
-    def conj_physical_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def conj_physical(self, *, out: Tensor | None = None) -> Tensor: ...
+    def conj_physical_(self) -> Tensor: ...
     def contiguous(self, *, memory_format: _memory_format | None = None) -> Tensor:
         """The tensor, copied if its memory has gaps."""
-    def copy_(self, src: Tensor, non_blocking: builtins.bool = False) -> Tensor:
-        """Overwrites self with src, broadcast and converted."""
+    def copy_(self, other: Tensor, non_blocking: builtins.bool = False) -> Tensor:
+        """Overwrites self with other, broadcast and converted."""
     def copysign(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """The magnitude of input with the sign of other."""
     def copysign_(self, other: Tensor | Number) -> Tensor:
@@ -520,7 +533,7 @@ class Tensor:
 
         The magnitude of input with the sign of other.
         """
-    def corrcoef(self, *args: Any, **kwargs: Any) -> Any: ...
+    def corrcoef(self) -> Tensor: ...
     def cos(self, *, out: Tensor | None = None) -> Tensor:
         """The cosine of each element, in radians."""
     def cos_(self) -> Tensor:
@@ -529,46 +542,54 @@ class Tensor:
         The cosine of each element, in radians.
         """
     def cosh(self, *, out: Tensor | None = None) -> Tensor:
-        """The hyperbolic cosine."""
+        """The hyperbolic cosine of each element, (exp(x) + exp(-x)) / 2."""
     def cosh_(self) -> Tensor:
         """The in-place form.
 
-        The hyperbolic cosine.
+        The hyperbolic cosine of each element, (exp(x) + exp(-x)) / 2.
         """
+    @overload
     def count_nonzero(self, dim: _size | builtins.int | None = None) -> Tensor:
         """The number of elements that are not 0."""
-    def cov(self, *args: Any, **kwargs: Any) -> Any: ...
-    def cpu(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    @overload
+    def count_nonzero(self, dim: _size | builtins.int) -> Tensor: ...
+    @overload
+    def count_nonzero(self, *dim: builtins.int) -> Tensor: ...
+    def cov(self, *, correction: builtins.int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor: ...
+    def cpu(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor in the memory of the CPU; itself if it is there."""
     def cross(self, other: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
         """The cross product along an axis of size 3, by default the first."""
-    def cuda(self, device: _device_like | None = None, non_blocking: builtins.bool = False, *, memory_format: _memory_format | None = None) -> Tensor: ...
-    def cummax(self, dim: builtins.int) -> tuple[Tensor, Tensor]:
+    def cuda(self, device: _device_like | None = None, non_blocking: builtins.bool = False, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor in the memory of a GPU; itself if it is there."""
+    def cummax(self, dim: builtins.int, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Running maxima along dim and their places."""
-    def cummin(self, dim: builtins.int) -> tuple[Tensor, Tensor]:
+    def cummin(self, dim: builtins.int, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Running minima along dim and their places."""
-    def cumprod(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
+    def cumprod(self, dim: builtins.int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """Running products along dim."""
     def cumprod_(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
         """cumprod in place.
 
         Running products along dim.
         """
-    def cumsum(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
+    def cumsum(self, dim: builtins.int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """Running sums along dim."""
     def cumsum_(self, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
         """cumsum in place.
 
         Running sums along dim.
         """
-    def data_ptr(self) -> builtins.int: ...
+    def data_ptr(self) -> builtins.int:
+        """The address of the first element, in bytes."""
     def deg2rad(self, *, out: Tensor | None = None) -> Tensor:
-        """Degrees to radians."""
+        """Degrees to radians: input * pi / 180."""
     def deg2rad_(self) -> Tensor:
         """The in-place form.
 
-        Degrees to radians.
+        Degrees to radians: input * pi / 180.
         """
-    def det(self, *args: Any, **kwargs: Any) -> Any: ...
+    def det(self) -> Tensor: ...
     def detach(self) -> Tensor:
         """The same values without history, sharing memory."""
     def detach_(self) -> Tensor:
@@ -586,17 +607,18 @@ class Tensor:
         """A matrix with the flattened input on its diagonal."""
     def diagonal(self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
         """The diagonal of two axes, as the last axis."""
-    def diagonal_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
-    def diff(self, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    def diagonal_scatter(self, src: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor: ...
+    def diff(self, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
         """Differences of neighbours along dim, n times."""
     def digamma(self, *, out: Tensor | None = None) -> Tensor:
-        """The derivative of lgamma."""
+        """The derivative of lgamma, Gamma'(x) / Gamma(x)."""
     def digamma_(self) -> Tensor:
         """The in-place form.
 
-        The derivative of lgamma.
+        The derivative of lgamma, Gamma'(x) / Gamma(x).
         """
-    def dim(self) -> builtins.int: ...
+    def dim(self) -> builtins.int:
+        """The number of axes."""
     def dist(self, other: Tensor, p: Number = 2) -> Tensor:
         """The norm of input - other."""
     def div(self, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
@@ -615,12 +637,19 @@ class Tensor:
         """
     def dot(self, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The inner product of two vectors."""
-    def double(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
-    def dsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
+    def double(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as float64."""
+    @overload
+    def dsplit(self, sections: builtins.int) -> tuple[Tensor, ...]:
         """Split along the third axis."""
+    @overload
+    def dsplit(self, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+    @overload
+    def dsplit(self, *indices: builtins.int) -> tuple[Tensor, ...]: ...
     @property
     def dtype(self) -> _dtype: ...
-    def element_size(self) -> builtins.int: ...
+    def element_size(self) -> builtins.int:
+        """The size of an element in bytes."""
     def elu_(self, alpha: builtins.float = 1.0) -> Tensor:
         """The in-place form.
 
@@ -636,25 +665,25 @@ class Tensor:
     def equal(self, other: Tensor) -> builtins.bool:
         """True if shapes and all elements are equal."""
     def erf(self, *, out: Tensor | None = None) -> Tensor:
-        """The error function."""
+        """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     def erf_(self) -> Tensor:
         """The in-place form.
 
-        The error function.
+        The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
         """
     def erfc(self, *, out: Tensor | None = None) -> Tensor:
-        """1 - erf(input)."""
+        """1 - erf(input), exact where erf is near 1."""
     def erfc_(self) -> Tensor:
         """The in-place form.
 
-        1 - erf(input).
+        1 - erf(input), exact where erf is near 1.
         """
     def erfinv(self, *, out: Tensor | None = None) -> Tensor:
-        """The inverse of erf."""
+        """The inverse of erf on (-1, 1); infinite at the ends and NaN beyond."""
     def erfinv_(self) -> Tensor:
         """The in-place form.
 
-        The inverse of erf.
+        The inverse of erf on (-1, 1); infinite at the ends and NaN beyond.
         """
     def exp(self, *, out: Tensor | None = None) -> Tensor:
         """e to the power of each element."""
@@ -675,7 +704,8 @@ class Tensor:
         """Axes of size 1 repeated without copying."""
     @overload
     def expand(self, *size: builtins.int, implicit: builtins.bool = False) -> Tensor: ...
-    def expand_as(self, other: Tensor) -> Tensor: ...
+    def expand_as(self, other: Tensor) -> Tensor:
+        """Axes of size 1 repeated to the shape of other, without copying."""
     def expm1(self, *, out: Tensor | None = None) -> Tensor:
         """exp(input) - 1, exact near 0."""
     def expm1_(self) -> Tensor:
@@ -690,7 +720,7 @@ class Tensor:
 
         A copy of the tensor with every element overwritten.
         """
-    def fill_diagonal_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def fill_diagonal_(self, fill_value: builtins.float, wrap: builtins.bool = False) -> Tensor: ...
     def fix(self, *, out: Tensor | None = None) -> Tensor:
         """Each element without its fraction."""
     def fix_(self) -> Tensor:
@@ -709,10 +739,11 @@ class Tensor:
         """The second axis reversed."""
     def flipud(self) -> Tensor:
         """The first axis reversed."""
-    def float(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def float(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as float32."""
     def float_power(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """pow in double precision."""
-    def float_power_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def float_power_(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor: ...
     def floor(self, *, out: Tensor | None = None) -> Tensor:
         """The largest integer not above each element."""
     def floor_(self) -> Tensor:
@@ -745,11 +776,11 @@ class Tensor:
 
         The fraction of each element, with its sign.
         """
-    def frexp(self, *args: Any, **kwargs: Any) -> Any: ...
+    def frexp(self, *, out: Any = None) -> Any: ...
     def gather(self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
         """Values along dim at the places that index names."""
-    def gcd(self, *args: Any, **kwargs: Any) -> Any: ...
-    def gcd_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def gcd(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def gcd_(self, other: Tensor) -> Tensor: ...
     def ge(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input >= other."""
     def ge_(self, other: Tensor | Number) -> Tensor:
@@ -759,10 +790,10 @@ class Tensor:
         """
     def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
         """Fills with numbers of trials up to the first success."""
-    def geqrf(self, *args: Any, **kwargs: Any) -> Any: ...
+    def geqrf(self, *, out: Any = None) -> Any: ...
     def ger(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The outer product of two vectors."""
-    def get_device(self, *args: Any, **kwargs: Any) -> Any: ...
+    def get_device(self) -> builtins.int: ...
     @property
     def grad_fn(self) -> Node | None: ...
     def greater(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
@@ -786,9 +817,10 @@ class Tensor:
 
         True where input > other.
         """
-    def half(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def half(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as float16."""
     def hardshrink(self, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
-        """0 where |input| <= lambd."""
+        """0 where |input| <= lambd, input elsewhere."""
     def hardsigmoid_(self) -> Tensor:
         """The in-place form.
 
@@ -808,9 +840,14 @@ class Tensor:
         """
     def histc(self, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
         """How many elements lie in each of `bins` equal parts of [min, max]."""
-    def histogram(self, *args: Any, **kwargs: Any) -> Any: ...
-    def hsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
-        """Split along the second axis."""
+    def histogram(self, bins: Any = 100, *, range: Any = None, weight: Tensor | None = None, density: builtins.bool = False, out: Any = None) -> Any: ...
+    @overload
+    def hsplit(self, sections: builtins.int) -> tuple[Tensor, ...]:
+        """Split along the second axis (of a vector, the first)."""
+    @overload
+    def hsplit(self, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+    @overload
+    def hsplit(self, *indices: builtins.int) -> tuple[Tensor, ...]: ...
     def hypot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """sqrt(input^2 + other^2) without overflow."""
     def hypot_(self, other: Tensor) -> Tensor:
@@ -825,18 +862,18 @@ class Tensor:
 
         The modified Bessel function of the first kind, order 0.
         """
-    def igamma(self, *args: Any, **kwargs: Any) -> Any: ...
-    def igamma_(self, *args: Any, **kwargs: Any) -> Any: ...
-    def igammac(self, *args: Any, **kwargs: Any) -> Any: ...
-    def igammac_(self, *args: Any, **kwargs: Any) -> Any: ...
-    def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
+    def igamma(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def igamma_(self, other: Tensor) -> Tensor: ...
+    def igammac(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def igammac_(self, other: Tensor) -> Tensor: ...
+    def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         """A copy of input with alpha * source added to the slices that index names."""
     def index_add_(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
         """index_add() into the tensor itself.
 
         A copy of input with alpha * source added to the slices that index names.
         """
-    def index_copy(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
+    def index_copy(self, dim: builtins.int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
         """A copy of input with source in place of the slices that index names."""
     def index_copy_(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
         """index_copy() into the tensor itself.
@@ -857,22 +894,27 @@ class Tensor:
 
         A copy of input with values at input[indices].
         """
-    def index_reduce(self, *args: Any, **kwargs: Any) -> Any: ...
-    def index_reduce_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def index_reduce(self, dim: builtins.int, index: Tensor, source: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor: ...
+    def index_reduce_(self, dim: builtins.int, index: Tensor, source: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor: ...
     def index_select(self, dim: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The slices along dim that index names."""
     def inner(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Sums products over the last axes."""
-    def int(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
-    def inverse(self, *args: Any, **kwargs: Any) -> Any: ...
-    def is_complex(self) -> builtins.bool: ...
-    def is_contiguous(self, memory_format: _memory_format | None = None) -> builtins.bool: ...
+    def int(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as int32."""
+    def inverse(self) -> Tensor: ...
+    def is_complex(self) -> builtins.bool:
+        """False: there are no complex dtypes."""
+    def is_contiguous(self, memory_format: _memory_format | None = None) -> builtins.bool:
+        """True if the elements lie one behind the other in memory, the last axis fastest."""
     @property
     def is_cpu(self) -> builtins.bool: ...
     @property
     def is_cuda(self) -> builtins.bool: ...
-    def is_floating_point(self) -> builtins.bool: ...
-    def is_inference(self) -> builtins.bool: ...
+    def is_floating_point(self) -> builtins.bool:
+        """True if the dtype is a floating one."""
+    def is_inference(self) -> builtins.bool:
+        """True if the tensor was made in inference mode."""
     @property
     def is_leaf(self) -> builtins.bool: ...
     @property
@@ -883,14 +925,17 @@ class Tensor:
     def is_mps(self) -> builtins.bool: ...
     @property
     def is_nested(self) -> builtins.bool: ...
-    def is_nonzero(self) -> builtins.bool: ...
+    def is_nonzero(self) -> builtins.bool:
+        """True if the only element is not 0."""
     def is_pinned(self, device: Any = None) -> builtins.bool:
         """True if its memory is pinned."""
     @property
     def is_quantized(self) -> builtins.bool: ...
-    def is_set_to(self, tensor: Tensor) -> builtins.bool: ...
-    def is_shared(self, *args: Any, **kwargs: Any) -> Any: ...
-    def is_signed(self) -> builtins.bool: ...
+    def is_set_to(self, tensor: Tensor) -> builtins.bool:
+        """True if both tensors are the same memory, with the same shape and strides."""
+    def is_shared(self) -> builtins.bool: ...
+    def is_signed(self) -> builtins.bool:
+        """True if the dtype has negative numbers."""
     @property
     def is_sparse(self) -> builtins.bool: ...
     @property
@@ -915,12 +960,12 @@ class Tensor:
     def itemsize(self) -> builtins.int: ...
     def kron(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The Kronecker product."""
-    def kthvalue(self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+    def kthvalue(self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The k-th smallest value along dim, k from 1, and where it is."""
     @property
     def layout(self) -> _layout: ...
-    def lcm(self, *args: Any, **kwargs: Any) -> Any: ...
-    def lcm_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def lcm(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def lcm_(self, other: Tensor) -> Tensor: ...
     def ldexp(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """input * 2^other."""
     def ldexp_(self, other: Tensor) -> Tensor:
@@ -962,44 +1007,44 @@ class Tensor:
         True where input <= other.
         """
     def lgamma(self, *, out: Tensor | None = None) -> Tensor:
-        """log |Gamma(input)|."""
+        """log |Gamma(input)|; infinite at 0, -1, -2, .."""
     def lgamma_(self) -> Tensor:
         """The in-place form.
 
-        log |Gamma(input)|.
+        log |Gamma(input)|; infinite at 0, -1, -2, ..
         """
     def log(self, *, out: Tensor | None = None) -> Tensor:
-        """The natural logarithm of each element."""
+        """The natural logarithm of each element; -infinity at 0, NaN below."""
     def log10(self, *, out: Tensor | None = None) -> Tensor:
-        """The logarithm to base 10."""
+        """The logarithm to base 10; -infinity at 0, NaN below."""
     def log10_(self) -> Tensor:
         """The in-place form.
 
-        The logarithm to base 10.
+        The logarithm to base 10; -infinity at 0, NaN below.
         """
     def log1p(self, *, out: Tensor | None = None) -> Tensor:
-        """log(1 + input), exact near 0."""
+        """log(1 + input), exact near 0; -infinity at -1, NaN below."""
     def log1p_(self) -> Tensor:
         """The in-place form.
 
-        log(1 + input), exact near 0.
+        log(1 + input), exact near 0; -infinity at -1, NaN below.
         """
     def log2(self, *, out: Tensor | None = None) -> Tensor:
-        """The logarithm to base 2."""
+        """The logarithm to base 2; -infinity at 0, NaN below."""
     def log2_(self) -> Tensor:
         """The in-place form.
 
-        The logarithm to base 2.
+        The logarithm to base 2; -infinity at 0, NaN below.
         """
     def log_(self) -> Tensor:
         """The in-place form.
 
-        The natural logarithm of each element.
+        The natural logarithm of each element; -infinity at 0, NaN below.
         """
     def log_normal_(self, mean: builtins.float = 1, std: builtins.float = 2, *, generator: Generator | None = None) -> Tensor:
         """Fills with exp of normal numbers."""
     @overload
-    def log_softmax(self, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
+    def log_softmax(self, dim: builtins.int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
         """log(softmax(input)) along dim."""
     @overload
     def log_softmax(self, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
@@ -1007,9 +1052,9 @@ class Tensor:
         """log(exp(input) + exp(other)) without overflow."""
     def logaddexp2(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """log2(2^input + 2^other) without overflow."""
-    def logcumsumexp(self, dim: builtins.int) -> Tensor:
+    def logcumsumexp(self, dim: builtins.int, *, out: Tensor | None = None) -> Tensor:
         """log(cumsum(exp(input))) along dim."""
-    def logdet(self, *args: Any, **kwargs: Any) -> Any: ...
+    def logdet(self) -> Tensor: ...
     def logical_and(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where both are not 0."""
     def logical_and_(self, other: Tensor) -> Tensor:
@@ -1018,11 +1063,11 @@ class Tensor:
         True where both are not 0.
         """
     def logical_not(self, *, out: Tensor | None = None) -> Tensor:
-        """True where 0."""
+        """True where an element is 0."""
     def logical_not_(self) -> Tensor:
         """The in-place form.
 
-        True where 0.
+        True where an element is 0.
         """
     def logical_or(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """True where either is not 0."""
@@ -1045,9 +1090,10 @@ class Tensor:
 
         log(input / (1 - input)).
         """
-    def logsumexp(self, dim: _size | builtins.int, keepdim: builtins.bool = False) -> Tensor:
+    def logsumexp(self, dim: _size | builtins.int, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """log(sum(exp(input))) along dim."""
-    def long(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
+    def long(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as int64."""
     def lt(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input < other."""
     def lt_(self, other: Tensor | Number) -> Tensor:
@@ -1055,8 +1101,8 @@ class Tensor:
 
         True where input < other.
         """
-    def lu(self, *args: Any, **kwargs: Any) -> Any: ...
-    def lu_solve(self, *args: Any, **kwargs: Any) -> Any: ...
+    def lu(self, pivot: builtins.bool = True, get_infos: builtins.bool = False, out: Any = None) -> Any: ...
+    def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor: ...
     @property
     def mH(self) -> Tensor: ...
     @property
@@ -1079,10 +1125,10 @@ class Tensor:
         """The elements where mask is set, as a vector."""
     def matmul(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The product of vectors, matrices or batches."""
-    def matrix_exp(self, *args: Any, **kwargs: Any) -> Any: ...
-    def matrix_power(self, *args: Any, **kwargs: Any) -> Any: ...
+    def matrix_exp(self) -> Tensor: ...
+    def matrix_power(self, n: builtins.int, *, out: Tensor | None = None) -> Tensor: ...
     @overload
-    def max(self) -> Tensor:
+    def max(self, *, out: Tensor | None = None) -> Tensor:
         """The largest element.
 
         The larger of two elements.
@@ -1090,13 +1136,13 @@ class Tensor:
         The largest elements along dim and their places.
         """
     @overload
-    def max(self, other: Tensor) -> Tensor: ...
+    def max(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
     @overload
     def max(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
     def maximum(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The larger of the two; NaN if either is."""
     @overload
-    def mean(self, *, dtype: _dtype | None = None) -> Tensor:
+    def mean(self, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """The mean of all elements.
 
         The mean along dim.
@@ -1104,15 +1150,15 @@ class Tensor:
     @overload
     def mean(self, dim: _size | builtins.int | None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor: ...
     @overload
-    def median(self) -> Tensor:
+    def median(self, *, out: Tensor | None = None) -> Tensor:
         """The lower median of all elements.
 
         The lower medians along dim and their places.
         """
     @overload
-    def median(self, dim: builtins.int, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]: ...
+    def median(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
     @overload
-    def min(self) -> Tensor:
+    def min(self, *, out: Tensor | None = None) -> Tensor:
         """The smallest element.
 
         The smaller of two elements.
@@ -1120,7 +1166,7 @@ class Tensor:
         The smallest elements along dim and their places.
         """
     @overload
-    def min(self, other: Tensor) -> Tensor: ...
+    def min(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
     @overload
     def min(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
     def minimum(self, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -1132,13 +1178,13 @@ class Tensor:
         """
     def mm(self, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """(n x k) @ (k x m)."""
-    def mode(self, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+    def mode(self, dim: builtins.int = -1, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The most frequent values and their places."""
     def moveaxis(self, source: _size | builtins.int, destination: _size | builtins.int) -> Tensor:
         """Axes moved to new places."""
     def movedim(self, source: _size | builtins.int, destination: _size | builtins.int) -> Tensor:
         """Axes moved to new places."""
-    def msort(self) -> Tensor:
+    def msort(self, *, out: Tensor | None = None) -> Tensor:
         """Sorted along the first axis."""
     def mul(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input * other."""
@@ -1158,8 +1204,8 @@ class Tensor:
         """
     def mv(self, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Matrix times vector."""
-    def mvlgamma(self, *args: Any, **kwargs: Any) -> Any: ...
-    def mvlgamma_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def mvlgamma(self, p: builtins.int, *, out: Tensor | None = None) -> Tensor: ...
+    def mvlgamma_(self, p: builtins.int) -> Tensor: ...
     @property
     def names(self) -> tuple[None, ...]: ...
     def nan_to_num(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -1169,28 +1215,29 @@ class Tensor:
 
         Replaces NaN and infinities by finite numbers.
         """
-    def nanmean(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
+    def nanmean(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """The mean of the elements that are not NaN."""
     @overload
-    def nanmedian(self) -> Tensor:
+    def nanmedian(self, *, out: Tensor | None = None) -> Tensor:
         """The lower median of the elements that are not NaN.
 
         The lower medians of the elements that are not NaN and their places.
         """
     @overload
-    def nanmedian(self, dim: builtins.int, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]: ...
-    def nanquantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
+    def nanmedian(self, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
+    def nanquantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear', out: Tensor | None = None) -> Tensor:
         """The q-th quantiles of the elements that are not NaN."""
-    def nansum(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
+    def nansum(self, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """The sum of the elements that are not NaN."""
     def narrow(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
         """length entries of an axis from start on."""
-    def narrow_copy(self, *args: Any, **kwargs: Any) -> Any: ...
+    def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor: ...
     @property
     def nbytes(self) -> builtins.int: ...
     @property
     def ndim(self) -> builtins.int: ...
-    def ndimension(self) -> builtins.int: ...
+    def ndimension(self) -> builtins.int:
+        """The number of axes."""
     def ne(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """True where input != other."""
     def ne_(self, other: Tensor | Number) -> Tensor:
@@ -1212,28 +1259,34 @@ class Tensor:
 
         The negative of each element.
         """
-    def nelement(self) -> builtins.int: ...
-    def new(self, *args: Any, **kwargs: Any) -> Any: ...
+    def nelement(self) -> builtins.int:
+        """The number of elements."""
+    def new(self, *args: Any, device: Any = None) -> Tensor: ...
     @overload
-    def new_empty(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_empty(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+        """Uninitialised memory, of the dtype and on the device of self."""
     @overload
     def new_empty(self, *size: builtins.int, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-    def new_empty_strided(self, *args: Any, **kwargs: Any) -> Any: ...
-    def new_full(self, size: _size | builtins.int, fill_value: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_empty_strided(self, size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **_: Any) -> Tensor: ...
+    def new_full(self, size: _size | builtins.int, fill_value: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+        """One value everywhere, of the dtype and on the device of self."""
     @overload
-    def new_ones(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_ones(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+        """All ones, of the dtype and on the device of self."""
     @overload
     def new_ones(self, *size: builtins.int, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-    def new_tensor(self, data: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_tensor(self, data: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False, pin_memory: builtins.bool = False) -> Tensor:
+        """A copy of the data, of the dtype and on the device of self."""
     @overload
-    def new_zeros(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+    def new_zeros(self, size: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+        """All zeros, of the dtype and on the device of self."""
     @overload
     def new_zeros(self, *size: builtins.int, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-    def nextafter(self, *args: Any, **kwargs: Any) -> Any: ...
-    def nextafter_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def nextafter(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def nextafter_(self, other: Tensor) -> Tensor: ...
     def nonzero(self, *, out: Tensor | None = None, as_tuple: builtins.bool = False) -> Any:
         """The positions of the elements that are not zero."""
-    def nonzero_static(self, *args: Any, **kwargs: Any) -> Any: ...
+    def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1, out: Any = None) -> Tensor: ...
     def norm(self, p: Any = 'fro', dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
         """The vector norm of order p: along dim, or of all elements."""
     def normal_(self, mean: builtins.float = 0, std: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
@@ -1254,8 +1307,8 @@ class Tensor:
         """The number of elements."""
     def numpy(self, *, force: builtins.bool = False) -> Any:
         """A numpy array that shares memory with the tensor."""
-    def orgqr(self, *args: Any, **kwargs: Any) -> Any: ...
-    def ormqr(self, *args: Any, **kwargs: Any) -> Any: ...
+    def orgqr(self, tau: Tensor) -> Tensor: ...
+    def ormqr(self, tau: Tensor, other: Tensor, left: builtins.bool = True, transpose: builtins.bool = False, *, out: Tensor | None = None) -> Tensor: ...
     def outer(self, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The outer product of two vectors."""
     @property
@@ -1267,9 +1320,9 @@ class Tensor:
     def permute(self, *dims: builtins.int) -> Tensor: ...
     def pin_memory(self, device: Any = None) -> Tensor:
         """The tensor in memory that a GPU copies from and to by itself."""
-    def pinverse(self, *args: Any, **kwargs: Any) -> Any: ...
-    def polygamma(self, *args: Any, **kwargs: Any) -> Any: ...
-    def polygamma_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def pinverse(self, rcond: builtins.float = 1e-15) -> Tensor: ...
+    def polygamma(self, n: builtins.int) -> Tensor: ...
+    def polygamma_(self, n: builtins.int) -> Tensor: ...
     def positive(self) -> Tensor:
         """The input itself; not of bool."""
     def pow(self, exponent: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
@@ -1282,19 +1335,19 @@ class Tensor:
     def prelu(self, weight: Tensor) -> Tensor:
         """input where positive, weight * input elsewhere; one weight or one for each channel."""
     @overload
-    def prod(self, *, dtype: _dtype | None = None) -> Tensor:
+    def prod(self, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
         """The product of all elements.
 
         The product along dim.
         """
     @overload
-    def prod(self, dim: builtins.int, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor: ...
+    def prod(self, dim: builtins.int, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor: ...
     def psi(self, *, out: Tensor | None = None) -> Tensor:
-        """The derivative of lgamma."""
+        """The derivative of lgamma, Gamma'(x) / Gamma(x)."""
     def psi_(self) -> Tensor:
         """The in-place form.
 
-        The derivative of lgamma.
+        The derivative of lgamma, Gamma'(x) / Gamma(x).
         """
     def put(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
         """A copy of input with source written or added at places of the flattened input."""
@@ -1303,15 +1356,15 @@ class Tensor:
 
         A copy of input with source written or added at places of the flattened input.
         """
-    def qr(self, *args: Any, **kwargs: Any) -> Any: ...
-    def quantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
+    def qr(self, some: builtins.bool = True, *, out: Any = None) -> Any: ...
+    def quantile(self, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear', out: Tensor | None = None) -> Tensor:
         """The q-th quantiles."""
     def rad2deg(self, *, out: Tensor | None = None) -> Tensor:
-        """Radians to degrees."""
+        """Radians to degrees: input * 180 / pi."""
     def rad2deg_(self) -> Tensor:
         """The in-place form.
 
-        Radians to degrees.
+        Radians to degrees: input * 180 / pi.
         """
     @overload
     def random_(self, *, generator: Generator | None = None) -> Tensor:
@@ -1325,7 +1378,8 @@ class Tensor:
     def random_(self, to: builtins.int, *, generator: Generator | None = None) -> Tensor: ...
     @overload
     def random_(self, from_: builtins.int, to: builtins.int | None, *, generator: Generator | None = None) -> Tensor: ...
-    def ravel(self) -> Tensor: ...
+    def ravel(self) -> Tensor:
+        """All axes merged into one."""
     @property
     def real(self) -> Tensor: ...
     def reciprocal(self, *, out: Tensor | None = None) -> Tensor:
@@ -1339,7 +1393,8 @@ class Tensor:
         """Its memory is used on that stream, too, and not given away before that has finished."""
     def register_hook(self, hook: Any) -> Any:
         """Calls hook(grad) when the gradient is known; it may return another."""
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any: ...
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Calls hook(tensor) after a gradient has arrived in .grad of a leaf."""
     def relu(self, inplace: builtins.bool = False) -> Tensor:
         """max(input, 0); the gradient at 0 is 0."""
     def relu6_(self) -> Tensor:
@@ -1359,8 +1414,8 @@ class Tensor:
 
         The remainder of division with the sign of other, as Python's %.
         """
-    def renorm(self, *args: Any, **kwargs: Any) -> Any: ...
-    def renorm_(self, *args: Any, **kwargs: Any) -> Any: ...
+    def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float, *, out: Tensor | None = None) -> Tensor: ...
+    def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...
     @overload
     def repeat(self, repeats: _size | builtins.int) -> Tensor:
         """Copies of the tensor along each axis."""
@@ -1380,15 +1435,16 @@ class Tensor:
         """Another shape, copied only where memory demands it."""
     @overload
     def reshape(self, *shape: builtins.int) -> Tensor: ...
-    def reshape_as(self, other: Tensor) -> Tensor: ...
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """The shape of other, copied only where memory demands it."""
     @overload
     def resize_(self, size: _size | builtins.int, *, memory_format: _memory_format | None = None) -> Tensor:
         """Another shape, with new memory where the old is too small."""
     @overload
     def resize_(self, *size: builtins.int, memory_format: _memory_format | None = None) -> Tensor: ...
-    def resize_as_(self, *args: Any, **kwargs: Any) -> Any: ...
-    def resolve_conj(self, *args: Any, **kwargs: Any) -> Any: ...
-    def resolve_neg(self, *args: Any, **kwargs: Any) -> Any: ...
+    def resize_as_(self, the_template: Tensor, *, memory_format: Any = None) -> Tensor: ...
+    def resolve_conj(self) -> Tensor: ...
+    def resolve_neg(self) -> Tensor: ...
     def retain_grad(self) -> None:
         """Keeps the gradient of a non-leaf in .grad."""
     @property
@@ -1405,17 +1461,17 @@ class Tensor:
         The nearest integer, halves to even.
         """
     def rsqrt(self, *, out: Tensor | None = None) -> Tensor:
-        """1 / sqrt(input)."""
+        """1 / sqrt(input); infinity at 0, NaN below."""
     def rsqrt_(self) -> Tensor:
         """The in-place form.
 
-        1 / sqrt(input).
+        1 / sqrt(input); infinity at 0, NaN below.
         """
     @overload
-    def scatter(self, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None) -> Tensor:
+    def scatter(self, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
         """A copy of input with src written along dim to the places that index names."""
     @overload
-    def scatter(self, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None) -> Tensor: ...
+    def scatter(self, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None, out: Tensor | None = None) -> Tensor: ...
     @overload
     def scatter_(self, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None) -> Tensor:
         """scatter() into the tensor itself.
@@ -1424,14 +1480,14 @@ class Tensor:
         """
     @overload
     def scatter_(self, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None) -> Tensor: ...
-    def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
+    def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
         """A copy of input with src added along dim at the places that index names."""
     def scatter_add_(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
         """scatter_add() into the tensor itself.
 
         A copy of input with src added along dim at the places that index names.
         """
-    def scatter_reduce(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor:
+    def scatter_reduce(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
         """As scatter(), combining by sum, prod, mean, amax or amin."""
     def scatter_reduce_(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor:
         """scatter_reduce() into the tensor itself.
@@ -1440,11 +1496,11 @@ class Tensor:
         """
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
         """One entry of an axis, which disappears."""
-    def select_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
+    def select_scatter(self, src: Tensor, dim: builtins.int, index: builtins.int) -> Tensor: ...
     def selu_(self) -> Tensor:
         """The in-place form.
 
-        The self-normalizing elu.
+        scale * elu(input, alpha) with scale 1.0507009873554805 and alpha 1.6732632423543772.
         """
     def sgn(self, *, out: Tensor | None = None) -> Tensor:
         """-1, 0 or 1, as sign (complex numbers are not supported)."""
@@ -1455,9 +1511,10 @@ class Tensor:
         """
     @property
     def shape(self) -> Size: ...
-    def share_memory_(self, *args: Any, **kwargs: Any) -> Any: ...
-    def short(self, *, memory_format: _memory_format | None = None) -> Tensor: ...
-    def sigmoid(self, inplace: builtins.bool = False) -> Tensor:
+    def share_memory_(self) -> Tensor: ...
+    def short(self, *, memory_format: _memory_format | None = None) -> Tensor:
+        """The tensor as int16."""
+    def sigmoid(self, *, out: Tensor | None = None) -> Tensor:
         """The logistic function 1 / (1 + exp(-input))."""
     def sigmoid_(self) -> Tensor:
         """The in-place form.
@@ -1465,11 +1522,11 @@ class Tensor:
         The logistic function 1 / (1 + exp(-input)).
         """
     def sign(self, *, out: Tensor | None = None) -> Tensor:
-        """-1, 0 or 1."""
+        """-1, 0 or 1: the sign of each element; 0 of NaN."""
     def sign_(self) -> Tensor:
         """The in-place form.
 
-        -1, 0 or 1.
+        -1, 0 or 1: the sign of each element; 0 of NaN.
         """
     def signbit(self, *, out: Tensor | None = None) -> Tensor:
         """True where the sign bit is set, -0 included."""
@@ -1493,38 +1550,39 @@ class Tensor:
         sin(pi x) / (pi x), and 1 at 0.
         """
     def sinh(self, *, out: Tensor | None = None) -> Tensor:
-        """The hyperbolic sine."""
+        """The hyperbolic sine of each element, (exp(x) - exp(-x)) / 2."""
     def sinh_(self) -> Tensor:
         """The in-place form.
 
-        The hyperbolic sine.
+        The hyperbolic sine of each element, (exp(x) - exp(-x)) / 2.
         """
     @overload
     def size(self, dim: None = None) -> Size:
         """All sizes, or that of one axis."""
     @overload
     def size(self, dim: builtins.int) -> builtins.int: ...
-    def slice_scatter(self, *args: Any, **kwargs: Any) -> Any: ...
-    def slogdet(self, *args: Any, **kwargs: Any) -> Any: ...
+    def slice_scatter(self, src: Tensor, dim: builtins.int = 0, start: builtins.int | None = None, end: builtins.int | None = None, step: builtins.int = 1) -> Tensor: ...
+    def slogdet(self) -> Any: ...
     @overload
-    def softmax(self, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
+    def softmax(self, dim: builtins.int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
         """exp(input) / sum(exp(input)) along dim."""
     @overload
     def softmax(self, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
-    def sort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False) -> tuple[Tensor, Tensor]:
+    def sort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Values in order along dim, and where they were. Always stable."""
     @overload
     def split(self, split_size_or_sections: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """Parts of the given sizes along dim."""
     @overload
     def split(self, split_size: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
-    def split_with_sizes(self, split_sizes: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
+    def split_with_sizes(self, split_sizes: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+        """Parts of the given sizes along dim."""
     def sqrt(self, *, out: Tensor | None = None) -> Tensor:
-        """The square root of each element."""
+        """The square root of each element; NaN below 0."""
     def sqrt_(self) -> Tensor:
         """The in-place form.
 
-        The square root of each element.
+        The square root of each element; NaN below 0.
         """
     def square(self, *, out: Tensor | None = None) -> Tensor:
         """The square of each element."""
@@ -1538,10 +1596,17 @@ class Tensor:
         """Without axes of size 1."""
     @overload
     def squeeze(self, dim: _size | builtins.int) -> Tensor: ...
-    def squeeze_(self, dim: _size | builtins.int | None = None) -> Tensor:
+    @overload
+    def squeeze(self, *dim: builtins.int) -> Tensor: ...
+    @overload
+    def squeeze_(self) -> Tensor:
         """Without axes of size 1."""
     @overload
-    def std(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
+    def squeeze_(self, dim: _size | builtins.int) -> Tensor: ...
+    @overload
+    def squeeze_(self, *dim: builtins.int) -> Tensor: ...
+    @overload
+    def std(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The standard deviation along dim.
 
         The standard deviation of all elements.
@@ -1549,13 +1614,15 @@ class Tensor:
         The standard deviation along dim, with the divisor n - correction (1).
         """
     @overload
-    def std(self, unbiased: builtins.bool) -> Tensor: ...
+    def std(self, unbiased: builtins.bool, *, out: Tensor | None = None) -> Tensor: ...
     @overload
-    def std(self, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> Tensor: ...
+    def std(self, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False, out: Tensor | None = None) -> Tensor: ...
     def storage(self) -> Any: ...
-    def storage_offset(self) -> builtins.int: ...
+    def storage_offset(self) -> builtins.int:
+        """Where the first element lies in its storage, in elements."""
     @overload
-    def stride(self, dim: None = None) -> tuple[builtins.int, ...]: ...
+    def stride(self, dim: None = None) -> tuple[builtins.int, ...]:
+        """How far apart neighbours along each axis are, in elements."""
     @overload
     def stride(self, dim: builtins.int) -> builtins.int: ...
     def sub(self, other: Tensor | Number, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
@@ -1585,8 +1652,8 @@ class Tensor:
         """The sum over the axes along which size was broadcast to the shape."""
     @overload
     def sum_to_size(self, *size: builtins.int) -> Tensor: ...
-    def svd(self, *args: Any, **kwargs: Any) -> Any: ...
-    def swapaxes(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+    def svd(self, some: builtins.bool = True, compute_uv: builtins.bool = True, *, out: Any = None) -> Any: ...
+    def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
         """Two axes swapped."""
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
@@ -1605,15 +1672,20 @@ class Tensor:
 
         The tangent of each element, in radians.
         """
-    def tanh(self, inplace: builtins.bool = False) -> Tensor:
-        """The hyperbolic tangent."""
+    def tanh(self, *, out: Tensor | None = None) -> Tensor:
+        """The hyperbolic tangent of each element, (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     def tanh_(self) -> Tensor:
         """The in-place form.
 
-        The hyperbolic tangent.
+        The hyperbolic tangent of each element, (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
         """
-    def tensor_split(self, indices_or_sections: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+    @overload
+    def tensor_split(self, tensor_indices_or_sections: Tensor, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """Split into nearly equal parts, or at indices."""
+    @overload
+    def tensor_split(self, sections: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
+    @overload
+    def tensor_split(self, indices: _size | builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
     @overload
     def tile(self, dims: _size | builtins.int) -> Tensor:
         """Copies of the tensor; missing axes count once."""
@@ -1628,7 +1700,7 @@ class Tensor:
     def to(self, other: Tensor, non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: _memory_format | None = None) -> Tensor: ...
     def tolist(self) -> Any:
         """A (nested) list of the elements."""
-    def topk(self, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True) -> tuple[Tensor, Tensor]:
+    def topk(self, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The k largest or smallest values along dim, and where they are."""
     def trace(self) -> Tensor:
         """The sum of the diagonal."""
@@ -1636,7 +1708,7 @@ class Tensor:
         """Two axes swapped."""
     def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
-    def triangular_solve(self, *args: Any, **kwargs: Any) -> Any: ...
+    def triangular_solve(self, A: Tensor, upper: builtins.bool = True, transpose: builtins.bool = False, unitriangular: builtins.bool = False) -> Any: ...
     def tril(self, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
         """The part on and below a diagonal."""
     def tril_(self, diagonal: builtins.int = 0) -> Tensor:
@@ -1666,7 +1738,8 @@ class Tensor:
         Each element without its fraction.
         """
     def type(self, dtype: Any = None, non_blocking: builtins.bool = False, **kwargs: Any) -> Any: ...
-    def type_as(self, other: Tensor) -> Tensor: ...
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor in the dtype and on the device of other."""
     def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """All entries of an axis."""
     def unflatten(self, dim: builtins.int, sizes: _size | builtins.int) -> Tensor:
@@ -1679,15 +1752,18 @@ class Tensor:
         """The different elements, or slices along dim, in order."""
     def unique_consecutive(self, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None) -> Any:
         """One element for each run of equal ones."""
-    def unsafe_chunk(self, *args: Any, **kwargs: Any) -> Any: ...
-    def unsafe_split(self, *args: Any, **kwargs: Any) -> Any: ...
+    def unsafe_chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> Tensor: ...
+    @overload
+    def unsafe_split(self, split_size_or_sections: Any, dim: builtins.int = 0) -> Tensor: ...
+    @overload
+    def unsafe_split(self, split_size: Any, dim: builtins.int = 0) -> Tensor: ...
     def unsqueeze(self, dim: builtins.int) -> Tensor:
         """With a new axis of size 1."""
     def unsqueeze_(self, dim: builtins.int) -> Tensor:
         """With a new axis of size 1."""
     def untyped_storage(self) -> Any: ...
     @overload
-    def var(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
+    def var(self, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
         """The variance along dim.
 
         The variance of all elements.
@@ -1695,10 +1771,10 @@ class Tensor:
         The variance along dim, with the divisor n - correction (1).
         """
     @overload
-    def var(self, unbiased: builtins.bool) -> Tensor: ...
+    def var(self, unbiased: builtins.bool, *, out: Tensor | None = None) -> Tensor: ...
     @overload
-    def var(self, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> Tensor: ...
-    def vdot(self, *args: Any, **kwargs: Any) -> Any: ...
+    def var(self, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False, out: Tensor | None = None) -> Tensor: ...
+    def vdot(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
     @overload
     def view(self, dtype: _dtype) -> Tensor:
         """The same bytes as another dtype.
@@ -1709,9 +1785,15 @@ class Tensor:
     def view(self, size: _size | builtins.int) -> Tensor: ...
     @overload
     def view(self, *size: builtins.int) -> Tensor: ...
-    def view_as(self, other: Tensor) -> Tensor: ...
-    def vsplit(self, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
+    def view_as(self, other: Tensor) -> Tensor:
+        """The shape of other, on the same memory."""
+    @overload
+    def vsplit(self, sections: builtins.int) -> tuple[Tensor, ...]:
         """Split along the first axis."""
+    @overload
+    def vsplit(self, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+    @overload
+    def vsplit(self, *indices: builtins.int) -> tuple[Tensor, ...]: ...
     def where(self, condition: Tensor, other: Tensor | Number) -> Tensor: ...
     def xlogy(self, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
         """input * log(other), 0 where input is 0."""
@@ -1861,18 +1943,18 @@ def absolute_(input: Tensor) -> Tensor:
     The absolute value of each element.
     """
 def acos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc cosine of each element."""
+    """The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1]."""
 def acos_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc cosine of each element.
+    The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1].
     """
 def acosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of cosh."""
+    """The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1."""
 def acosh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of cosh.
+    The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1.
     """
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean over output_size windows of the last 1 axes; None keeps a size."""
@@ -1914,28 +1996,29 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
     """beta * input + alpha * (mat @ vec)."""
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
-def adjoint(input: Tensor) -> Tensor: ...
-def all(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
+    """The last two axes swapped: the conjugate transpose."""
+def all(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """True if no element is 0."""
 def allclose(input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> builtins.bool:
     """True if |input - other| <= atol + rtol * |other| everywhere."""
 @overload
-def alpha_dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = True, inplace: builtins.bool = False) -> Tensor:
+def alpha_dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = False, inplace: builtins.bool = False) -> Tensor:
     """Dropout that keeps mean and variance of SELU's outputs (Klambauer et al., 2017)."""
 @overload
 def alpha_dropout(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor: ...
 @overload
-def alpha_dropout_(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = True) -> Tensor:
+def alpha_dropout_(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = False) -> Tensor:
     """Dropout that keeps mean and variance of SELU's outputs (Klambauer et al., 2017)."""
 @overload
 def alpha_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor: ...
-def amax(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def amax(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest elements along dim; ties share the gradient."""
-def amin(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def amin(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest elements along dim; ties share the gradient."""
-def aminmax(input: Tensor, *, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+def aminmax(input: Tensor, *, dim: builtins.int | None = None, keepdim: builtins.bool = False, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """The smallest and the largest element."""
-def any(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def any(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """True if an element is not 0."""
 @overload
 def arange(end: Number, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
@@ -1946,35 +2029,35 @@ def arange(end: Number, *, out: Tensor | None = None, dtype: _dtype | None = Non
 @overload
 def arange(start: Number, end: Number, step: Number = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
 def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc cosine of each element."""
+    """The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1]."""
 def arccos_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc cosine of each element.
+    The arc cosine of each element, in [0, pi] radians; NaN outside of [-1, 1].
     """
 def arccosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of cosh."""
+    """The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1."""
 def arccosh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of cosh.
+    The inverse of cosh, log(x + sqrt(x^2 - 1)); NaN below 1.
     """
 def arcsin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc sine of each element."""
+    """The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1]."""
 def arcsin_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc sine of each element.
+    The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1].
     """
 def arcsinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of sinh."""
+    """The inverse of sinh, log(x + sqrt(x^2 + 1))."""
 def arcsinh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of sinh.
+    The inverse of sinh, log(x + sqrt(x^2 + 1)).
     """
 def arctan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc tangent of each element."""
+    """The arc tangent of each element, in [-pi/2, pi/2] radians."""
 def arctan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
 def arctan2_(input: Tensor, other: Tensor) -> Tensor:
@@ -1985,44 +2068,50 @@ def arctan2_(input: Tensor, other: Tensor) -> Tensor:
 def arctan_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc tangent of each element.
+    The arc tangent of each element, in [-pi/2, pi/2] radians.
     """
 def arctanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of tanh."""
+    """The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
 def arctanh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of tanh.
+    The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1].
     """
-def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The place of the largest element."""
-def argmin(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def argmin(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The place of the smallest element."""
-def argsort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False) -> Tensor:
+def argsort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The places that sort a tensor along dim. Always stable."""
 def argwhere(input: Tensor) -> Tensor:
     """The positions of the elements that are not zero."""
-def as_strided(input: Tensor, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
-def as_strided_(input: Tensor, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor: ...
+def as_strided(input: Tensor, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor:
+    """A view of the memory with sizes and strides of its own."""
+def as_strided_(input: Tensor, size: _size | builtins.int, stride: _size | builtins.int, storage_offset: builtins.int | None = None) -> Tensor:
+    """Sizes and strides of its own, over the same memory.
+
+    A view of the memory with sizes and strides of its own.
+    """
 def as_tensor(data: Any, dtype: _dtype | None = None, device: _device_like | None = None) -> Tensor:
     """The data as a tensor, sharing memory with tensors and numpy arrays where possible."""
-def asarray(obj: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, copy: builtins.bool | None = None, requires_grad: builtins.bool = False) -> Tensor: ...
+def asarray(obj: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, copy: builtins.bool | None = None, requires_grad: builtins.bool = False) -> Tensor:
+    """The data as a tensor: shared where possible, copied with copy=True, never copied with copy=False."""
 def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc sine of each element."""
+    """The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1]."""
 def asin_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc sine of each element.
+    The arc sine of each element, in [-pi/2, pi/2] radians; NaN outside of [-1, 1].
     """
 def asinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of sinh."""
+    """The inverse of sinh, log(x + sqrt(x^2 + 1))."""
 def asinh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of sinh.
+    The inverse of sinh, log(x + sqrt(x^2 + 1)).
     """
 def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The arc tangent of each element."""
+    """The arc tangent of each element, in [-pi/2, pi/2] radians."""
 def atan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
 def atan2_(input: Tensor, other: Tensor) -> Tensor:
@@ -2033,14 +2122,14 @@ def atan2_(input: Tensor, other: Tensor) -> Tensor:
 def atan_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The arc tangent of each element.
+    The arc tangent of each element, in [-pi/2, pi/2] radians.
     """
 def atanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of tanh."""
+    """The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
 def atanh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of tanh.
+    The inverse of tanh, log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1].
     """
 @overload
 def atleast_1d(tensors: Tensor) -> Any:
@@ -2063,8 +2152,10 @@ def atleast_3d(tensors: Tensor) -> Any:
 def atleast_3d(tensors: Sequence[Tensor]) -> Any: ...
 @overload
 def atleast_3d(*tensors: Tensor) -> Any: ...
-def autocast_decrement_nesting() -> builtins.int: ...
-def autocast_increment_nesting() -> builtins.int: ...
+def autocast_decrement_nesting() -> builtins.int:
+    """Leaves a region of autocast; returns how many are left."""
+def autocast_increment_nesting() -> builtins.int:
+    """Enters a region of autocast; returns how many there are."""
 def avg_pool1d(input: Tensor, kernel_size: _size | builtins.int, stride: _size | builtins.int | None = None, padding: _size | builtins.int = 0, ceil_mode: builtins.bool = False, count_include_pad: builtins.bool = True) -> Tensor:
     """The mean over sliding windows of the last 1 axes."""
 def avg_pool2d(input: Tensor, kernel_size: _size | builtins.int, stride: _size | builtins.int | None = None, padding: _size | builtins.int = 0, ceil_mode: builtins.bool = False, count_include_pad: builtins.bool = True, divisor_override: builtins.int | None = None) -> Tensor:
@@ -2149,11 +2240,15 @@ def broadcast_tensors(tensors: Tensor) -> tuple[Tensor, ...]:
 def broadcast_tensors(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]: ...
 @overload
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]: ...
+@overload
 def broadcast_to(input: Tensor, size: _size | builtins.int) -> Tensor:
     """A view of a larger shape."""
+@overload
+def broadcast_to(input: Tensor, *size: builtins.int) -> Tensor: ...
 def bucketize(input: Tensor | Number, boundaries: Tensor, *, out_int32: builtins.bool = False, right: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """The bucket of each value among sorted boundaries."""
-def can_cast(from_: _dtype, to: _dtype) -> builtins.bool: ...
+def can_cast(from_: _dtype, to: _dtype) -> builtins.bool:
+    """True if a result of dtype from_ may be written to dtype to: bool < integers < floating."""
 @overload
 def cartesian_prod(tensors: Tensor) -> Tensor:
     """All combinations of elements of the vectors, as rows."""
@@ -2281,36 +2376,41 @@ def cos_(input: Tensor) -> Tensor:
     The cosine of each element, in radians.
     """
 def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic cosine."""
+    """The hyperbolic cosine of each element, (exp(x) + exp(-x)) / 2."""
 def cosh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The hyperbolic cosine.
+    The hyperbolic cosine of each element, (exp(x) + exp(-x)) / 2.
     """
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: builtins.float = 0, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: builtins.int = 1, eps: builtins.float = 1e-08) -> Tensor:
     """The cosine of the angle between x1 and x2 along dim."""
+@overload
 def count_nonzero(input: Tensor, dim: _size | builtins.int | None = None) -> Tensor:
     """The number of elements that are not 0."""
+@overload
+def count_nonzero(input: Tensor, dim: _size | builtins.int) -> Tensor: ...
+@overload
+def count_nonzero(input: Tensor, *dim: builtins.int) -> Tensor: ...
 def cross(input: Tensor, other: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
     """The cross product along an axis of size 3, by default the first."""
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: builtins.bool | None = None, ignore_index: builtins.int = -100, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', label_smoothing: builtins.float = 0.0) -> Tensor:
     """The cross entropy of logits with class indices or class probabilities."""
-def cummax(input: Tensor, dim: builtins.int) -> tuple[Tensor, Tensor]:
+def cummax(input: Tensor, dim: builtins.int, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """Running maxima along dim and their places."""
-def cummin(input: Tensor, dim: builtins.int) -> tuple[Tensor, Tensor]:
+def cummin(input: Tensor, dim: builtins.int, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """Running minima along dim and their places."""
-def cumprod(input: Tensor, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
+def cumprod(input: Tensor, dim: builtins.int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """Running products along dim."""
-def cumsum(input: Tensor, dim: builtins.int, *, dtype: _dtype | None = None) -> Tensor:
+def cumsum(input: Tensor, dim: builtins.int, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """Running sums along dim."""
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Degrees to radians."""
+    """Degrees to radians: input * pi / 180."""
 def deg2rad_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    Degrees to radians.
+    Degrees to radians: input * pi / 180.
     """
 def detach(input: Tensor) -> Tensor:
     """The same values without history, sharing memory."""
@@ -2327,14 +2427,14 @@ def diagflat(input: Tensor, offset: builtins.int = 0) -> Tensor:
     """A matrix with the flattened input on its diagonal."""
 def diagonal(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
     """The diagonal of two axes, as the last axis."""
-def diff(input: Tensor, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(input: Tensor, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """Differences of neighbours along dim, n times."""
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The derivative of lgamma."""
+    """The derivative of lgamma, Gamma'(x) / Gamma(x)."""
 def digamma_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The derivative of lgamma.
+    The derivative of lgamma, Gamma'(x) / Gamma(x).
     """
 def dist(input: Tensor, other: Tensor, p: Number = 2) -> Tensor:
     """The norm of input - other."""
@@ -2354,8 +2454,13 @@ def dropout_(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = T
     """Zeros each element with probability p and multiplies the others by 1 / (1 - p)."""
 @overload
 def dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor: ...
-def dsplit(input: Tensor, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
+@overload
+def dsplit(input: Tensor, sections: builtins.int) -> tuple[Tensor, ...]:
     """Split along the third axis."""
+@overload
+def dsplit(input: Tensor, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+@overload
+def dsplit(input: Tensor, *indices: builtins.int) -> tuple[Tensor, ...]: ...
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the third axis."""
 @overload
@@ -2381,8 +2486,10 @@ def empty(size: _size | builtins.int, *, out: Tensor | None = None, dtype: _dtyp
 def empty(*size: builtins.int, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
 def empty_cache() -> None:
     """Gives free memory back to the system."""
-def empty_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
-def empty_strided(size: _size | builtins.int, stride: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+def empty_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor:
+    """Uninitialised memory in the shape of input."""
+def empty_strided(size: _size | builtins.int, stride: _size | builtins.int, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+    """Uninitialised memory with these sizes and strides."""
 def eq(input: Tensor, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """True where input == other."""
 def eq_(input: Tensor, other: Tensor | Number) -> Tensor:
@@ -2393,25 +2500,25 @@ def eq_(input: Tensor, other: Tensor | Number) -> Tensor:
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """True if shapes and all elements are equal."""
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The error function."""
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 def erf_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The error function.
+    The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
     """
 def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 - erf(input)."""
+    """1 - erf(input), exact where erf is near 1."""
 def erfc_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    1 - erf(input).
+    1 - erf(input), exact where erf is near 1.
     """
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of erf."""
+    """The inverse of erf on (-1, 1); infinite at the ends and NaN beyond."""
 def erfinv_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The inverse of erf.
+    The inverse of erf on (-1, 1); infinite at the ends and NaN beyond.
     """
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """e to the power of each element."""
@@ -2443,12 +2550,12 @@ def eye(n: builtins.int, *, out: Tensor | None = None, dtype: _dtype | None = No
 @overload
 def eye(n: builtins.int, m: builtins.int, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
 @overload
-def feature_alpha_dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = True, inplace: builtins.bool = False) -> Tensor:
+def feature_alpha_dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = False, inplace: builtins.bool = False) -> Tensor:
     """alpha_dropout of whole channels."""
 @overload
 def feature_alpha_dropout(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor: ...
 @overload
-def feature_alpha_dropout_(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = True) -> Tensor:
+def feature_alpha_dropout_(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = False) -> Tensor:
     """alpha_dropout of whole channels."""
 @overload
 def feature_alpha_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor: ...
@@ -2524,7 +2631,8 @@ def frombuffer(buffer: Any, *, dtype: _dtype, count: builtins.int = -1, offset: 
     """A 1-d tensor that shares memory with a buffer."""
 def full(size: _size | builtins.int, fill_value: Number, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """One value everywhere."""
-def full_like(input: Tensor, fill_value: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
+def full_like(input: Tensor, fill_value: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor:
+    """One value everywhere, in the shape of input."""
 def gather(input: Tensor, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Values along dim at the places that index names."""
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | Number, full: builtins.bool = False, eps: builtins.float = 1e-06, reduction: builtins.str = 'mean') -> Tensor:
@@ -2543,10 +2651,12 @@ def gelu(input: Tensor, *, approximate: builtins.str = 'none') -> Tensor:
 def gelu(input: Tensor, approximate: builtins.str) -> Tensor: ...
 def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The outer product of two vectors."""
-def get_autocast_cpu_dtype() -> _dtype: ...
+def get_autocast_cpu_dtype() -> _dtype:
+    """The lower precision of autocast on the CPU."""
 def get_autocast_dtype(device_type: builtins.str) -> _dtype:
     """The lower precision of the device type."""
-def get_autocast_gpu_dtype() -> _dtype: ...
+def get_autocast_gpu_dtype() -> _dtype:
+    """The lower precision of autocast on CUDA."""
 def get_default_device() -> _device: ...
 def get_default_dtype() -> _dtype: ...
 def get_num_threads() -> builtins.int:
@@ -2586,7 +2696,7 @@ def gt_(input: Tensor, other: Tensor | Number) -> Tensor:
     True where input > other.
     """
 def hardshrink(input: Tensor, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
-    """0 where |input| <= lambd."""
+    """0 where |input| <= lambd, input elsewhere."""
 def hardsigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6."""
 def hardsigmoid_(input: Tensor) -> Tensor:
@@ -2619,8 +2729,13 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: builtins.float =
     """input where target is 1, max(0, margin - input) where it is -1."""
 def histc(input: Tensor, bins: builtins.int = 100, min: Number = 0, max: Number = 0, *, out: Tensor | None = None) -> Tensor:
     """How many elements lie in each of `bins` equal parts of [min, max]."""
-def hsplit(input: Tensor, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
-    """Split along the second axis."""
+@overload
+def hsplit(input: Tensor, sections: builtins.int) -> tuple[Tensor, ...]:
+    """Split along the second axis (of a vector, the first)."""
+@overload
+def hsplit(input: Tensor, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+@overload
+def hsplit(input: Tensor, *indices: builtins.int) -> tuple[Tensor, ...]: ...
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the second axis, vectors end to end."""
 def huber_loss(input: Tensor, target: Tensor, reduction: builtins.str = 'mean', delta: builtins.float = 1.0, weight: Tensor | None = None) -> Tensor:
@@ -2641,9 +2756,9 @@ def i0_(input: Tensor) -> Tensor:
     """
 def im2col(input: Tensor, kernel_size: _size | builtins.int, dilation: _size | builtins.int = 1, padding: _size | builtins.int = 0, stride: _size | builtins.int = 1) -> Tensor:
     """Windows as columns: (N, C, H, W) to (N, C * kernel, windows); torch.nn.functional.unfold."""
-def index_add(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
+def index_add(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """A copy of input with alpha * source added to the slices that index names."""
-def index_copy(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
+def index_copy(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A copy of input with source in place of the slices that index names."""
 def index_fill(input: Tensor, dim: builtins.int, index: Tensor, value: Tensor | Number) -> Tensor:
     """A copy of input with value in the slices that index names."""
@@ -2668,21 +2783,29 @@ def is_anomaly_enabled() -> builtins.bool:
     """True if backward looks for the cause of errors."""
 def is_autocast_cache_enabled() -> builtins.bool:
     """True if casts of leaves are kept within a region."""
-def is_autocast_cpu_enabled() -> builtins.bool: ...
+def is_autocast_cpu_enabled() -> builtins.bool:
+    """True if autocast is on for the CPU."""
 def is_autocast_enabled(device_type: builtins.str | None = None) -> builtins.bool:
     """True if autocast is on for the device type ('cuda' by default)."""
-def is_complex(input: Tensor) -> builtins.bool: ...
-def is_floating_point(input: Tensor) -> builtins.bool: ...
-def is_grad_enabled() -> builtins.bool: ...
-def is_inference(input: Tensor) -> builtins.bool: ...
-def is_inference_mode_enabled() -> builtins.bool: ...
-def is_nonzero(input: Tensor) -> builtins.bool: ...
-def is_signed(input: Tensor) -> builtins.bool: ...
+def is_complex(input: Tensor) -> builtins.bool:
+    """False: there are no complex dtypes."""
+def is_floating_point(input: Tensor) -> builtins.bool:
+    """True if the dtype is a floating one."""
+def is_grad_enabled() -> builtins.bool:
+    """True if operations are recorded for backward."""
+def is_inference(input: Tensor) -> builtins.bool:
+    """True if the tensor was made in inference mode."""
+def is_inference_mode_enabled() -> builtins.bool:
+    """True in inference mode."""
+def is_nonzero(input: Tensor) -> builtins.bool:
+    """True if the only element is not 0."""
+def is_signed(input: Tensor) -> builtins.bool:
+    """True if the dtype has negative numbers."""
 def isclose(input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> Tensor:
     """True where |input - other| <= atol + rtol * |other|."""
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where neither infinite nor NaN."""
-def isin(elements: Tensor | Number, test_elements: Tensor | Number, *, assume_unique: builtins.bool = False, invert: builtins.bool = False) -> Tensor:
+def isin(elements: Tensor | Number, test_elements: Tensor | Number, *, assume_unique: builtins.bool = False, invert: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """True where an element is one of test_elements."""
 def isinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where infinite."""
@@ -2698,7 +2821,7 @@ def kl_div(input: Tensor, target: Tensor, size_average: builtins.bool | None = N
     """The Kullback-Leibler divergence of log-probabilities from the target."""
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The Kronecker product."""
-def kthvalue(input: Tensor, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+def kthvalue(input: Tensor, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """The k-th smallest value along dim, k from 1, and where it is."""
 def l1_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', weight: Tensor | None = None) -> Tensor:
     """The mean of |input - target|."""
@@ -2747,11 +2870,11 @@ def less_equal_(input: Tensor, other: Tensor | Number) -> Tensor:
     True where input <= other.
     """
 def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log |Gamma(input)|."""
+    """log |Gamma(input)|; infinite at 0, -1, -2, .."""
 def lgamma_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    log |Gamma(input)|.
+    log |Gamma(input)|; infinite at 0, -1, -2, ..
     """
 def linalg_vector_norm(x: Tensor, ord: Number = 2, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
     """The vector norm of order ord: along dim, or of all elements."""
@@ -2760,35 +2883,35 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def linspace(start: Number, end: Number, steps: builtins.int, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """steps values from start to end, evenly spaced."""
 def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The natural logarithm of each element."""
+    """The natural logarithm of each element; -infinity at 0, NaN below."""
 def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm to base 10."""
+    """The logarithm to base 10; -infinity at 0, NaN below."""
 def log10_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The logarithm to base 10.
+    The logarithm to base 10; -infinity at 0, NaN below.
     """
 def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log(1 + input), exact near 0."""
+    """log(1 + input), exact near 0; -infinity at -1, NaN below."""
 def log1p_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    log(1 + input), exact near 0.
+    log(1 + input), exact near 0; -infinity at -1, NaN below.
     """
 def log2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm to base 2."""
+    """The logarithm to base 2; -infinity at 0, NaN below."""
 def log2_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The logarithm to base 2.
+    The logarithm to base 2; -infinity at 0, NaN below.
     """
 def log_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The natural logarithm of each element.
+    The natural logarithm of each element; -infinity at 0, NaN below.
     """
 @overload
-def log_softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """log(softmax(input)) along dim."""
 @overload
 def log_softmax(input: Tensor, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
@@ -2796,7 +2919,7 @@ def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Ten
     """log(exp(input) + exp(other)) without overflow."""
 def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log2(2^input + 2^other) without overflow."""
-def logcumsumexp(input: Tensor, dim: builtins.int) -> Tensor:
+def logcumsumexp(input: Tensor, dim: builtins.int, *, out: Tensor | None = None) -> Tensor:
     """log(cumsum(exp(input))) along dim."""
 def logical_and(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where both are not 0."""
@@ -2806,11 +2929,11 @@ def logical_and_(input: Tensor, other: Tensor) -> Tensor:
     True where both are not 0.
     """
 def logical_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """True where 0."""
+    """True where an element is 0."""
 def logical_not_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    True where 0.
+    True where an element is 0.
     """
 def logical_or(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where either is not 0."""
@@ -2837,7 +2960,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(sigmoid(input))."""
 def logspace(start: Number, end: Number, steps: builtins.int, base: builtins.float = 10.0, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """base to the powers linspace(start, end, steps)."""
-def logsumexp(input: Tensor, dim: _size | builtins.int, keepdim: builtins.bool = False) -> Tensor:
+def logsumexp(input: Tensor, dim: _size | builtins.int, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """log(sum(exp(input))) along dim."""
 @overload
 def lstm(input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: builtins.bool, num_layers: builtins.int, dropout: builtins.float, train: builtins.bool, bidirectional: builtins.bool, batch_first: builtins.bool) -> Tensor:
@@ -2866,7 +2989,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of vectors, matrices or batches."""
 @overload
-def max(input: Tensor) -> Tensor:
+def max(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The largest element.
 
     The larger of two elements.
@@ -2874,7 +2997,7 @@ def max(input: Tensor) -> Tensor:
     The largest elements along dim and their places.
     """
 @overload
-def max(input: Tensor, other: Tensor) -> Tensor: ...
+def max(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 @overload
 def max(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
 def max_pool1d(input: Tensor, kernel_size: _size | builtins.int, stride: _size | builtins.int | None = None, padding: _size | builtins.int = 0, dilation: _size | builtins.int = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Tensor:
@@ -2892,7 +3015,7 @@ def max_pool3d_with_indices(input: Tensor, kernel_size: _size | builtins.int, st
 def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The larger of the two; NaN if either is."""
 @overload
-def mean(input: Tensor, *, dtype: _dtype | None = None) -> Tensor:
+def mean(input: Tensor, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The mean of all elements.
 
     The mean along dim.
@@ -2900,13 +3023,13 @@ def mean(input: Tensor, *, dtype: _dtype | None = None) -> Tensor:
 @overload
 def mean(input: Tensor, dim: _size | builtins.int | None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor: ...
 @overload
-def median(input: Tensor) -> Tensor:
+def median(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The lower median of all elements.
 
     The lower medians along dim and their places.
     """
 @overload
-def median(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]: ...
+def median(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
 def memory_stats() -> dict[builtins.str, Any]: ...
 @overload
 def meshgrid(tensors: Tensor, *, indexing: builtins.str | None = None) -> tuple[Tensor, ...]:
@@ -2916,7 +3039,7 @@ def meshgrid(tensors: Sequence[Tensor], *, indexing: builtins.str | None = None)
 @overload
 def meshgrid(*tensors: Tensor, indexing: builtins.str | None = None) -> tuple[Tensor, ...]: ...
 @overload
-def min(input: Tensor) -> Tensor:
+def min(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smallest element.
 
     The smaller of two elements.
@@ -2924,7 +3047,7 @@ def min(input: Tensor) -> Tensor:
     The smallest elements along dim and their places.
     """
 @overload
-def min(input: Tensor, other: Tensor) -> Tensor: ...
+def min(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 @overload
 def min(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
 def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -2938,7 +3061,7 @@ def mish_(input: Tensor) -> Tensor:
     """
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """(n x k) @ (k x m)."""
-def mode(input: Tensor, dim: builtins.int = -1, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
+def mode(input: Tensor, dim: builtins.int = -1, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """The most frequent values and their places."""
 def moveaxis(input: Tensor, source: _size | builtins.int, destination: _size | builtins.int) -> Tensor:
     """Axes moved to new places."""
@@ -2946,7 +3069,7 @@ def movedim(input: Tensor, source: _size | builtins.int, destination: _size | bu
     """Axes moved to new places."""
 def mse_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', weight: Tensor | None = None) -> Tensor:
     """The mean of (input - target)^2."""
-def msort(input: Tensor) -> Tensor:
+def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sorted along the first axis."""
 def mul(input: Tensor | Number, other: Tensor | Number, *, out: Tensor | None = None) -> Tensor:
     """input * other."""
@@ -2977,19 +3100,19 @@ def nan_to_num_(input: Tensor, nan: builtins.float | None = None, posinf: builti
 
     Replaces NaN and infinities by finite numbers.
     """
-def nanmean(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
+def nanmean(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The mean of the elements that are not NaN."""
 @overload
-def nanmedian(input: Tensor) -> Tensor:
+def nanmedian(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The lower median of the elements that are not NaN.
 
     The lower medians of the elements that are not NaN and their places.
     """
 @overload
-def nanmedian(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]: ...
-def nanquantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
+def nanmedian(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
+def nanquantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear', out: Tensor | None = None) -> Tensor:
     """The q-th quantiles of the elements that are not NaN."""
-def nansum(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor:
+def nansum(input: Tensor, dim: _size | builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The sum of the elements that are not NaN."""
 def narrow(input: Tensor, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
     """length entries of an axis from start on."""
@@ -3050,7 +3173,8 @@ def ones(size: _size | builtins.int, *, out: Tensor | None = None, dtype: _dtype
     """All ones."""
 @overload
 def ones(*size: builtins.int, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-def ones_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
+def ones_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor:
+    """All ones, in the shape of input."""
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The outer product of two vectors."""
 def pad(input: Tensor, pad: _size | builtins.int, mode: builtins.str = 'constant', value: Number | None = None) -> Tensor:
@@ -3077,31 +3201,32 @@ def pow(input: Tensor | Number, exponent: Tensor | Number, *, out: Tensor | None
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight * input elsewhere; one weight or one for each channel."""
 @overload
-def prod(input: Tensor, *, dtype: _dtype | None = None) -> Tensor:
+def prod(input: Tensor, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The product of all elements.
 
     The product along dim.
     """
 @overload
-def prod(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, dtype: _dtype | None = None) -> Tensor: ...
-def promote_types(type1: _dtype, type2: _dtype) -> _dtype: ...
+def prod(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor: ...
+def promote_types(type1: _dtype, type2: _dtype) -> _dtype:
+    """The smallest dtype that holds both, as operations promote."""
 def psi(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The derivative of lgamma."""
+    """The derivative of lgamma, Gamma'(x) / Gamma(x)."""
 def psi_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The derivative of lgamma.
+    The derivative of lgamma, Gamma'(x) / Gamma(x).
     """
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
     """A copy of input with source written or added at places of the flattened input."""
-def quantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear') -> Tensor:
+def quantile(input: Tensor, q: Tensor | Number, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: builtins.str = 'linear', out: Tensor | None = None) -> Tensor:
     """The q-th quantiles."""
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Radians to degrees."""
+    """Radians to degrees: input * 180 / pi."""
 def rad2deg_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    Radians to degrees.
+    Radians to degrees: input * 180 / pi.
     """
 @overload
 def rand(size: _size | builtins.int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False, pin_memory: builtins.bool = False) -> Tensor:
@@ -3137,7 +3262,8 @@ def randperm(n: builtins.int, *, generator: Generator | None = None, out: Tensor
     """A permutation of 0 .. n - 1."""
 def range(start: Number, end: Number, step: Number = 1, *, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """As arange, end included."""
-def ravel(input: Tensor) -> Tensor: ...
+def ravel(input: Tensor) -> Tensor:
+    """All axes merged into one."""
 def real(input: Tensor) -> Tensor:
     """The input itself."""
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -3178,8 +3304,15 @@ def reshape(input: Tensor, shape: _size | builtins.int) -> Tensor:
 def reshape(input: Tensor, *shape: builtins.int) -> Tensor: ...
 def resize_axes(input: Tensor, size: _size | builtins.int, scales: Any, mode: builtins.str, align_corners: builtins.bool = False, antialias: builtins.bool = False) -> Tensor:
     """The last axes at another size; torch.nn.functional.interpolate."""
-def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> _dtype:
+@overload
+def result_type(tensor: Tensor, other: Tensor) -> _dtype:
     """The dtype that an operation on both has."""
+@overload
+def result_type(tensor: Tensor, other: Number) -> _dtype: ...
+@overload
+def result_type(scalar: Number, tensor: Tensor) -> _dtype: ...
+@overload
+def result_type(scalar1: Number, scalar2: Number) -> _dtype: ...
 def rms_norm(input: Tensor, normalized_shape: _size | builtins.int, weight: Tensor | None = None, eps: builtins.float | None = None) -> Tensor:
     """Each row of the last axes divided by its root mean square, then times weight."""
 @overload
@@ -3210,25 +3343,26 @@ def round_(input: Tensor, *, decimals: builtins.int = 0) -> Tensor:
 def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """As vstack()."""
 def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 / sqrt(input)."""
+    """1 / sqrt(input); infinity at 0, NaN below."""
 def rsqrt_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    1 / sqrt(input).
+    1 / sqrt(input); infinity at 0, NaN below.
     """
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """other - alpha * input."""
-def scalar_tensor(s: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
+def scalar_tensor(s: Number, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
+    """A number as a 0-d tensor."""
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: builtins.float = 0.0, is_causal: builtins.bool = False, *, scale: builtins.float | None = None, enable_gqa: builtins.bool = False) -> Tensor:
     """softmax(query @ key^T * scale + mask) @ value."""
 @overload
-def scatter(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None) -> Tensor:
+def scatter(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, *, reduce: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
     """A copy of input with src written along dim to the places that index names."""
 @overload
-def scatter(input: Tensor, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None) -> Tensor: ...
-def scatter_add(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
+def scatter(input: Tensor, dim: builtins.int, index: Tensor, value: Number, *, reduce: builtins.str | None = None, out: Tensor | None = None) -> Tensor: ...
+def scatter_add(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A copy of input with src added along dim at the places that index names."""
-def scatter_reduce(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True) -> Tensor:
+def scatter_reduce(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, reduce: builtins.str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
     """As scatter(), combining by sum, prod, mean, amax or amin."""
 def searchsorted(sorted_sequence: Tensor, input: Tensor | Number, *, out_int32: builtins.bool = False, right: builtins.bool = False, side: builtins.str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """Where input's values belong in the sorted last axis."""
@@ -3237,22 +3371,27 @@ def seed() -> builtins.int:
 def select(input: Tensor, dim: builtins.int, index: builtins.int) -> Tensor:
     """One entry of an axis, which disappears."""
 def selu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
-    """The self-normalizing elu."""
+    """scale * elu(input, alpha) with scale 1.0507009873554805 and alpha 1.6732632423543772."""
 def selu_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The self-normalizing elu.
+    scale * elu(input, alpha) with scale 1.0507009873554805 and alpha 1.6732632423543772.
     """
-def set_autocast_cache_enabled(enabled: builtins.bool) -> None: ...
-def set_autocast_cpu_dtype(dtype: _dtype) -> None: ...
-def set_autocast_cpu_enabled(enabled: builtins.bool) -> None: ...
-def set_autocast_dtype(device_type: builtins.str, dtype: _dtype) -> None: ...
+def set_autocast_cache_enabled(enabled: builtins.bool) -> None:
+    """Sets whether casts of leaves are kept within a region."""
+def set_autocast_cpu_dtype(dtype: _dtype) -> None:
+    """Sets the lower precision of autocast on the CPU."""
+def set_autocast_cpu_enabled(enabled: builtins.bool) -> None:
+    """Turns autocast on the CPU on or off."""
+def set_autocast_dtype(device_type: builtins.str, dtype: _dtype) -> None:
+    """Sets the lower precision of autocast for a device type."""
 @overload
 def set_autocast_enabled(device_type: builtins.str, enabled: builtins.bool) -> None:
     """Of CUDA."""
 @overload
 def set_autocast_enabled(enabled: builtins.bool) -> None: ...
-def set_autocast_gpu_dtype(dtype: _dtype) -> Tensor: ...
+def set_autocast_gpu_dtype(dtype: _dtype) -> Tensor:
+    """Sets the lower precision of autocast on CUDA."""
 def set_default_device(d: _device_like | None) -> None: ...
 def set_default_dtype(d: _dtype) -> None: ...
 def set_num_threads(n: builtins.int) -> None: ...
@@ -3265,7 +3404,7 @@ def sgn_(input: Tensor) -> Tensor:
 
     -1, 0 or 1, as sign (complex numbers are not supported).
     """
-def sigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logistic function 1 / (1 + exp(-input))."""
 def sigmoid_(input: Tensor) -> Tensor:
     """The in-place form.
@@ -3273,11 +3412,11 @@ def sigmoid_(input: Tensor) -> Tensor:
     The logistic function 1 / (1 + exp(-input)).
     """
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-1, 0 or 1."""
+    """-1, 0 or 1: the sign of each element; 0 of NaN."""
 def sign_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    -1, 0 or 1.
+    -1, 0 or 1: the sign of each element; 0 of NaN.
     """
 def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """True where the sign bit is set, -0 included."""
@@ -3303,18 +3442,18 @@ def sinc_(input: Tensor) -> Tensor:
     sin(pi x) / (pi x), and 1 at 0.
     """
 def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic sine."""
+    """The hyperbolic sine of each element, (exp(x) - exp(-x)) / 2."""
 def sinh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The hyperbolic sine.
+    The hyperbolic sine of each element, (exp(x) - exp(-x)) / 2.
     """
 def smooth_l1_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean', beta: builtins.float = 1.0) -> Tensor:
     """Quadratic below beta, linear above."""
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """log(1 + exp(-target * input))."""
 @overload
-def softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None) -> Tensor:
+def softmax(input: Tensor, dim: builtins.int, dtype: _dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) along dim."""
 @overload
 def softmax(input: Tensor, dim: builtins.int | None = None, _stacklevel: builtins.int = 3, dtype: _dtype | None = None) -> Tensor: ...
@@ -3323,23 +3462,24 @@ def softmin(input: Tensor, dim: builtins.int | None = None, _stacklevel: builtin
 def softplus(input: Tensor, beta: builtins.float = 1.0, threshold: builtins.float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; input itself where beta * input > threshold."""
 def softshrink(input: Tensor, lambd: builtins.float = 0.5, *, out: Tensor | None = None) -> Tensor:
-    """input moved towards 0 by lambd."""
+    """input moved towards 0 by lambd: sign(input) * max(|input| - lambd, 0)."""
 def softsign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input / (1 + |input|)."""
-def sort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False) -> tuple[Tensor, Tensor]:
+def sort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """Values in order along dim, and where they were. Always stable."""
 @overload
 def split(input: Tensor, split_size_or_sections: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
     """Parts of the given sizes along dim."""
 @overload
 def split(input: Tensor, split_size: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
-def split_with_sizes(input: Tensor, split_sizes: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
+def split_with_sizes(input: Tensor, split_sizes: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+    """Parts of the given sizes along dim."""
 def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The square root of each element."""
+    """The square root of each element; NaN below 0."""
 def sqrt_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The square root of each element.
+    The square root of each element; NaN below 0.
     """
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square of each element."""
@@ -3353,10 +3493,12 @@ def squeeze(input: Tensor) -> Tensor:
     """Without axes of size 1."""
 @overload
 def squeeze(input: Tensor, dim: _size | builtins.int) -> Tensor: ...
+@overload
+def squeeze(input: Tensor, *dim: builtins.int) -> Tensor: ...
 def stack(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape along a new axis."""
 @overload
-def std(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
+def std(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The standard deviation along dim.
 
     The standard deviation of all elements.
@@ -3364,9 +3506,9 @@ def std(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool
     The standard deviation along dim, with the divisor n - correction (1).
     """
 @overload
-def std(input: Tensor, unbiased: builtins.bool) -> Tensor: ...
+def std(input: Tensor, unbiased: builtins.bool, *, out: Tensor | None = None) -> Tensor: ...
 @overload
-def std(input: Tensor, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> Tensor: ...
+def std(input: Tensor, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False, out: Tensor | None = None) -> Tensor: ...
 @overload
 def std_mean(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
@@ -3386,7 +3528,7 @@ def sum(input: Tensor, *, dtype: _dtype | None = None) -> Tensor:
     """
 @overload
 def sum(input: Tensor, dim: _size | builtins.int | None, keepdim: builtins.bool = False, *, dtype: _dtype | None = None, out: Tensor | None = None) -> Tensor: ...
-def swapaxes(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+def swapaxes(input: Tensor, axis0: builtins.int, axis1: builtins.int) -> Tensor:
     """Two axes swapped."""
 def swapdims(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
     """Two axes swapped."""
@@ -3403,19 +3545,24 @@ def tan_(input: Tensor) -> Tensor:
 
     The tangent of each element, in radians.
     """
-def tanh(input: Tensor, inplace: builtins.bool = False) -> Tensor:
-    """The hyperbolic tangent."""
+def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The hyperbolic tangent of each element, (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
 def tanh_(input: Tensor) -> Tensor:
     """The in-place form.
 
-    The hyperbolic tangent.
+    The hyperbolic tangent of each element, (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
     """
 def tanhshrink(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input - tanh(input)."""
 def tensor(data: Any, *, dtype: _dtype | None = None, device: _device_like | None = None, requires_grad: builtins.bool = False, pin_memory: builtins.bool = False) -> Tensor:
     """A new tensor with a copy of the data: numbers, nested lists, arrays or tensors."""
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+@overload
+def tensor_split(input: Tensor, tensor_indices_or_sections: Tensor, dim: builtins.int = 0) -> tuple[Tensor, ...]:
     """Split into nearly equal parts, or at indices."""
+@overload
+def tensor_split(input: Tensor, sections: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
+@overload
+def tensor_split(input: Tensor, indices: _size | builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]: ...
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Sums products over the last axes of a and the first of b, or over pairs of axes."""
 def threshold(input: Tensor, threshold: Number, value: Number, inplace: builtins.bool = False) -> Tensor:
@@ -3430,7 +3577,7 @@ def tile(input: Tensor, dims: _size | builtins.int) -> Tensor:
     """Copies of the tensor; missing axes count once."""
 @overload
 def tile(input: Tensor, *dims: builtins.int) -> Tensor: ...
-def topk(input: Tensor, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True) -> tuple[Tensor, Tensor]:
+def topk(input: Tensor, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """The k largest or smallest values along dim, and where they are."""
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal."""
@@ -3438,13 +3585,13 @@ def transpose(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
     """Two axes swapped."""
 def tril(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
     """The part on and below a diagonal."""
-def tril_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False) -> Tensor:
+def tril_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """The places of a lower triangle, [2, n]."""
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: builtins.float = 1.0, p: builtins.float = 2, eps: builtins.float = 1e-06, swap: builtins.bool = False, size_average: builtins.bool | None = None, reduce: builtins.bool | None = None, reduction: builtins.str = 'mean') -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin)."""
 def triu(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
     """The part on and above a diagonal."""
-def triu_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False) -> Tensor:
+def triu_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor:
     """The places of an upper triangle, [2, n]."""
 def true_divide(input: Tensor | Number, other: Tensor | Number, *, rounding_mode: builtins.str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other; rounding_mode 'floor' or 'trunc' rounds the quotient."""
@@ -3466,7 +3613,7 @@ def unique_consecutive(input: Tensor, return_inverse: builtins.bool = False, ret
 def unsqueeze(input: Tensor, dim: builtins.int) -> Tensor:
     """With a new axis of size 1."""
 @overload
-def var(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> Tensor:
+def var(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The variance along dim.
 
     The variance of all elements.
@@ -3474,9 +3621,9 @@ def var(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool
     The variance along dim, with the divisor n - correction (1).
     """
 @overload
-def var(input: Tensor, unbiased: builtins.bool) -> Tensor: ...
+def var(input: Tensor, unbiased: builtins.bool, *, out: Tensor | None = None) -> Tensor: ...
 @overload
-def var(input: Tensor, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> Tensor: ...
+def var(input: Tensor, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False, out: Tensor | None = None) -> Tensor: ...
 @overload
 def var_mean(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins.bool, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
@@ -3484,8 +3631,13 @@ def var_mean(input: Tensor, dim: _size | builtins.int | None, unbiased: builtins
 def var_mean(input: Tensor, unbiased: builtins.bool) -> tuple[Tensor, Tensor]: ...
 @overload
 def var_mean(input: Tensor, dim: _size | builtins.int | None = None, *, correction: Number | None = None, keepdim: builtins.bool = False) -> tuple[Tensor, Tensor]: ...
-def vsplit(input: Tensor, indices_or_sections: _size | builtins.int) -> tuple[Tensor, ...]:
+@overload
+def vsplit(input: Tensor, sections: builtins.int) -> tuple[Tensor, ...]:
     """Split along the first axis."""
+@overload
+def vsplit(input: Tensor, indices: _size | builtins.int) -> tuple[Tensor, ...]: ...
+@overload
+def vsplit(input: Tensor, *indices: builtins.int) -> tuple[Tensor, ...]: ...
 def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the first axis, vectors as rows."""
 @overload
@@ -3509,7 +3661,8 @@ def zeros(size: _size | builtins.int, *, out: Tensor | None = None, dtype: _dtyp
     """All zeros."""
 @overload
 def zeros(*size: builtins.int, out: Tensor | None = None, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False) -> Tensor: ...
-def zeros_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor: ...
+def zeros_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor:
+    """All zeros, in the shape of input."""
 
 _optim: ModuleType
 bfloat16: _dtype

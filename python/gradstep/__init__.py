@@ -71,11 +71,22 @@ def is_storage(obj: Any) -> Any:
     return isinstance(obj, _tensor._Storage)
 
 
-def set_printoptions(**kwargs: Any) -> None:
-    """How tensors are printed: precision, threshold, edgeitems, linewidth, profile, sci_mode."""
+def set_printoptions(
+    precision: Any = None,
+    threshold: Any = None,
+    edgeitems: Any = None,
+    linewidth: Any = None,
+    profile: Any = None,
+    sci_mode: Any = None,
+) -> None:
+    """Sets how tensors are printed; what is None stays, but sci_mode=None means automatic.
+
+    precision: digits after the point. threshold: the number of elements above which only edgeitems at each end of an
+    axis are shown. linewidth: characters in a line. profile: 'default', 'short' or 'full'; KeyError for others.
+    """
     from . import _tensor_str
 
-    _tensor_str.set_printoptions(**kwargs)
+    _tensor_str.set_printoptions(precision, threshold, edgeitems, linewidth, profile, sci_mode)
 
 
 _LAZY = frozenset(
@@ -98,48 +109,186 @@ _LAZY_FROM = {
 
 if TYPE_CHECKING:
     from . import (
+        _dynamo as _dynamo,
+        _inductor as _inductor,
+        _utils as _utils,
+        accelerator as accelerator,
         amp as amp,
         backends as backends,
         compiler as compiler,
+        cpu as cpu,
         cuda as cuda,
         distributed as distributed,
         distributions as distributions,
         fft as fft,
         func as func,
+        futures as futures,
+        hub as hub,
         jit as jit,
         linalg as linalg,
+        masked as masked,
+        mps as mps,
+        mtia as mtia,
         multiprocessing as multiprocessing,
         profiler as profiler,
         random as random,
+        serialization as serialization,
+        signal as signal,
         special as special,
+        testing as testing,
+        types as types,
         utils as utils,
+        version as version,
+        xpu as xpu,
     )
-    from ._capture import capture as capture, compile as compile
+    from ._C import (
+        Tensor as BFloat16Tensor,
+        Tensor as BoolTensor,
+        Tensor as ByteTensor,
+        Tensor as CharTensor,
+        Tensor as DoubleTensor,
+        Tensor as FloatTensor,
+        Tensor as HalfTensor,
+        Tensor as IntTensor,
+        Tensor as LongTensor,
+        Tensor as ShortTensor,
+    )
+    from ._capture import (
+        CapturedFunction as CapturedFunction,
+        capture as capture,
+        compile as compile,
+    )
+    from ._ops.arithmetic import (
+        angle as angle,
+        frexp as frexp,
+        gcd as gcd,
+        gcd_ as gcd_,
+        igamma as igamma,
+        igammac as igammac,
+        lcm as lcm,
+        lcm_ as lcm_,
+        mvlgamma as mvlgamma,
+        nextafter as nextafter,
+        polygamma as polygamma,
+    )
+    from ._ops.matrices import (
+        addbmm as addbmm,
+        cholesky as cholesky,
+        cholesky_inverse as cholesky_inverse,
+        cholesky_solve as cholesky_solve,
+        det as det,
+        geqrf as geqrf,
+        inverse as inverse,
+        logdet as logdet,
+        lu as lu,
+        lu_solve as lu_solve,
+        lu_unpack as lu_unpack,
+        matrix_exp as matrix_exp,
+        matrix_power as matrix_power,
+        orgqr as orgqr,
+        ormqr as ormqr,
+        pca_lowrank as pca_lowrank,
+        pinverse as pinverse,
+        qr as qr,
+        slogdet as slogdet,
+        svd as svd,
+        svd_lowrank as svd_lowrank,
+        triangular_solve as triangular_solve,
+        vdot as vdot,
+    )
+    from ._ops.numeric import (
+        corrcoef as corrcoef,
+        cov as cov,
+        cumulative_trapezoid as cumulative_trapezoid,
+        gradient as gradient,
+        grid_sampler_2d as grid_sampler_2d,
+        grid_sampler_3d as grid_sampler_3d,
+        histogram as histogram,
+        histogramdd as histogramdd,
+        index_reduce as index_reduce,
+        native_batch_norm as native_batch_norm,
+        native_group_norm as native_group_norm,
+        native_layer_norm as native_layer_norm,
+        nonzero_static as nonzero_static,
+        renorm as renorm,
+        segment_reduce as segment_reduce,
+        trapezoid as trapezoid,
+        trapz as trapz,
+        unravel_index as unravel_index,
+    )
+    from ._ops.views import (
+        alias_copy as alias_copy,
+        as_strided_copy as as_strided_copy,
+        as_strided_scatter as as_strided_scatter,
+        conj_physical as conj_physical,
+        constant_pad_nd as constant_pad_nd,
+        detach_copy as detach_copy,
+        diagonal_copy as diagonal_copy,
+        diagonal_scatter as diagonal_scatter,
+        empty_permuted as empty_permuted,
+        expand_copy as expand_copy,
+        narrow_copy as narrow_copy,
+        new_empty_strided as new_empty_strided,
+        permute_copy as permute_copy,
+        resize_as_ as resize_as_,
+        resolve_conj as resolve_conj,
+        resolve_neg as resolve_neg,
+        select_copy as select_copy,
+        select_scatter as select_scatter,
+        slice_copy as slice_copy,
+        slice_scatter as slice_scatter,
+        split_copy as split_copy,
+        split_with_sizes_copy as split_with_sizes_copy,
+        squeeze_copy as squeeze_copy,
+        t_copy as t_copy,
+        transpose_copy as transpose_copy,
+        unbind_copy as unbind_copy,
+        unfold_copy as unfold_copy,
+        unsafe_chunk as unsafe_chunk,
+        unsafe_split as unsafe_split,
+        unsafe_split_with_sizes as unsafe_split_with_sizes,
+        unsqueeze_copy as unsqueeze_copy,
+        view_copy as view_copy,
+    )
+    from ._ops.windows import (
+        bartlett_window as bartlett_window,
+        blackman_window as blackman_window,
+        hamming_window as hamming_window,
+        hann_window as hann_window,
+        kaiser_window as kaiser_window,
+    )
     from .amp import autocast as autocast
-    from .serialization import load as load, save as save
+    from .serialization import (
+        load as load,
+        load_safetensors as load_safetensors,
+        save as save,
+        save_safetensors as save_safetensors,
+    )
 
+    vmap = func.vmap
+else:
 
-def __getattr__(name: str) -> Any:
-    import importlib
+    def __getattr__(name: str) -> Any:
+        import importlib
 
-    if name in _LAZY:
-        return importlib.import_module(f"gradstep.{name}")
-    if name in _LAZY_FROM:
-        value = getattr(importlib.import_module(f"gradstep.{_LAZY_FROM[name]}"), name)
-        globals()[name] = value
-        return value
-    if name.endswith("Tensor"):
-        from . import _legacy
+        if name in _LAZY:
+            return importlib.import_module(f"gradstep.{name}")
+        if name in _LAZY_FROM:
+            value = getattr(importlib.import_module(f"gradstep.{_LAZY_FROM[name]}"), name)
+            globals()[name] = value
+            return value
+        if name.endswith("Tensor"):
+            from . import _legacy
 
-        if name in _legacy.__dict__:
-            return getattr(_legacy, name)
-    from . import _ops
+            if name in _legacy.__dict__:
+                return getattr(_legacy, name)
+        from . import _ops
 
-    found = _ops.find(name)
-    if found is not None:
-        globals()[name] = found
-        return found
-    return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
+        found = _ops.find(name)
+        if found is not None:
+            globals()[name] = found
+            return found
+        return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
 
 
 def _native_name(name: str) -> Any:

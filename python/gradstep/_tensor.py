@@ -201,9 +201,9 @@ def _apply(self: Tensor, fn: Any) -> Tensor:
     return self
 
 
-def _resize_as(self: Tensor, other: Tensor) -> Tensor:
-    """resize_() to other's shape."""
-    return self.resize_(other.shape)
+def _resize_as(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """resize_() to the shape of a template."""
+    return self.resize_(the_template.shape, memory_format=memory_format)
 
 
 def _new(self: Tensor, *args: Any, device: Any = None) -> Tensor:

@@ -11,7 +11,12 @@ from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
 from gradstep._C import Tensor
 from gradstep._ops import lu as _lu
 from gradstep._ops._results import named
-from gradstep.linalg import det, matrix_exp, matrix_power, slogdet  # noqa: F401
+from gradstep.linalg import (  # noqa: F401
+    det as det,
+    matrix_exp as matrix_exp,
+    matrix_power as matrix_power,
+    slogdet as slogdet,
+)
 
 cholesky_inverse = _lu.cholesky_inverse
 cholesky_solve = _lu.cholesky_solve

@@ -72,9 +72,9 @@ unsafe_split = _C.split
 unsafe_split_with_sizes = Tensor.split_with_sizes
 
 
-def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:
+def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """input, resized in place to the shape of a template."""
-    return input.resize_as_(the_template)
+    return input.resize_as_(the_template, memory_format=memory_format)
 
 
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 """Automatic differentiation: `backward`, `grad`, grad modes, custom functions, gradient checks."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradstep import _C
 from gradstep._C import Node
@@ -58,7 +58,7 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[_C.Tensor, ...]:
     """The gradients of `outputs` with respect to `inputs`, without touching `.grad`."""
     if is_grads_batched:
         stacked = [
@@ -75,9 +75,9 @@ def grad(
             )
             for i in range(len(_listed(grad_outputs)[0]))
         ]
-        return tuple(
-            _C.stack(list(gs)) if gs[0] is not None else None for gs in zip(*stacked, strict=True)
-        )
+        rows: Any = zip(*stacked, strict=True)
+        found: list[Any] = [None if gs[0] is None else _C.stack(list(gs)) for gs in rows]
+        return tuple(found)
     return _C._grad(
         outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
     )
@@ -126,16 +126,25 @@ class detect_anomaly:
         _C._set_anomaly(*self._before)
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("gradcheck", "gradgradcheck", "GradcheckError"):
-        import importlib
+if TYPE_CHECKING:
+    from . import functional as functional, profiler as profiler
+    from .gradcheck import (
+        GradcheckError as GradcheckError,
+        gradcheck as gradcheck,
+        gradgradcheck as gradgradcheck,
+    )
+else:
 
-        module = importlib.import_module("gradstep.autograd.gradcheck")
-        # The submodule of the same name was just put here by the import system: the function wins.
-        globals()["gradcheck"] = module.gradcheck
-        return getattr(module, name)
-    if name in ("anomaly_mode", "functional", "profiler"):
-        import importlib
+    def __getattr__(name: str) -> Any:
+        if name in ("gradcheck", "gradgradcheck", "GradcheckError"):
+            import importlib
 
-        return importlib.import_module(f"gradstep.autograd.{name}")
-    raise AttributeError(f"module 'gradstep.autograd' has no attribute '{name}'")
+            module = importlib.import_module("gradstep.autograd.gradcheck")
+            # The submodule of the same name was just put here by the import system: the function wins.
+            globals()["gradcheck"] = module.gradcheck
+            return getattr(module, name)
+        if name in ("anomaly_mode", "functional", "profiler"):
+            import importlib
+
+            return importlib.import_module(f"gradstep.autograd.{name}")
+        raise AttributeError(f"module 'gradstep.autograd' has no attribute '{name}'")

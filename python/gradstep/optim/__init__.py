@@ -3,7 +3,7 @@
 `backward()`, `step()`. A step is one fused update of all tensors of a parameter group.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradstep.optim import lr_scheduler
 from gradstep.optim.adadelta import Adadelta
@@ -51,12 +51,20 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        import importlib
+if TYPE_CHECKING:
+    from . import lbfgs as lbfgs, sparse_adam as sparse_adam, swa_utils as swa_utils
+    from .adafactor import Adafactor as Adafactor
+    from .lbfgs import LBFGS as LBFGS
+    from .muon import Muon as Muon
+    from .sparse_adam import SparseAdam as SparseAdam
+else:
 
-        module = importlib.import_module(f"gradstep.optim.{_LAZY[name] or name}")
-        value = getattr(module, name) if _LAZY[name] else module
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'gradstep.optim' has no attribute '{name}'")
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            import importlib
+
+            module = importlib.import_module(f"gradstep.optim.{_LAZY[name] or name}")
+            value = getattr(module, name) if _LAZY[name] else module
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'gradstep.optim' has no attribute '{name}'")

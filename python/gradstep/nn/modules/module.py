@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradstep import _C
 from gradstep._C import Tensor
@@ -21,6 +21,9 @@ from ..parameter import Buffer, Parameter, UninitializedBuffer
 from ._hook_api import HookApi
 from ._hooks import BackwardHook, RemovableHandle
 from ._state_dict import StateDictApi, _IncompatibleKeys  # noqa: F401  libraries import it from here
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Note [Hook tables]
 # An instance starts without hook dictionaries. The first read of one of the names below ends in
@@ -530,7 +533,7 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
 
     # ---- changing every tensor ----
 
-    def apply(self, fn: Callable[[Module], None]) -> Any:
+    def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call `fn` on every submodule, then on the module itself."""
         for module in self.children():
             module.apply(fn)
@@ -563,7 +566,7 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
                 self._buffers[name] = fn(buffer)
         return self
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """to(device=None, dtype=None, non_blocking=False, *, memory_format=None), or to(tensor)
 
         Move and cast all parameters and buffers in place; `dtype` touches floating ones only.
@@ -587,45 +590,45 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
 
         return self._apply(convert)
 
-    def cuda(self, device: Any = None) -> Any:
+    def cuda(self, device: Any = None) -> Self:
         """Move all parameters and buffers to a GPU."""
         return self._apply(lambda t: t.cuda(device))
 
-    def cpu(self) -> Any:
+    def cpu(self) -> Self:
         """Move all parameters and buffers to the CPU."""
         return self._apply(lambda t: t.cpu())
 
-    def type(self, dst_type: Any) -> Any:
+    def type(self, dst_type: Any) -> Self:
         """Cast all parameters and buffers."""
         return self._apply(lambda t: t.type(dst_type))
 
-    def float(self) -> Any:
+    def float(self) -> Self:
         """Cast all floating point parameters and buffers to float32."""
         return self._apply(lambda t: t.float() if t.is_floating_point() else t)
 
-    def double(self) -> Any:
+    def double(self) -> Self:
         """Cast all floating point parameters and buffers to float64."""
         return self._apply(lambda t: t.double() if t.is_floating_point() else t)
 
-    def half(self) -> Any:
+    def half(self) -> Self:
         """Cast all floating point parameters and buffers to float16."""
         return self._apply(lambda t: t.half() if t.is_floating_point() else t)
 
-    def bfloat16(self) -> Any:
+    def bfloat16(self) -> Self:
         """Cast all floating point parameters and buffers to bfloat16."""
         return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
 
-    def to_empty(self, *, device: Any, recurse: bool = True) -> Any:
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move parameters and buffers to a device without copying their values."""
         return self._apply(lambda t: _C.empty_like(t, device=device), recurse=recurse)
 
-    def share_memory(self) -> Any:
+    def share_memory(self) -> Self:
         """Move all parameters and buffers to memory that other processes can map."""
         return self._apply(lambda t: t.share_memory_())
 
     # ---- modes ----
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> Self:
         """Switch training behaviour (dropout, batch norm) on or off."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
@@ -634,11 +637,11 @@ class Module(HookApi, StateDictApi, _C.ModuleBase):
             module.train(mode)
         return self
 
-    def eval(self) -> Any:
+    def eval(self) -> Self:
         """The same as `train(False)`."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze or unfreeze all parameters."""
         for param in self.parameters():
             param.requires_grad_(requires_grad)

@@ -24,11 +24,13 @@ class PackedSequence(
 
     def __new__(
         cls,
-        data: Tensor,
-        batch_sizes: Tensor,
+        data: Any,
+        batch_sizes: Tensor | None = None,
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> PackedSequence:
+        if batch_sizes is None:  # an old form: both in one tuple
+            data, batch_sizes = data
         if unsorted_indices is None and sorted_indices is not None:
             unsorted_indices = invert_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
