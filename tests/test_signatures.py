@@ -200,7 +200,7 @@ def test_python_names_take_pytorchs_arguments(module):
 
 
 OTHER = {
-    "": "compile enable_grad split cdist einsum norm",  # compile: see docs/capture.md; the others are native
+    "": "compile enable_grad split cdist einsum norm SymBool SymFloat SymInt sym_sum",  # compile: see docs/capture.md; the others are native
     "nn": "LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d",
     "autograd": "enable_grad",
     "cuda": "Event graph",  # arguments of captured graphs' annotations and of external events

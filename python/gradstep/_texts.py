@@ -195,7 +195,7 @@ FAMILIES = [
     # conversion
     Family("to type_as", "the input's.", "the new one."),
     Family("bfloat16 bool byte char double float half int long short", "the input's.", "the one that the name says."),
-    Family("cpu cuda pin_memory", "the input's.", INPUT_DTYPE, "RuntimeError if there is no such device"),
+    Family("cpu cuda pin_memory", "the input's.", INPUT_DTYPE, "RuntimeError or AssertionError if there is no such device"),
     Family("numpy tolist item", "of the tensor; item: of one element.", "the one that fits.",
            "RuntimeError for more than one element (item), or for a tensor that wants a gradient or is on a GPU (numpy)"),
     Family("copy_ fill_ zero_ fill", "self (*); what is written broadcasts to it.", "self's.", BROADCAST),
