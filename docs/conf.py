@@ -98,7 +98,9 @@ def write_pages() -> None:
         "Reference",
         "=========",
         "",
-        "Names, arguments, defaults and results are PyTorch's.",
+        "Names, arguments, defaults and results are PyTorch's. Shapes: ``(*)`` is any number of axes, ``N`` a batch,",
+        "``C`` channels, ``0-d`` a tensor without axes. Every function raises TypeError for arguments that fit no",
+        "signature, RuntimeError for operands on several devices, and torch.OutOfMemoryError where there is no memory.",
         "",
     ]
     toc += [".. toctree::", "   :maxdepth: 1", "", *(f"   {page}" for page, _, _ in PAGES)]
@@ -125,6 +127,8 @@ def as_plain_text(app: Any, what: str, name: str, obj: Any, options: Any, lines:
             out.append("   " + line)
             continue
         literal = False
+        if line.startswith(("Shape: ", "Dtype: ", "Raises: ", "Source: ")):
+            out.append("")
         parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
         text = "".join(
             "``" + p.strip("`") + "``"

@@ -300,3 +300,115 @@ def test_every_family_with_errors_has_a_call_that_raises():
 
     untried = [family.names for family in _texts.FAMILIES if raising(family)]
     assert len(untried) <= 17, untried
+
+
+# ---- the same of what is written in Python ----
+
+nn, F, optim = gs.nn, gs.nn.functional, gs.optim
+P = nn.Parameter(gs.ones(2))
+SGD = optim.SGD([P], lr=0.1)
+PYTHON_ERRORS = {
+    "nn.GLU": lambda: nn.GLU()(V),
+    "nn.Softmax": lambda: nn.Softmax(5)(X),
+    "nn.Softmax2d": lambda: nn.Softmax2d()(X),
+    "nn.Dropout": lambda: nn.Dropout(2.0),
+    "nn.Dropout2d": lambda: nn.Dropout2d(-1.0),
+    "nn.AvgPool2d": lambda: nn.AvgPool2d(2, padding=2)(gs.ones(1, 1, 4, 4)),
+    "nn.MaxPool1d": lambda: nn.MaxPool1d(9)(gs.ones(1, 1, 4)),
+    "nn.MaxUnpool1d": lambda: nn.MaxUnpool1d(2)(
+        gs.ones(1, 1, 2), gs.tensor([[[0, 3]]]), output_size=(1, 1, 9)
+    ),
+    "nn.ReflectionPad1d": lambda: nn.ReflectionPad1d(3)(gs.ones(1, 1, 3)),
+    "nn.CircularPad1d": lambda: nn.CircularPad1d(4)(gs.ones(1, 1, 3)),
+    "nn.Conv2d": lambda: nn.Conv2d(3, 4, 3, groups=2),
+    "nn.ConvTranspose1d": lambda: nn.ConvTranspose1d(2, 4, 3)(gs.ones(1, 3, 9)),
+    "nn.BatchNorm1d": lambda: nn.BatchNorm1d(3)(gs.ones(1, 3)),
+    "nn.InstanceNorm1d": lambda: nn.InstanceNorm1d(3)(gs.ones(1, 3, 1)),
+    "nn.SmoothL1Loss": lambda: nn.SmoothL1Loss()(X, gs.ones(4)),
+    "nn.BCELoss": lambda: nn.BCELoss()(X, V),
+    "nn.CrossEntropyLoss": lambda: nn.CrossEntropyLoss()(X, gs.tensor([0, 3])),
+    "nn.GaussianNLLLoss": lambda: nn.GaussianNLLLoss()(X, X, -X),
+    "nn.CosineEmbeddingLoss": lambda: nn.CosineEmbeddingLoss()(X, X, X),
+    "nn.TripletMarginLoss": lambda: nn.TripletMarginLoss()(X, X, V),
+    "nn.MultiMarginLoss": lambda: nn.MultiMarginLoss()(X, N),
+    "nn.MultiLabelMarginLoss": lambda: nn.MultiLabelMarginLoss()(X, N),
+    "nn.CTCLoss": lambda: nn.CTCLoss()(gs.zeros(4, 1, 3), gs.ones(1, 2), gs.tensor([9]), gs.tensor([2])),
+    "nn.PixelShuffle": lambda: nn.PixelShuffle(2)(gs.ones(3, 2, 2)),
+    "nn.ChannelShuffle": lambda: nn.ChannelShuffle(2)(gs.ones(1, 3, 2)),
+    "nn.Linear": lambda: nn.Linear(2, 3)(X),
+    "nn.Embedding": lambda: nn.Embedding(2, 3)(gs.tensor([2])),
+    "nn.EmbeddingBag": lambda: nn.EmbeddingBag(2, 3)(gs.tensor([[2]])),
+    "nn.Fold": lambda: nn.Fold((4, 4), 2)(gs.ones(1, 12, 8)),
+    "nn.Unfold": lambda: nn.Unfold(5)(gs.ones(1, 1, 3, 3)),
+    "nn.LayerNorm": lambda: nn.LayerNorm(4)(X),
+    "nn.GroupNorm": lambda: nn.GroupNorm(2, 3),
+    "nn.LSTM": lambda: nn.LSTM(2, 0),
+    "nn.GRU": lambda: nn.GRU(2, 3)(gs.ones(4, 1, 3)),
+    "nn.RNNCell": lambda: nn.RNNCell(2, 3)(X),
+    "nn.Upsample": lambda: nn.Upsample()(gs.ones(1, 1, 2)),
+    "nn.init.eye_": lambda: nn.init.eye_(gs.ones(2)),
+    "nn.init.dirac_": lambda: nn.init.dirac_(X),
+    "nn.init.orthogonal_": lambda: nn.init.orthogonal_(gs.ones(2)),
+    "nn.init.xavier_uniform_": lambda: nn.init.xavier_uniform_(gs.ones(2)),
+    "nn.init.kaiming_normal_": lambda: nn.init.kaiming_normal_(X.clone(), mode="no"),
+    "nn.init.calculate_gain": lambda: nn.init.calculate_gain("no"),
+    **{
+        f"optim.{name}": lambda name=name: getattr(optim, name)([P], lr=-1.0)
+        for name in "SGD Adam AdamW Adamax NAdam RAdam RMSprop Rprop ASGD Adadelta Adagrad Adafactor Muon".split()
+    },
+    "optim.lr_scheduler.LambdaLR": lambda: optim.lr_scheduler.LambdaLR(SGD, [abs, abs]),
+    "optim.lr_scheduler.ConstantLR": lambda: optim.lr_scheduler.ConstantLR(SGD, 2.0),
+    "optim.lr_scheduler.LinearLR": lambda: optim.lr_scheduler.LinearLR(SGD, 2.0),
+    "optim.lr_scheduler.OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(SGD, 1.0),
+    "optim.lr_scheduler.CyclicLR": lambda: optim.lr_scheduler.CyclicLR(SGD, 0.1, 1.0, mode="no"),
+    "optim.lr_scheduler.ChainedScheduler": lambda: optim.lr_scheduler.ChainedScheduler([]),
+    "optim.lr_scheduler.ReduceLROnPlateau": lambda: optim.lr_scheduler.ReduceLROnPlateau(SGD, factor=1.0),
+    "optim.lr_scheduler.CosineAnnealingWarmRestarts": lambda: (
+        optim.lr_scheduler.CosineAnnealingWarmRestarts(SGD, 0)
+    ),
+    "nn.functional.glu": lambda: F.glu(V),
+    "nn.functional.interpolate": lambda: F.interpolate(gs.ones(1, 1, 2)),
+    "nn.functional.local_response_norm": lambda: F.local_response_norm(X, 2),
+    "nn.functional.pdist": lambda: F.pdist(V),
+    "nn.functional.multilabel_margin_loss": lambda: F.multilabel_margin_loss(X, N),
+    "nn.functional.triplet_margin_with_distance_loss": lambda: (
+        F.triplet_margin_with_distance_loss(X, X, X, margin=-1.0)
+    ),
+    "nn.functional.grid_sample": lambda: F.grid_sample(gs.ones(1, 1, 2, 2), gs.ones(1, 2, 2, 3)),
+    "linalg.det": lambda: gs.linalg.det(X),
+    "linalg.inv": lambda: gs.linalg.inv(gs.zeros(2, 2)),
+    "linalg.cholesky": lambda: gs.linalg.cholesky(-gs.eye(2)),
+    "linalg.eigh": lambda: gs.linalg.eigh(X),
+    "linalg.solve": lambda: gs.linalg.solve(gs.zeros(2, 2), gs.ones(2)),
+    "linalg.solve_triangular": lambda: gs.linalg.solve_triangular(gs.eye(2), gs.ones(3, 1), upper=True),
+    "linalg.lstsq": lambda: gs.linalg.lstsq(X, gs.ones(3, 1)),
+    "linalg.matrix_power": lambda: gs.linalg.matrix_power(X, 2),
+    "linalg.matrix_exp": lambda: gs.linalg.matrix_exp(X),
+    "linalg.multi_dot": lambda: gs.linalg.multi_dot([X]),
+    "linalg.vecdot": lambda: gs.linalg.vecdot(X, gs.ones(4)),
+    "linalg.tensorinv": lambda: gs.linalg.tensorinv(gs.ones(2, 3), ind=1),
+    "nn.utils.vector_to_parameters": lambda: nn.utils.vector_to_parameters(gs.ones(1), [P]),
+    "nn.utils.rnn.pack_padded_sequence": lambda: nn.utils.rnn.pack_padded_sequence(X, [0, 1, 1]),
+    "autograd.backward": lambda: gs.autograd.backward([V]),
+    "autograd.grad": lambda: gs.autograd.grad(V.sum(), V),
+    "autograd.gradcheck": lambda: gs.autograd.gradcheck(gs.sin, (V,)),
+    "autograd.functional.hessian": lambda: gs.autograd.functional.hessian(gs.sin, V),
+    "autograd.functional.vjp": lambda: gs.autograd.functional.vjp(gs.sin, V, X),
+    "utils.data.random_split": lambda: gs.utils.data.random_split([1, 2], [1, 3]),
+    "utils.data.TensorDataset": lambda: gs.utils.data.TensorDataset(X, V),
+    "utils.data.BatchSampler": lambda: gs.utils.data.BatchSampler([1], 0, False),
+    "utils.data.RandomSampler": lambda: gs.utils.data.RandomSampler([1], num_samples=0),
+    "utils.data.default_collate": lambda: gs.utils.data.default_collate([X, V]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PYTHON_ERRORS)
+def test_the_error_of_a_python_name_is_one_that_its_text_names(path):
+    value = gs
+    for part in path.split("."):
+        value = getattr(value, part)
+    text = value.__doc__.partition("Raises: ")[2]
+    with pytest.raises(Exception) as error:  # noqa: PT011  (the text says which)
+        PYTHON_ERRORS[path]()
+    kinds = [k.__name__ for k in type(error.value).__mro__[:-2] if k is not Exception]
+    assert any(kind in text for kind in kinds), repr(error.value)

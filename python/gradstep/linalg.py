@@ -149,6 +149,9 @@ class _Inv(Function):
 def inv(A: Tensor) -> Tensor:
     """The inverse of a square matrix, or of each of a batch.
 
+    Shape: (*, n, n) to the same.
+    Raises: RuntimeError for matrices that are not square; LinAlgError for singular ones.
+
     >>> inv(torch.tensor([[2.0]]))
     tensor([[0.5000]])
     """
@@ -173,6 +176,9 @@ class _Det(Function):
 def det(A: Tensor) -> Tensor:
     """The determinant of a square matrix, or of each of a batch.
 
+    Shape: (*, n, n) to (*).
+    Raises: RuntimeError for matrices that are not square.
+
     >>> det(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
     tensor(6.)
     """
@@ -195,7 +201,11 @@ class _SlogdetFunction(Function):
 
 
 def slogdet(A: Tensor) -> Any:
-    """The sign of the determinant and the logarithm of its absolute value."""
+    """The sign of the determinant and the logarithm of its absolute value.
+
+    Shape: (*, n, n) to (*).
+    Raises: RuntimeError for matrices that are not square.
+    """
     _square("slogdet", A)
     sign, logabsdet = _SlogdetFunction.apply(A)
     return named("linalg_slogdet", sign=sign, logabsdet=logabsdet)
@@ -219,6 +229,9 @@ class _Solve(Function):
 @in_float32_on_cpu
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B where left is False. B is a matrix, a batch of them, or a vector.
+
+    Shape: A (*, n, n), B (*, n, k) or (*, n); the result as B.
+    Raises: RuntimeError where shapes do not fit; LinAlgError for a singular A.
 
     >>> solve(torch.tensor([[2.0]]), torch.tensor([4.0]))
     tensor([2.])
@@ -290,7 +303,10 @@ def pinv(
     hermitian: bool = False,
     rcond: Any = None,
 ) -> Tensor:
-    """The pseudo-inverse, by the singular values (the eigenvalues with hermitian) above max(atol, rtol * largest)."""
+    """The pseudo-inverse, by the singular values (the eigenvalues with hermitian) above max(atol, rtol * largest).
+
+    Shape: (*, m, n) to (*, n, m).
+    """
     if A.dim() < 2:
         raise RuntimeError("linalg.pinv: The input tensor A must have at least 2 dimensions.")
     if hermitian:
@@ -302,7 +318,10 @@ def pinv(
 def matrix_rank(
     A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
-    """The number of singular values above max(atol, rtol * the largest)."""
+    """The number of singular values above max(atol, rtol * the largest).
+
+    Shape: (*, m, n) to (*), int64.
+    """
     if A.dim() < 2:
         raise RuntimeError(
             "linalg.matrix_rank: The input tensor A must have at least 2 dimensions."
@@ -316,7 +335,11 @@ def matrix_rank(
 
 @in_float32_on_cpu
 def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The norm of A times that of its inverse; of order 2 by the singular values."""
+    """The norm of A times that of its inverse; of order 2 by the singular values.
+
+    Shape: (*, m, n) to (*).
+    Raises: RuntimeError for an unknown order.
+    """
     if A.dim() < 2:
         raise RuntimeError("linalg.cond: The input tensor A must have at least 2 dimensions.")
     if p is None or p in (2, -2):
@@ -340,6 +363,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
 
     residuals are empty unless A has full rank and more rows than columns; rank and singular_values as the driver
     ('gelsy' by default) has them. The solution is pinv(A) B for every driver.
+
+    Shape: A (*, m, n), B (*, m, k); the solution (*, n, k), residuals (*, k), rank (*), singular
+    values (*, min(m, n)).
+    Raises: RuntimeError where shapes do not fit or for an unknown driver.
     """
     from gradstep._ops._results import named
 
@@ -382,7 +409,11 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
 
 
 def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
-    """A times itself n times; the inverse's power where n is negative."""
+    """A times itself n times; the inverse's power where n is negative.
+
+    Shape: (*, n, n) to the same.
+    Raises: RuntimeError for matrices that are not square.
+    """
     _square("matrix_power", A)
     if n < 0:
         result = matrix_power(inv(A), -n)
@@ -408,6 +439,10 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
 @as_it_is
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices, by scaling, Taylor's polynomial and squaring.
+
+    Shape: (*, n, n) to the same.
+    Raises: RuntimeError for matrices that are not square.
+    Source: Higham, The Scaling and Squaring Method for the Matrix Exponential Revisited, 2005.
 
     >>> matrix_exp(torch.zeros(1, 1))
     tensor([[1.]])
@@ -441,7 +476,11 @@ def _zero_pivot(A: Tensor) -> Tensor:
 
 @in_float32_on_cpu
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
-    """(inverse, info): info is 0, or the number of the first pivot that is zero."""
+    """(inverse, info): info is 0, or the number of the first pivot that is zero.
+
+    Shape: (*, n, n) to the same and info (*).
+    Raises: RuntimeError for matrices that are not square.
+    """
     from gradstep._ops._results import named
 
     _square("inv_ex", A)
@@ -456,7 +495,10 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
 
 @in_float32_on_cpu
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
-    """(result, info): info is 0, or the number of the first pivot that is zero."""
+    """(result, info): info is 0, or the number of the first pivot that is zero.
+
+    Shape: A (*, n, n), B (*, n, k) or (*, n); the result as B, info (*).
+    """
     from gradstep._ops._results import named
 
     _square("solve_ex", A)
@@ -474,7 +516,11 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
-    """The inverse of A as a map from its last axes to its first ind."""
+    """The inverse of A as a map from its last axes to its first ind.
+
+    Shape: (*first, *last), of equal products, to (*last, *first).
+    Raises: RuntimeError where the products differ.
+    """
     if ind <= 0:
         raise RuntimeError("Expected a strictly positive integer for 'ind'")
     first, last = tuple(A.shape[:ind]), tuple(A.shape[ind:])
@@ -487,7 +533,11 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
-    """X with tensordot(A, X, X.dim()) = B; dims are moved to the end of A first."""
+    """X with tensordot(A, X, X.dim()) = B; dims are moved to the end of A first.
+
+    Shape: A (*B.shape, *X.shape) of equal products; the result X.
+    Raises: RuntimeError where the products differ.
+    """
     if dims is not None:
         A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
     shape = tuple(A.shape[B.dim() :])
@@ -500,7 +550,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
-    """The powers 0 to N - 1 of the numbers of a vector, in columns."""
+    """The powers 0 to N - 1 of the numbers of a vector, in columns.
+
+    Shape: (*, n) to (*, n, N), N = n if None.
+    """
     x = x.unsqueeze(-1) if x.dim() == 0 else x
     n = x.shape[-1] if N is None else N
     if n <= 1:
@@ -539,6 +592,10 @@ class _Cholesky(Function):
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L', for a symmetric positive definite A; L' where upper.
 
+    Shape: (*, n, n) to the same.
+    Raises: RuntimeError for matrices that are not square; LinAlgError for those that are not
+    positive definite.
+
     >>> cholesky(torch.tensor([[4.0]]))
     tensor([[2.]])
     """
@@ -561,6 +618,9 @@ def _failed_minor(a: np.ndarray) -> int:
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """cholesky(A) and, for each matrix, 0 or the order of the first minor that is not positive definite (its factor
     is then NaN), in int32.
+
+    Shape: (*, n, n) to the same and info (*).
+    Raises: RuntimeError for matrices that are not square.
 
     >>> cholesky_ex(torch.tensor([[-1.0]])).info
     tensor(1, dtype=torch.int32)
@@ -609,7 +669,11 @@ def _off_diagonal_reciprocal(gap: Tensor, n: int) -> Tensor:
 
 @in_float32_on_cpu
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
-    """Eigenvalues in ascending order and eigenvectors, in columns, of a symmetric matrix."""
+    """Eigenvalues in ascending order and eigenvectors, in columns, of a symmetric matrix.
+
+    Shape: (*, n, n) to (*, n) and (*, n, n).
+    Raises: RuntimeError for matrices that are not square.
+    """
     _square("eigh", A)
     values, vectors = _EighFunction.apply(A, UPLO.upper() == "L")
     return named("linalg_eigh", eigenvalues=values, eigenvectors=vectors)
@@ -617,7 +681,11 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
 
 @in_float32_on_cpu
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of a symmetric matrix in ascending order."""
+    """The eigenvalues of a symmetric matrix in ascending order.
+
+    Shape: (*, n, n) to (*, n).
+    Raises: RuntimeError for matrices that are not square.
+    """
     return eigh(A, UPLO).eigenvalues
 
 
@@ -654,7 +722,11 @@ class _SvdFunction(Function):
 
 @in_float32_on_cpu
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
-    """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices."""
+    """U, S, Vh with A = U diag(S) Vh; U and Vh are square with full_matrices.
+
+    Shape: (*, m, n) to (*, m, k), (*, k), (*, k, n) with k = min(m, n), or m and n with
+    full_matrices.
+    """
     if A.dim() < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     u, s, vh = _SvdFunction.apply(A)
@@ -669,7 +741,10 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 @in_float32_on_cpu
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values in descending order."""
+    """The singular values in descending order.
+
+    Shape: (*, m, n) to (*, min(m, n)).
+    """
     return svd(A, full_matrices=False).S
 
 
@@ -695,7 +770,10 @@ class _QrFunction(Function):
 
 @in_float32_on_cpu
 def qr(A: Tensor, mode: str = "reduced") -> Any:
-    """Q, R with A = Q R; without gradients where mode is 'complete'."""
+    """Q, R with A = Q R; without gradients where mode is 'complete'.
+
+    Shape: (*, m, n) to (*, m, k), (*, k, n) with k = min(m, n), or m where mode is 'complete'.
+    """
     rows, cols = A.shape[-2:]
     if mode != "complete" and rows < cols:
         # Of the left square part, which the rest of R follows.
@@ -730,7 +808,11 @@ def reflect(input: Tensor, tau: Tensor, other: Tensor, backwards: bool) -> Tenso
 @in_float32_on_cpu
 @as_it_is
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
-    """The first columns of the product of geqrf's Householder matrices."""
+    """The first columns of the product of geqrf's Householder matrices.
+
+    Shape: (*, m, n) and (*, k), k <= n <= m; the result (*, m, n).
+    Raises: RuntimeError where shapes do not fit.
+    """
     name = "torch.linalg.householder_product"
     if A.dim() < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
@@ -765,6 +847,9 @@ def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """'fro', 'nuc', inf, -inf, 1, -1, 2 or -2 norm of the matrices along two axes.
+
+    Shape: (*, m, n) to (*).
+    Raises: RuntimeError for an unknown order.
 
     >>> matrix_norm(torch.tensor([[3.0, 4.0]]))
     tensor(5.)
@@ -823,7 +908,11 @@ def norm(
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
-    """The cross product along an axis of length 3."""
+    """The cross product along an axis of length 3.
+
+    Shape: input and other broadcast, of size 3 along dim; the result the same.
+    Raises: RuntimeError for other sizes.
+    """
     if input.dim() != other.dim():
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
@@ -834,16 +923,42 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = N
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The diagonal of the last two axes."""
+    """The diagonal of the last two axes.
+
+    Shape: (*, n, m) to (*, k); a view.
+    """
     return A.diagonal(offset, dim1, dim2)
 
 
 @in_lower
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The inner product along an axis."""
+    """The inner product along an axis.
+
+    Shape: x and y broadcast; the result without the axis dim.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
     return (x * y).sum(dim)
 
 
-def multi_dot(tensors: Any) -> Tensor:
-    """The product of several matrices, in the cheapest order."""
-    return _C.chain_matmul(*tensors)
+def multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
+    """The product of several matrices, in the cheapest order.
+
+    Shape: (n, a), (a, b), .., (z, m) to (n, m); the first and the last may be vectors.
+    Raises: RuntimeError for less than 2 tensors or sizes that do not fit.
+    """
+    parts = list(tensors)
+    if len(parts) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(parts)}")
+    for i, (part, name) in enumerate(((parts[0], "first"), (parts[-1], "last"))):
+        if part.dim() not in (1, 2):
+            raise RuntimeError(
+                f"multi_dot(): the {name} tensor must be 1D or 2D but got {part.dim()}D"
+            )
+        if part.dim() == 1:
+            parts[-i] = part.unsqueeze(i)
+    result = _C.chain_matmul(*parts)
+    if tensors[0].dim() == 1:
+        result = result.squeeze(0)
+    if tensors[-1].dim() == 1:
+        result = result.squeeze(-1)
+    return result if out is None else out.resize_(result.shape).copy_(result)

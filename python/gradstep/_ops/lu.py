@@ -105,7 +105,11 @@ def solve_triangular(
     unitriangular: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
-    """X with A X = B, or X A = B where left is False, for a triangular A; the other triangle is not read."""
+    """X with A X = B, or X A = B where left is False, for a triangular A; the other triangle is not read.
+
+    Shape: A (*, n, n), B (*, n, k); the result as B.
+    Raises: RuntimeError where shapes do not fit.
+    """
     check_floating("linalg.solve_triangular", A, B)
     check_square("linalg.solve_triangular", A)
     check_matrix("linalg.solve_triangular", B)
@@ -238,7 +242,10 @@ def _check_pivot(name: str, pivot: bool, A: Tensor) -> None:
 
 @in_float32_on_cpu
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
-    """(LU, pivots, info): lu_factor, and for each matrix the number of its first pivot that is zero, or 0."""
+    """(LU, pivots, info): lu_factor, and for each matrix the number of its first pivot that is zero, or 0.
+
+    Shape: (*, m, n) to the same and pivots (*, min(m, n)).
+    """
     name = "linalg.lu_factor_ex"
     check_matrix(name, A)
     check_floating(name, A)
@@ -266,7 +273,10 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
-    """(LU, pivots): L (without its diagonal of ones) and U in one matrix; int32 row exchanges counted from 1."""
+    """(LU, pivots): L (without its diagonal of ones) and U in one matrix; int32 row exchanges counted from 1.
+
+    Shape: (*, m, n) to the same and pivots (*, min(m, n)).
+    """
     check_matrix("linalg.lu_factor", A)
     result = lu_factor_ex(A, pivot=pivot)
     return named("linalg_lu_factor", LU=result.LU, pivots=result.pivots)
@@ -280,7 +290,10 @@ def _permutation(order: Any, m: int, A: Tensor) -> Tensor:
 
 @in_float32_on_cpu
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
-    """(P, L, U) with A = P L U."""
+    """(P, L, U) with A = P L U.
+
+    Shape: (*, m, n) to (*, m, m), (*, m, k), (*, k, n) with k = min(m, n).
+    """
     check_matrix("linalg.lu", A)
     check_floating("linalg.lu", A)
     _check_pivot("linalg.lu", pivot, A)
@@ -317,7 +330,11 @@ def lu_unpack(
 def lu_solve(
     LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
 ) -> Tensor:
-    """X with A X = B for the matrix that lu_factor took apart; A' with adjoint, X A = B where left is False."""
+    """X with A X = B for the matrix that lu_factor took apart; A' with adjoint, X A = B where left is False.
+
+    Shape: LU (*, n, n), pivots (*, n), B (*, n, k); the result as B.
+    Raises: RuntimeError where shapes do not fit.
+    """
     name = "linalg.lu_solve"
     check_floating(name, LU, B)
     check_square(name, LU)

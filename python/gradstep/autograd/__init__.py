@@ -38,7 +38,11 @@ def backward(
     grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
-    """Accumulates the sum of the gradients of `tensors` into the leaves' `.grad`."""
+    """Accumulates the sum of the gradients of `tensors` into the leaves' `.grad`.
+
+    Raises: RuntimeError if an output is no number and has no gradient given, if there is no
+    graph, or if it was freed.
+    """
     _C._backward(
         tensors,
         grad_tensors if grad_variables is None else grad_variables,
@@ -59,7 +63,11 @@ def grad(
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[_C.Tensor, ...]:
-    """The gradients of `outputs` with respect to `inputs`, without touching `.grad`."""
+    """The gradients of `outputs` with respect to `inputs`, without touching `.grad`.
+
+    Raises: RuntimeError if an output is no number and has no gradient given, if there is no
+    graph, or if it was freed.
+    """
     if is_grads_batched:
         stacked = [
             grad(

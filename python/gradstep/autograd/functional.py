@@ -136,6 +136,9 @@ def vjp(
 ) -> tuple[Any, Any]:
     """(outputs, v^T J) of `func` at `inputs`; v has the form of the outputs and is 1 for a single number.
 
+    Raises: RuntimeError if v does not have the right shapes; TypeError if func does not return
+    tensors.
+
     >>> import gradstep as torch
     >>> torch.autograd.functional.vjp(lambda x: (x * x).sum(), torch.tensor([1.0, 2.0]))[1]
     tensor([2., 4.])
@@ -164,7 +167,11 @@ def jvp(
     create_graph: bool = False,
     strict: bool = False,
 ) -> tuple[Any, Any]:
-    """(outputs, J v) of `func` at `inputs`, by differentiating v^T J with respect to v."""
+    """(outputs, J v) of `func` at `inputs`, by differentiating v^T J with respect to v.
+
+    Raises: RuntimeError if v does not have the right shapes; TypeError if func does not return
+    tensors.
+    """
     with enable_grad():
         is_tuple, given = _tensors(inputs, "inputs", "jvp")
         leaves = _leaves(given, create_graph)
@@ -213,6 +220,9 @@ def jacobian(
     """The Jacobian, of shape output.shape + input.shape: nested tuples [output][input] where there are several.
 
     One backward pass for each number of the outputs; `vectorize` and `strategy` are accepted and change nothing.
+
+    Raises: RuntimeError if v does not have the right shapes; TypeError if func does not return
+    tensors.
     """
     if strategy not in ("reverse-mode", "forward-mode"):
         raise AssertionError(
@@ -275,7 +285,10 @@ def hessian(
     vectorize: bool = False,
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
-    """The second derivatives of a function that returns one number: nested tuples [input][input]."""
+    """The second derivatives of a function that returns one number: nested tuples [input][input].
+
+    Raises: RuntimeError if func does not return one number.
+    """
     if outer_jacobian_strategy not in ("reverse-mode", "forward-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     _check_vectorized(outer_jacobian_strategy, vectorize, strict)
@@ -333,7 +346,10 @@ def vhp(
     create_graph: bool = False,
     strict: bool = False,
 ) -> tuple[Any, Any]:
-    """(func(inputs), v^T H) for a function that returns one number, without making H."""
+    """(func(inputs), v^T H) for a function that returns one number, without making H.
+
+    Raises: RuntimeError if func does not return one number.
+    """
     return _products(func, inputs, v, create_graph, strict, "vhp")
 
 
@@ -344,5 +360,8 @@ def hvp(
     create_graph: bool = False,
     strict: bool = False,
 ) -> tuple[Any, Any]:
-    """(func(inputs), H v) for a function that returns one number, without making H."""
+    """(func(inputs), H v) for a function that returns one number, without making H.
+
+    Raises: RuntimeError if func does not return one number.
+    """
     return _products(func, inputs, v, create_graph, strict, "hvp")

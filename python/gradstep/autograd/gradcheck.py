@@ -84,7 +84,11 @@ def gradcheck(
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
-    """True if the derivatives of `func` at `inputs` agree with central differences of step `eps`."""
+    """True if the derivatives of `func` at `inputs` agree with central differences of step `eps`.
+
+    Raises: GradcheckError where they do not agree, unless raise_exception=False; ValueError if no
+    input wants a gradient.
+    """
     inputs = _tuple(inputs)
     checked = [x for x in inputs if isinstance(x, _C.Tensor) and x.requires_grad]
     if not checked:
@@ -136,7 +140,11 @@ def gradgradcheck(
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
-    """gradcheck of the gradients of `func`: its second derivatives."""
+    """gradcheck of the gradients of `func`: its second derivatives.
+
+    Raises: GradcheckError where they do not agree, unless raise_exception=False; ValueError if no
+    input wants a gradient.
+    """
     inputs = _tuple(inputs)
     outputs = [o for o in _outputs(func, inputs) if o.requires_grad]
     if grad_outputs is None:

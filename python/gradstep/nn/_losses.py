@@ -146,7 +146,11 @@ def multilabel_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Hinge between every wanted and every unwanted class; wanted indices end at the first -1."""
+    """Hinge between every wanted and every unwanted class; wanted indices end at the first -1.
+
+    Shape: input and target (N, C) or (C); the result (N) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not fit.
+    """
     reduction = _legacy(size_average, reduce, reduction)
     single = input.dim() < 2
     scores = input.reshape(1, -1) if single else input
@@ -170,7 +174,11 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """triplet_margin_loss with a distance of one's own."""
+    """triplet_margin_loss with a distance of one's own.
+
+    Shape: anchor, positive and negative (N, D); the result (N) with reduction='none', else 0-d.
+    Raises: ValueError for a margin that is not positive.
+    """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if margin <= 0:
@@ -203,6 +211,10 @@ def ctc_loss(
     """Connectionist temporal classification (Graves et al., 2006): log_probs (T, N, C).
 
     The forward recursion in log space over the target with blanks between, all samples at once.
+
+    Shape: targets (N, S) or all in one row, lengths (N); the result (N) with reduction='none',
+    else 0-d.
+    Raises: RuntimeError where they do not fit.
     """
     single = log_probs.dim() == 2
     if single:

@@ -159,7 +159,11 @@ def max_unpool1d(
     padding: Any = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """Put the maxima of max_pool1d back to their places, zeros elsewhere."""
+    """Put the maxima of max_pool1d back to their places, zeros elsewhere.
+
+    Shape: input and indices of one shape (N, C, *); the result (N, C, *output_size).
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -172,7 +176,11 @@ def max_unpool2d(
     padding: Any = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """Put the maxima of max_pool2d back to their places, zeros elsewhere."""
+    """Put the maxima of max_pool2d back to their places, zeros elsewhere.
+
+    Shape: input and indices of one shape (N, C, *); the result (N, C, *output_size).
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -185,7 +193,11 @@ def max_unpool3d(
     padding: Any = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """Put the maxima of max_pool3d back to their places, zeros elsewhere."""
+    """Put the maxima of max_pool3d back to their places, zeros elsewhere.
+
+    Shape: input and indices of one shape (N, C, *); the result (N, C, *output_size).
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -195,7 +207,10 @@ def max_unpool3d(
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """Windows as columns: (N, C, H, W) to (N, C * prod(kernel_size), number of windows)."""
+    """Windows as columns: (N, C, H, W) to (N, C * prod(kernel_size), number of windows).
+
+    Raises: RuntimeError if no window fits.
+    """
     return _C.im2col(input, kernel_size, dilation, padding, stride)
 
 
@@ -207,7 +222,11 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Tensor:
-    """The adjoint of unfold: sums the columns' values at the places that they came from."""
+    """The adjoint of unfold: sums the columns' values at the places that they came from.
+
+    Shape: (N, C * prod(kernel_size), windows) to (N, C, *output_size).
+    Raises: RuntimeError where sizes do not fit.
+    """
     return _C.col2im(input, output_size, kernel_size, dilation, padding, stride)
 
 
@@ -230,7 +249,13 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """Resize the last 1, 2 or 3 dimensions: nearest, linear, bilinear, bicubic, trilinear, area."""
+    """Resize the last 1, 2 or 3 dimensions: nearest, linear, bilinear, bicubic, trilinear, area.
+
+    Shape: (N, C, *) to (N, C, *size), size = floor(input size * scale_factor) where that is
+    given.
+    Raises: ValueError if neither or both of size and scale_factor are given; NotImplementedError
+    for other ranks than the mode has.
+    """
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
@@ -323,7 +348,11 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 
 
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
-    """Sampling grid (N, H, W, 2) of affine maps (N, 2, 3), or (N, D, H, W, 3) of (N, 3, 4)."""
+    """Sampling grid (N, H, W, 2) of affine maps (N, 2, 3), or (N, D, H, W, 3) of (N, 3, 4).
+
+    Raises: ValueError or RuntimeError for sizes that do not fit, or an unknown mode.
+    Source: Jaderberg et al., Spatial Transformer Networks, 2015.
+    """
     n = len(size) - 2
     axes = []
     for length in reversed(list(size)[2:]):
@@ -355,7 +384,11 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Values of (N, C, H, W) at the places (N, Ho, Wo, 2), given as x, y in [-1, 1]; 3-d alike."""
+    """Values of (N, C, H, W) at the places (N, Ho, Wo, 2), given as x, y in [-1, 1]; 3-d alike.
+
+    Raises: ValueError or RuntimeError for sizes that do not fit, or an unknown mode.
+    Source: Jaderberg et al., Spatial Transformer Networks, 2015.
+    """
     if mode not in _GRID_MODES:
         raise ValueError(
             "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', "

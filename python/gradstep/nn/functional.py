@@ -134,7 +134,12 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> Tensor:
-    """leaky_relu whose slope is drawn from [lower, upper) in training, else their mean."""
+    """leaky_relu whose slope is drawn from [lower, upper) in training, else their mean.
+
+    Shape: (*) to (*).
+    Source: Xu et al., Empirical Evaluation of Rectified Activations in Convolutional Network,
+    2015.
+    """
     if training:
         slope = _C.empty_like(input).uniform_(lower, upper)
         result = _C.where(input > 0, input, input * slope)
@@ -143,7 +148,12 @@ def rrelu(
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """a sigmoid(b), where a and b are the halves of the input along `dim`."""
+    """a sigmoid(b), where a and b are the halves of the input along `dim`.
+
+    Shape: (.., 2 n, ..) to (.., n, ..).
+    Raises: RuntimeError if the axis is odd or the input 0-d.
+    Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, 2017.
+    """
     if input.dim() == 0:
         raise RuntimeError("glu does not support scalars because halving size must be even")
     size = input.shape[dim]
@@ -194,7 +204,11 @@ def log_softmax(
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
-    """A sample of the Gumbel-softmax distribution; with `hard` one-hot, gradients of the soft."""
+    """A sample of the Gumbel-softmax distribution; with `hard` one-hot, gradients of the soft.
+
+    Shape: logits (*) to (*), sums of 1 along dim.
+    Source: Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017.
+    """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
     gumbels = -_C.empty_like(logits).exponential_().log()
@@ -212,7 +226,11 @@ def gumbel_softmax(
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """Divide by a power of the mean square over neighbouring channels (Krizhevsky, 2012)."""
+    """Divide by a power of the mean square over neighbouring channels (Krizhevsky, 2012).
+
+    Shape: (N, C, *) to the same.
+    Raises: ValueError for less than 3 axes.
+    """
     if input.dim() < 3:
         raise ValueError(
             f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
@@ -249,7 +267,12 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """Sum, mean or max of rows of `weight` over bags of indices."""
+    """Sum, mean or max of rows of `weight` over bags of indices.
+
+    Shape: indices (N, S), or (total) with offsets (N); weight (V, D); the result (N, D).
+    Raises: IndexError or RuntimeError for indices or offsets that do not fit; ValueError for an
+    unknown mode.
+    """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and mode != "sum":
@@ -380,7 +403,13 @@ def dropout3d(
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The distances of all pairs of rows of a matrix, in order (0, 1), (0, 2), .."""
+    """The distances of all pairs of rows of a matrix, in order (0, 1), (0, 2), ..
+
+    Shape: (n, d) to (n (n - 1) / 2).
+    Raises: RuntimeError for other ranks.
+    """
+    if input.dim() != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     n = input.shape[0]
     first = _C.tensor(
         [i for i in range(n) for _ in range(i + 1, n)], dtype=_C.int64, device=input.device
@@ -429,7 +458,11 @@ def fractional_max_pool3d(
 def linear_cross_entropy(
     input: Tensor, linear_weight: Tensor, target: Tensor, **arguments: Any
 ) -> Tensor:
-    """The cross entropy of a linear layer's result, as cross_entropy(linear(input, linear_weight), target)."""
+    """The cross entropy of a linear layer's result, as cross_entropy(linear(input, linear_weight), target).
+
+    Shape: input (N, D), linear_weight (C, D), target (N); the result (N) with reduction='none',
+    else 0-d.
+    """
     from gradstep.nn import _sampled
 
     return _sampled.linear_cross_entropy(input, linear_weight, target, **arguments)

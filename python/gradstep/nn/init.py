@@ -20,36 +20,55 @@ from gradstep.autograd.grad_mode import no_grad
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill with numbers drawn uniformly from [a, b)."""
+    """Fill with numbers drawn uniformly from [a, b).
+
+    Shape: (*), filled in place and returned.
+    """
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill with normally distributed numbers."""
+    """Fill with normally distributed numbers.
+
+    Shape: (*), filled in place and returned.
+    """
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill with one value.
+
+    Shape: (*), filled in place and returned.
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones."""
+    """Fill with ones.
+
+    Shape: (*), filled in place and returned.
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros."""
+    """Fill with zeros.
+
+    Shape: (*), filled in place and returned.
+    """
     with no_grad():
         return tensor.zero_()
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with the identity."""
+    """Fill a matrix with the identity.
+
+    Shape: (n, m), filled in place and returned.
+    Raises: ValueError for other ranks.
+    """
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
@@ -60,7 +79,11 @@ def eye_(tensor: Tensor) -> Tensor:
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Fill a convolution weight so that it passes its input channels through."""
+    """Fill a convolution weight so that it passes its input channels through.
+
+    Shape: (C_out, C_in, K..) with 1 to 3 axes K, filled in place and returned.
+    Raises: ValueError for other ranks, or if groups does not divide C_out.
+    """
     if tensor.dim() not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     n_out, n_in, *kernel = tensor.shape
@@ -89,6 +112,8 @@ def trunc_normal_(
 
     Where the normal curve has less than 0.3 of its mass in [a, b], numbers are drawn uniformly
     there and kept with probability density / peak density.
+
+    Shape: (*), filled in place and returned.
     """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
@@ -145,6 +170,9 @@ _LINEAR = (
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """How much a nonlinearity asks the weights' standard deviation to be scaled.
 
+    Raises: ValueError for an unknown nonlinearity.
+    Source: He et al., 2015; selu: Klambauer et al., 2017.
+
     >>> nn.init.calculate_gain("relu") ** 2
     2.0000000000000004
     """
@@ -184,14 +212,22 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+    """Uniform with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio, 2010).
+
+    Shape: (out, in, K..), fan_in = in * K.., fan_out = out * K..; filled in place and returned.
+    Raises: ValueError for less than 2 axes, or an unknown mode or nonlinearity.
+    """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     bound = math.sqrt(3.0) * (gain * math.sqrt(2.0 / float(fan_in + fan_out)))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+    """Normal with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio, 2010).
+
+    Shape: (out, in, K..), fan_in = in * K.., fan_out = out * K..; filled in place and returned.
+    Raises: ValueError for less than 2 axes, or an unknown mode or nonlinearity.
+    """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / float(fan_in + fan_out)), generator)
 
@@ -211,7 +247,11 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Tensor:
-    """Uniform with variance gain^2 / fan (He et al., 2015); `a` is leaky_relu's slope."""
+    """Uniform with variance gain^2 / fan (He et al., 2015); `a` is leaky_relu's slope.
+
+    Shape: (out, in, K..), fan_in = in * K.., fan_out = out * K..; filled in place and returned.
+    Raises: ValueError for less than 2 axes, or an unknown mode or nonlinearity.
+    """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     if std is None:
         return tensor
@@ -226,7 +266,11 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Tensor:
-    """Normal with variance gain^2 / fan (He et al., 2015); `a` is leaky_relu's slope."""
+    """Normal with variance gain^2 / fan (He et al., 2015); `a` is leaky_relu's slope.
+
+    Shape: (out, in, K..), fan_in = in * K.., fan_out = out * K..; filled in place and returned.
+    Raises: ValueError for less than 2 axes, or an unknown mode or nonlinearity.
+    """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     return tensor if std is None else normal_(tensor, 0, std, generator)
 
@@ -248,7 +292,11 @@ def _orthonormal_columns(matrix: Tensor) -> Tensor:
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
-    """Fill with a (semi) orthogonal matrix, drawn uniformly (Saxe et al., 2013)."""
+    """Fill with a (semi) orthogonal matrix, drawn uniformly (Saxe et al., 2013).
+
+    Shape: (n, m..), as a matrix of n rows; filled in place and returned.
+    Raises: ValueError for less than 2 axes.
+    """
     if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
@@ -264,7 +312,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
-    """Normal numbers, with a fraction `sparsity` of every column set to zero (Martens, 2010)."""
+    """Normal numbers, with a fraction `sparsity` of every column set to zero (Martens, 2010).
+
+    Shape: (n, m), filled in place and returned.
+    Raises: ValueError for other ranks.
+    """
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, cols = tensor.shape

@@ -14,6 +14,9 @@ class Adadelta(FusedOptimizer):
     """Adadelta(params, lr=1.0, rho=0.9, eps=1e-06, weight_decay=0)
 
     The step is the gradient times the ratio of the root mean squares of past steps and gradients.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Zeiler, ADADELTA, 2012.
     """
 
     _algorithm = "Adadelta"

@@ -21,6 +21,9 @@ class Adafactor(FusedOptimizer):
     mean square of its parameter (at least eps[1]) and its own is at most d; lr is the largest
     relative step. eps[0] is the smallest estimate of a square; None means the parameter type's
     epsilon.
+
+    Raises: ValueError for negative lr or weight_decay, or numbers outside of their range.
+    Source: Shazeer & Stern, Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, 2018.
     """
 
     _algorithm = "Adafactor"

@@ -15,6 +15,9 @@ class Adagrad(FusedOptimizer):
     """Adagrad(params, lr=0.01, lr_decay=0, weight_decay=0, initial_accumulator_value=0, ...)
 
     sum += grad^2;  p -= lr / (1 + (step - 1) * lr_decay) * grad / (sqrt(sum) + eps).
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Duchi et al., Adaptive Subgradient Methods, 2011.
     """
 
     _algorithm = "Adagrad"

@@ -22,6 +22,10 @@ class Adam(FusedOptimizer):
 
     m and v are the running means of the gradient and its square, with the bias of their start
     corrected; p -= lr * m / (sqrt(v) + eps).
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Kingma & Ba, Adam: A Method for Stochastic Optimization, 2015; amsgrad: Reddi et al.,
+    2018.
     """
 
     _algorithm = "Adam"
@@ -87,6 +91,9 @@ class AdamW(Adam):
     """AdamW(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, ...)
 
     Adam whose weight decay is p *= 1 - lr * weight_decay.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019.
     """
 
     def __init__(

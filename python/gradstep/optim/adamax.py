@@ -14,6 +14,9 @@ class Adamax(FusedOptimizer):
     """Adamax(params, lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0)
 
     u = max(beta2 * u, |grad| + eps);  p -= lr / (1 - beta1^t) * m / u.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Kingma & Ba, Adam, section 7.1, 2015.
     """
 
     _algorithm = "Adamax"

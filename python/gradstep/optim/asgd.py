@@ -14,6 +14,9 @@ class ASGD(FusedOptimizer):
     """ASGD(params, lr=0.01, lambd=0.0001, alpha=0.75, t0=1e6, weight_decay=0)
 
     SGD with a falling step size; `state[p]["ax"]` is the mean of p from step t0 on.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
     """
 
     _algorithm = "ASGD"

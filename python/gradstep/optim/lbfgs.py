@@ -124,6 +124,9 @@ class LBFGS(Optimizer):
     max_iter * 5 / 4) evaluations; it ends early where the largest gradient is at most
     `tolerance_grad` or loss and parameters change by less than `tolerance_change`.
     line_search_fn: "strong_wolfe" or None, which takes steps of length lr.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Nocedal, Updating Quasi-Newton Matrices with Limited Storage, 1980.
     """
 
     def __init__(

@@ -284,7 +284,10 @@ class _FromFunctions(LRScheduler):
 
 
 class LambdaLR(_FromFunctions):
-    """lr = initial lr * lr_lambda(epoch)."""
+    """lr = initial lr * lr_lambda(epoch).
+
+    Raises: ValueError if there is not one function for each group.
+    """
 
     def get_lr(self) -> list[LR]:
         self._warn_outside_step()
@@ -293,7 +296,10 @@ class LambdaLR(_FromFunctions):
 
 
 class MultiplicativeLR(_FromFunctions):
-    """lr = previous lr * lr_lambda(epoch)."""
+    """lr = previous lr * lr_lambda(epoch).
+
+    Raises: ValueError if there is not one function for each group.
+    """
 
     def _check_functions(self) -> None:
         for fn in self.lr_lambdas:
@@ -357,7 +363,10 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Multiplies the lr by `factor` for the first `total_iters` epochs."""
+    """Multiplies the lr by `factor` for the first `total_iters` epochs.
+
+    Raises: ValueError if factor is outside of [0, 1].
+    """
 
     def __init__(
         self,
@@ -386,7 +395,10 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Moves the lr's factor from `start_factor` to `end_factor` in `total_iters` epochs."""
+    """Moves the lr's factor from `start_factor` to `end_factor` in `total_iters` epochs.
+
+    Raises: ValueError if a factor is outside of its range.
+    """
 
     def __init__(
         self,
@@ -506,7 +518,10 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that starts anew after T_0, T_0 * T_mult, .. epochs (arXiv:1608.03983)."""
+    """Cosine annealing that starts anew after T_0, T_0 * T_mult, .. epochs (arXiv:1608.03983).
+
+    Raises: ValueError if T_0 or T_mult is not a positive integer.
+    """
 
     def __init__(
         self,
@@ -604,7 +619,10 @@ class _Combined(LRScheduler):
 
 
 class SequentialLR(_Combined):
-    """One scheduler after the other; `milestones` are the epochs where the next takes over."""
+    """One scheduler after the other; `milestones` are the epochs where the next takes over.
+
+    Raises: ValueError if schedulers and milestones do not fit, or the optimizers differ.
+    """
 
     def __init__(
         self,
@@ -657,7 +675,10 @@ class SequentialLR(_Combined):
 
 
 class ChainedScheduler(_Combined):
-    """All of the schedulers at every step, each on the lr that the one before it left."""
+    """All of the schedulers at every step, each on the lr that the one before it left.
+
+    Raises: ValueError for no scheduler, or if the optimizers differ.
+    """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Any = None) -> None:
         if len(schedulers) < 1:
@@ -681,7 +702,10 @@ class ChainedScheduler(_Combined):
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiplies the lr by `factor` when the metric has not improved for `patience` epochs."""
+    """Multiplies the lr by `factor` when the metric has not improved for `patience` epochs.
+
+    Raises: ValueError if factor >= 1 or for an unknown mode.
+    """
 
     def __init__(
         self,
@@ -821,7 +845,10 @@ class _WithMomentum(LRScheduler):
 
 
 class CyclicLR(_WithMomentum):
-    """The lr goes up and down between two borders, every batch (CLR, arXiv:1506.01186)."""
+    """The lr goes up and down between two borders, every batch (CLR, arXiv:1506.01186).
+
+    Raises: ValueError for an unknown mode, or if the optimizer has no momentum to cycle.
+    """
 
     def __init__(
         self,
@@ -908,7 +935,11 @@ class CyclicLR(_WithMomentum):
 
 
 class OneCycleLR(_WithMomentum):
-    """Up to `max_lr`, then down far below the start, once in `total_steps` (arXiv:1708.07120)."""
+    """Up to `max_lr`, then down far below the start, once in `total_steps` (arXiv:1708.07120).
+
+    Raises: ValueError without total_steps or epochs and steps_per_epoch, or for a step beyond the
+    last.
+    """
 
     def __init__(
         self,

@@ -28,6 +28,9 @@ class Muon(FusedOptimizer):
     orthogonal by `ns_steps` iterations of Newton and Schulz in bfloat16. adjust_lr_fn: "original"
     (None) multiplies lr by sqrt(max(1, rows / columns)), "match_rms_adamw" by
     0.2 * sqrt(max(rows, columns)).
+
+    Raises: ValueError for negative lr or weight_decay, or numbers outside of their range.
+    Source: Jordan et al., Muon: An Optimizer for Hidden Layers in Neural Networks, 2024.
     """
 
     _algorithm = "Muon"

@@ -16,6 +16,9 @@ class NAdam(FusedOptimizer):
     """NAdam(params, lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0, momentum_decay=0.004)
 
     Adam whose step looks ahead along the momentum, with a momentum that grows to beta1.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Dozat, Incorporating Nesterov Momentum into Adam, 2016.
     """
 
     _algorithm = "NAdam"

@@ -14,6 +14,9 @@ class RAdam(FusedOptimizer):
     """RAdam(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0)
 
     Adam that moves along the mean gradient alone until enough steps tell its variance.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2020.
     """
 
     _algorithm = "RAdam"

@@ -15,6 +15,9 @@ class RMSprop(FusedOptimizer):
 
     v = alpha * v + (1 - alpha) * grad^2;  p -= lr * grad / (sqrt(v) + eps), through a buffer if
     momentum is not 0; centered takes the squared mean gradient off v.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Tieleman & Hinton, lecture 6.5, 2012; centered: Graves, Generating Sequences, 2013.
     """
 
     _algorithm = "RMSprop"

@@ -14,6 +14,9 @@ class Rprop(FusedOptimizer):
     """Rprop(params, lr=0.01, etas=(0.5, 1.2), step_sizes=(1e-06, 50))
 
     Each element has a step size of its own, which grows while the gradient keeps its sign.
+
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Riedmiller & Braun, A Direct Adaptive Method for Faster Backpropagation, 1993.
     """
 
     _algorithm = "Rprop"

@@ -16,6 +16,10 @@ class SGD(FusedOptimizer):
     d = grad + weight_decay * p;  buf = momentum * buf + (1 - dampening) * d, at first d itself;
     p -= lr * (d + momentum * buf if nesterov else buf).
 
+    Raises: ValueError for negative lr, eps or weight_decay, or numbers outside of their range.
+    Source: Robbins & Monro, 1951; momentum: Sutskever et al., On the Importance of Initialization
+    and Momentum, 2013.
+
         >>> p = gs.nn.Parameter(gs.ones(2))
         >>> p.grad = gs.ones(2)
         >>> gs.optim.SGD([p], lr=0.5).step()

@@ -108,6 +108,9 @@ class AveragedModel(Module):
     avg_fn(average, value, num_averaged) gives the next average of a tensor; multi_avg_fn does so for
     lists in place. Without them the average is the mean. use_buffers: average buffers too; else they
     are copied.
+
+    Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization,
+    2018.
     """
 
     n_averaged: Any
@@ -196,7 +199,11 @@ def _cosine(t: float) -> float:
 
 
 class SWALR(LRScheduler):
-    """Moves the learning rate to `swa_lr` within `anneal_epochs` and keeps it there."""
+    """Moves the learning rate to `swa_lr` within `anneal_epochs` and keeps it there.
+
+    Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization,
+    2018.
+    """
 
     _hidden = ("optimizer", "anneal_func")
 

@@ -34,6 +34,9 @@ class _InPlace(Module):
 class ReLU(_InPlace):
     """ReLU(inplace=False): max(0, x).
 
+    Shape: (*) to (*).
+    Source: Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, 2010.
+
     >>> nn.ReLU()(gs.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
@@ -43,7 +46,10 @@ class ReLU(_InPlace):
 
 
 class Hardtanh(Module):
-    """Hardtanh(min_val=-1.0, max_val=1.0, inplace=False): x limited to [min_val, max_val]."""
+    """Hardtanh(min_val=-1.0, max_val=1.0, inplace=False): x limited to [min_val, max_val].
+
+    Shape: (*) to (*).
+    """
 
     __constants__ = ["min_val", "max_val", "inplace"]
 
@@ -71,7 +77,11 @@ class Hardtanh(Module):
 
 
 class ReLU6(Hardtanh):
-    """ReLU6(inplace=False): min(max(0, x), 6)."""
+    """ReLU6(inplace=False): min(max(0, x), 6).
+
+    Shape: (*) to (*).
+    Source: Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, 2010.
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
@@ -81,7 +91,11 @@ class ReLU6(Hardtanh):
 
 
 class LeakyReLU(Module):
-    """LeakyReLU(negative_slope=0.01, inplace=False): x where positive, else slope x."""
+    """LeakyReLU(negative_slope=0.01, inplace=False): x where positive, else slope x.
+
+    Shape: (*) to (*).
+    Source: Maas et al., Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
+    """
 
     __constants__ = ["inplace", "negative_slope"]
 
@@ -99,7 +113,11 @@ class LeakyReLU(Module):
 
 
 class PReLU(Module):
-    """PReLU(num_parameters=1, init=0.25, device=None, dtype=None): leaky with a learned slope."""
+    """PReLU(num_parameters=1, init=0.25, device=None, dtype=None): leaky with a learned slope.
+
+    Shape: (N, C, *) to the same; one slope, or C of them.
+    Source: He et al., Delving Deep into Rectifiers, 2015.
+    """
 
     __constants__ = ["num_parameters"]
 
@@ -128,7 +146,12 @@ class PReLU(Module):
 
 
 class RReLU(Module):
-    """RReLU(lower=1/8, upper=1/3, inplace=False): leaky with a random slope in training."""
+    """RReLU(lower=1/8, upper=1/3, inplace=False): leaky with a random slope in training.
+
+    Shape: (*) to (*).
+    Source: Xu et al., Empirical Evaluation of Rectified Activations in Convolutional Network,
+    2015.
+    """
 
     __constants__ = ["lower", "upper", "inplace"]
 
@@ -149,7 +172,10 @@ class RReLU(Module):
 
 
 class Threshold(Module):
-    """Threshold(threshold, value, inplace=False): x where above the threshold, else value."""
+    """Threshold(threshold, value, inplace=False): x where above the threshold, else value.
+
+    Shape: (*) to (*).
+    """
 
     __constants__ = ["threshold", "value", "inplace"]
 
@@ -183,21 +209,34 @@ class _Alpha(Module):
 
 
 class ELU(_Alpha):
-    """ELU(alpha=1.0, inplace=False): x where positive, else alpha (exp(x) - 1)."""
+    """ELU(alpha=1.0, inplace=False): x where positive, else alpha (exp(x) - 1).
+
+    Shape: (*) to (*).
+    Source: Clevert et al., Fast and Accurate Deep Network Learning by Exponential Linear Units,
+    2016.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.elu(input, self.alpha, self.inplace)
 
 
 class CELU(_Alpha):
-    """CELU(alpha=1.0, inplace=False): max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
+    """CELU(alpha=1.0, inplace=False): max(0, x) + min(0, alpha (exp(x / alpha) - 1)).
+
+    Shape: (*) to (*).
+    Source: Barron, Continuously Differentiable Exponential Linear Units, 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.celu(input, self.alpha, self.inplace)
 
 
 class SELU(_InPlace):
-    """SELU(inplace=False): the self-normalizing ELU (Klambauer et al., 2017)."""
+    """SELU(inplace=False): the self-normalizing ELU (Klambauer et al., 2017).
+
+    Shape: (*) to (*).
+    Source: Klambauer et al., Self-Normalizing Neural Networks, 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.selu(input, self.inplace)
@@ -207,35 +246,53 @@ class SELU(_InPlace):
 
 
 class Sigmoid(Module):
-    """Sigmoid(): 1 / (1 + exp(-x))."""
+    """Sigmoid(): 1 / (1 + exp(-x)).
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.sigmoid(input)
 
 
 class Tanh(Module):
-    """Tanh(): the hyperbolic tangent."""
+    """Tanh(): the hyperbolic tangent.
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.tanh(input)
 
 
 class SiLU(_InPlace):
-    """SiLU(inplace=False): x sigmoid(x)."""
+    """SiLU(inplace=False): x sigmoid(x).
+
+    Shape: (*) to (*).
+    Source: Elfwing et al., Sigmoid-Weighted Linear Units, 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.silu(input, self.inplace)
 
 
 class Mish(_InPlace):
-    """Mish(inplace=False): x tanh(softplus(x))."""
+    """Mish(inplace=False): x tanh(softplus(x)).
+
+    Shape: (*) to (*).
+    Source: Misra, Mish: A Self Regularized Non-Monotonic Activation Function, 2019.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.mish(input, self.inplace)
 
 
 class GELU(Module):
-    """GELU(approximate='none'): x times the normal distribution function; 'tanh' approximates."""
+    """GELU(approximate='none'): x times the normal distribution function; 'tanh' approximates.
+
+    Shape: (*) to (*).
+    Source: Hendrycks & Gimpel, Gaussian Error Linear Units, 2016.
+    """
 
     __constants__ = ["approximate"]
 
@@ -250,7 +307,10 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """Softplus(beta=1.0, threshold=20.0): log(1 + exp(beta x)) / beta, linear above threshold."""
+    """Softplus(beta=1.0, threshold=20.0): log(1 + exp(beta x)) / beta, linear above threshold.
+
+    Shape: (*) to (*).
+    """
 
     __constants__ = ["beta", "threshold"]
 
@@ -267,21 +327,30 @@ class Softplus(Module):
 
 
 class LogSigmoid(Module):
-    """LogSigmoid(): log(sigmoid(x))."""
+    """LogSigmoid(): log(sigmoid(x)).
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.logsigmoid(input)
 
 
 class Softsign(Module):
-    """Softsign(): x / (1 + |x|)."""
+    """Softsign(): x / (1 + |x|).
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.softsign(input)
 
 
 class Tanhshrink(Module):
-    """Tanhshrink(): x - tanh(x)."""
+    """Tanhshrink(): x - tanh(x).
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.tanhshrink(input)
@@ -291,7 +360,11 @@ class Tanhshrink(Module):
 
 
 class Hardsigmoid(_InPlace):
-    """Hardsigmoid(inplace=False): min(max(0, x + 3), 6) / 6."""
+    """Hardsigmoid(inplace=False): min(max(0, x + 3), 6) / 6.
+
+    Shape: (*) to (*).
+    Source: Howard et al., Searching for MobileNetV3, 2019.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.hardsigmoid(input, self.inplace)
@@ -301,7 +374,11 @@ class Hardsigmoid(_InPlace):
 
 
 class Hardswish(_InPlace):
-    """Hardswish(inplace=False): x hardsigmoid(x)."""
+    """Hardswish(inplace=False): x hardsigmoid(x).
+
+    Shape: (*) to (*).
+    Source: Howard et al., Searching for MobileNetV3, 2019.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.hardswish(input, self.inplace)
@@ -322,14 +399,20 @@ class _Shrink(Module):
 
 
 class Hardshrink(_Shrink):
-    """Hardshrink(lambd=0.5): zero within [-lambd, lambd]."""
+    """Hardshrink(lambd=0.5): zero within [-lambd, lambd].
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.hardshrink(input, self.lambd)
 
 
 class Softshrink(_Shrink):
-    """Softshrink(lambd=0.5): moved towards zero by lambd."""
+    """Softshrink(lambd=0.5): moved towards zero by lambd.
+
+    Shape: (*) to (*).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.softshrink(input, self.lambd)
@@ -357,6 +440,9 @@ class _AlongDim(Module):
 class Softmax(_AlongDim):
     """Softmax(dim=None): exp(x) / sum(exp(x)) along `dim`.
 
+    Shape: (*) to (*), with sums of 1 (of the exponentials) along dim.
+    Raises: IndexError if dim is no axis.
+
     >>> nn.Softmax(dim=1)(gs.zeros(1, 2))
     tensor([[0.5000, 0.5000]])
     """
@@ -366,21 +452,33 @@ class Softmax(_AlongDim):
 
 
 class Softmin(_AlongDim):
-    """Softmin(dim=None): softmax(-x)."""
+    """Softmin(dim=None): softmax(-x).
+
+    Shape: (*) to (*), with sums of 1 (of the exponentials) along dim.
+    Raises: IndexError if dim is no axis.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim, _stacklevel=5)
 
 
 class LogSoftmax(_AlongDim):
-    """LogSoftmax(dim=None): log(softmax(x)), computed stably."""
+    """LogSoftmax(dim=None): log(softmax(x)), computed stably.
+
+    Shape: (*) to (*), with sums of 1 (of the exponentials) along dim.
+    Raises: IndexError if dim is no axis.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
 class Softmax2d(Module):
-    """Softmax2d(): softmax over the channels of (N, C, H, W) or (C, H, W)."""
+    """Softmax2d(): softmax over the channels of (N, C, H, W) or (C, H, W).
+
+    Shape: (N, C, H, W) or (C, H, W) to the same, sums of 1 over C.
+    Raises: ValueError for other ranks.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (3, 4):
@@ -391,7 +489,12 @@ class Softmax2d(Module):
 
 
 class GLU(Module):
-    """GLU(dim=-1): a sigmoid(b), where a and b are the halves of the input along `dim`."""
+    """GLU(dim=-1): a sigmoid(b), where a and b are the halves of the input along `dim`.
+
+    Shape: (.., 2 n, ..) to (.., n, ..).
+    Raises: RuntimeError if the axis is odd.
+    Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, 2017.
+    """
 
     __constants__ = ["dim"]
 

@@ -216,6 +216,11 @@ class Conv1d(_Conv):
 
     Cross-correlation of (N, C_in, L) with (C_out, C_in / groups, K).
 
+    Shape: (N, C_in, L) or (C_in, L) to (N, C_out, L'), L' = floor((L + 2 padding - dilation
+    (kernel_size - 1) - 1) / stride) + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
+
         >>> nn.Conv1d(16, 33, 3, stride=2)(gs.randn(20, 16, 50)).shape
         torch.Size([20, 33, 24])
     """
@@ -230,6 +235,11 @@ class Conv2d(_Conv):
 
     Cross-correlation of (N, C_in, H, W) with (C_out, C_in / groups, K_h, K_w).
 
+    Shape: (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H', W'), L' = floor((L + 2 padding -
+    dilation (kernel_size - 1) - 1) / stride) + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
+
         >>> nn.Conv2d(16, 33, 3, stride=2)(gs.randn(20, 16, 50, 100)).shape
         torch.Size([20, 33, 24, 49])
     """
@@ -243,6 +253,11 @@ class Conv3d(_Conv):
     bias=True, padding_mode='zeros', device=None, dtype=None)
 
     Cross-correlation of (N, C_in, D, H, W) with (C_out, C_in / groups, K_d, K_h, K_w).
+
+    Shape: (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D', H', W'), L' = floor((L + 2
+    padding - dilation (kernel_size - 1) - 1) / stride) + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
 
         >>> nn.Conv3d(2, 3, 3)(gs.randn(1, 2, 5, 6, 7)).shape
         torch.Size([1, 3, 3, 4, 5])
@@ -340,6 +355,11 @@ class ConvTranspose1d(_ConvTransposeNd):
 
     The gradient of Conv1d with respect to its input.
 
+    Shape: (N, C_in, L) or (C_in, L) to (N, C_out, L'), L' = (L - 1) stride - 2 padding + dilation
+    (kernel_size - 1) + output_padding + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
+
         >>> nn.ConvTranspose1d(4, 2, 3, stride=2)(gs.randn(1, 4, 5)).shape
         torch.Size([1, 2, 11])
     """
@@ -354,6 +374,11 @@ class ConvTranspose2d(_ConvTransposeNd):
 
     The gradient of Conv2d with respect to its input.
 
+    Shape: (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H', W'), L' = (L - 1) stride - 2 padding
+    + dilation (kernel_size - 1) + output_padding + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
+
         >>> nn.ConvTranspose2d(4, 2, 3, stride=2)(gs.randn(1, 4, 5, 5)).shape
         torch.Size([1, 2, 11, 11])
     """
@@ -367,6 +392,11 @@ class ConvTranspose3d(_ConvTransposeNd):
     output_padding=0, groups=1, bias=True, dilation=1, padding_mode='zeros', ...)
 
     The gradient of Conv3d with respect to its input.
+
+    Shape: (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D', H', W'), L' = (L - 1) stride -
+    2 padding + dilation (kernel_size - 1) + output_padding + 1.
+    Raises: ValueError if groups does not divide both numbers of channels; RuntimeError where the
+    input does not fit.
 
         >>> nn.ConvTranspose3d(4, 2, 3)(gs.randn(1, 4, 5, 5, 5)).shape
         torch.Size([1, 2, 7, 7, 7])

@@ -12,6 +12,8 @@ from .module import Module
 class CosineSimilarity(Module):
     """CosineSimilarity(dim=1, eps=1e-8)
 
+    Shape: x1 and x2 broadcast; the result without the axis dim.
+
     >>> nn.CosineSimilarity()(gs.ones(1, 3), gs.ones(1, 3)).shape
     torch.Size([1])
     """
@@ -29,6 +31,8 @@ class CosineSimilarity(Module):
 
 class PairwiseDistance(Module):
     """PairwiseDistance(p=2.0, eps=1e-6, keepdim=False)
+
+    Shape: x1 and x2 (*, D), broadcast; the result (*), or (*, 1) with keepdim.
 
     >>> nn.PairwiseDistance()(gs.ones(4, 3), gs.zeros(4, 3)).shape
     torch.Size([4])

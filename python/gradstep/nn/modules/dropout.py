@@ -29,6 +29,11 @@ class _DropoutNd(Module):
 class Dropout(_DropoutNd):
     """Dropout(p=0.5, inplace=False): zeros single elements.
 
+    Shape: (*) to (*).
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Hinton et al., Improving Neural Networks by Preventing Co-Adaptation of Feature
+    Detectors, 2012.
+
     >>> nn.Dropout(0.5).eval()(gs.ones(2))
     tensor([1., 1.])
     """
@@ -38,35 +43,56 @@ class Dropout(_DropoutNd):
 
 
 class Dropout1d(_DropoutNd):
-    """Dropout1d(p=0.5, inplace=False): zeros channels of (N, C, L) or (C, L)."""
+    """Dropout1d(p=0.5, inplace=False): zeros channels of (N, C, L) or (C, L).
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_DropoutNd):
-    """Dropout2d(p=0.5, inplace=False): zeros channels of (N, C, H, W)."""
+    """Dropout2d(p=0.5, inplace=False): zeros channels of (N, C, H, W).
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_DropoutNd):
-    """Dropout3d(p=0.5, inplace=False): zeros channels of (N, C, D, H, W) or (C, D, H, W)."""
+    """Dropout3d(p=0.5, inplace=False): zeros channels of (N, C, D, H, W) or (C, D, H, W).
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_DropoutNd):
-    """AlphaDropout(p=0.5, inplace=False): keeps the statistics of SELU activations."""
+    """AlphaDropout(p=0.5, inplace=False): keeps the statistics of SELU activations.
+
+    Shape: (*) to (*).
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Klambauer et al., Self-Normalizing Neural Networks, 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.alpha_dropout(input, self.p, self.training)
 
 
 class FeatureAlphaDropout(_DropoutNd):
-    """FeatureAlphaDropout(p=0.5, inplace=False): AlphaDropout of whole channels."""
+    """FeatureAlphaDropout(p=0.5, inplace=False): AlphaDropout of whole channels.
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.feature_alpha_dropout(input, self.p, self.training)

@@ -14,6 +14,8 @@ from .module import Module
 class Flatten(Module):
     """Flatten(start_dim=1, end_dim=-1)
 
+    Shape: (.., start_dim .., end_dim, ..) to (.., their product, ..).
+
     >>> nn.Flatten()(gs.zeros(2, 3, 4)).shape
     torch.Size([2, 12])
     """
@@ -72,6 +74,9 @@ class Unflatten(Module):
 class Unfold(Module):
     """Unfold(kernel_size, dilation=1, padding=0, stride=1)
 
+    Shape: (N, C, H, W) to (N, C kH kW, windows).
+    Raises: RuntimeError if no window fits.
+
     >>> nn.Unfold(2)(gs.zeros(1, 3, 4, 4)).shape
     torch.Size([1, 12, 9])
     """
@@ -99,6 +104,9 @@ class Unfold(Module):
 
 class Fold(Module):
     """Fold(output_size, kernel_size, dilation=1, padding=0, stride=1)
+
+    Shape: (N, C kH kW, windows) to (N, C, *output_size).
+    Raises: RuntimeError where sizes do not fit.
 
     >>> nn.Fold((4, 4), 2)(gs.zeros(1, 12, 9)).shape
     torch.Size([1, 3, 4, 4])
@@ -137,7 +145,11 @@ class Fold(Module):
 
 
 class PixelShuffle(Module):
-    """PixelShuffle(upscale_factor): (*, C r^2, H, W) to (*, C, H r, W r)."""
+    """PixelShuffle(upscale_factor): (*, C r^2, H, W) to (*, C, H r, W r).
+
+    Raises: RuntimeError if the factor does not divide the sizes.
+    Source: Shi et al., Real-Time Single Image and Video Super-Resolution, 2016.
+    """
 
     __constants__ = ["upscale_factor"]
 
@@ -153,7 +165,11 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """PixelUnshuffle(downscale_factor): (*, C, H r, W r) to (*, C r^2, H, W)."""
+    """PixelUnshuffle(downscale_factor): (*, C, H r, W r) to (*, C r^2, H, W).
+
+    Raises: RuntimeError if the factor does not divide the sizes.
+    Source: Shi et al., Real-Time Single Image and Video Super-Resolution, 2016.
+    """
 
     __constants__ = ["downscale_factor"]
 
@@ -169,7 +185,12 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """ChannelShuffle(groups): reorders channels (g, C / g) as (C / g, g)."""
+    """ChannelShuffle(groups): reorders channels (g, C / g) as (C / g, g).
+
+    Shape: (N, C, *) to the same.
+    Raises: RuntimeError if groups does not divide C.
+    Source: Zhang et al., ShuffleNet, 2018.
+    """
 
     __constants__ = ["groups"]
 

@@ -37,6 +37,8 @@ class Linear(Module):
 
     ``y = x W^T + b``: (*, in_features) to (*, out_features).
 
+    Raises: RuntimeError where sizes do not fit.
+
         >>> nn.Linear(20, 30)(gs.randn(128, 20)).shape
         torch.Size([128, 30])
     """
@@ -90,6 +92,8 @@ class Bilinear(Module):
     """Bilinear(in1_features, in2_features, out_features, bias=True, device=None, dtype=None)
 
     ``y = x1^T A x2 + b``: (*, in1_features), (*, in2_features) to (*, out_features).
+
+    Raises: RuntimeError where sizes do not fit.
 
         >>> nn.Bilinear(2, 3, 4)(gs.ones(5, 2), gs.ones(5, 3)).shape
         torch.Size([5, 4])

@@ -51,6 +51,10 @@ class CrossEntropyLoss(_WeightedLoss):
 
     Logits (N, C, ..) against class indices (N, ..) or probabilities (N, C, ..).
 
+    Shape: the result as the class indices with reduction='none', else 0-d.
+    Raises: IndexError for classes outside of [0, C) other than ignore_index; RuntimeError or
+    ValueError where shapes do not fit.
+
         >>> nn.CrossEntropyLoss()(gs.zeros(3, 2), gs.tensor([0, 1, 1]))
         tensor(0.6931)
     """
@@ -88,6 +92,10 @@ class NLLLoss(_WeightedLoss):
 
     Log probabilities (N, C, ..) against class indices (N, ..).
 
+    Shape: the result as the class indices with reduction='none', else 0-d.
+    Raises: IndexError for classes outside of [0, C) other than ignore_index; RuntimeError or
+    ValueError where shapes do not fit.
+
         >>> nn.NLLLoss()(gs.zeros(3, 2), gs.tensor([0, 1, 1])).item() == 0
         True
     """
@@ -119,6 +127,10 @@ class BCELoss(_WeightedLoss):
     """BCELoss(weight=None, size_average=None, reduce=None, reduction='mean')
 
     Probabilities (*) against targets (*) in [0, 1].
+
+    Shape: input and target (*) of one shape; the result (*) with reduction='none', else 0-d.
+    Raises: ValueError where shapes differ; BCELoss: RuntimeError for probabilities outside of [0,
+    1].
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -130,6 +142,10 @@ class BCEWithLogitsLoss(_Loss):
     pos_weight=None)
 
     Logits (*) against targets (*) in [0, 1].
+
+    Shape: input and target (*) of one shape; the result (*) with reduction='none', else 0-d.
+    Raises: ValueError where shapes differ; BCELoss: RuntimeError for probabilities outside of [0,
+    1].
 
         >>> nn.BCEWithLogitsLoss()(gs.zeros(2), gs.ones(2))
         tensor(0.6931)
@@ -161,6 +177,10 @@ class KLDivLoss(_Loss):
     """KLDivLoss(size_average=None, reduce=None, reduction='mean', log_target=False)
 
     Log probabilities against probabilities; 'batchmean' is the divergence itself.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    Source: Kullback & Leibler, On Information and Sufficiency, 1951.
     """
 
     __constants__ = ["reduction"]
@@ -181,7 +201,12 @@ class KLDivLoss(_Loss):
 
 class MultiMarginLoss(_WeightedLoss):
     """MultiMarginLoss(p=1, margin=1.0, weight=None, size_average=None, reduce=None,
-    reduction='mean')"""
+    reduction='mean')
+
+    Shape: input (N, C), target (N) of classes; the result (N) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not fit.
+    Source: Crammer & Singer, Multiclass Kernel-Based Vector Machines, 2001.
+    """
 
     __constants__ = ["p", "margin", "reduction"]
 
@@ -217,14 +242,23 @@ class MultiMarginLoss(_WeightedLoss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """MultiLabelMarginLoss(size_average=None, reduce=None, reduction='mean')"""
+    """MultiLabelMarginLoss(size_average=None, reduce=None, reduction='mean')
+
+    Shape: input and target (N, C), whose wanted classes end at the first -1; the result (N) with
+    reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not fit.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
-    """MultiLabelSoftMarginLoss(weight=None, size_average=None, reduce=None, reduction='mean')"""
+    """MultiLabelSoftMarginLoss(weight=None, size_average=None, reduce=None, reduction='mean')
+
+    Shape: input and target (N, C) of 0 and 1; the result (N) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return _C.multilabel_soft_margin_loss(
@@ -233,14 +267,23 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
 
 class SoftMarginLoss(_Loss):
-    """SoftMarginLoss(size_average=None, reduce=None, reduction='mean')"""
+    """SoftMarginLoss(size_average=None, reduce=None, reduction='mean')
+
+    Shape: input and target (*), of 1 and -1; the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return _C.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 class HingeEmbeddingLoss(_Loss):
-    """HingeEmbeddingLoss(margin=1.0, size_average=None, reduce=None, reduction='mean')"""
+    """HingeEmbeddingLoss(margin=1.0, size_average=None, reduce=None, reduction='mean')
+
+    Shape: input and target (*), of 1 and -1; the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    Source: Hadsell et al., Dimensionality Reduction by Learning an Invariant Mapping, 2006.
+    """
 
     __constants__ = ["margin", "reduction"]
 
@@ -264,6 +307,9 @@ class HingeEmbeddingLoss(_Loss):
 class MSELoss(_Loss):
     """MSELoss(size_average=None, reduce=None, reduction='mean'): (input - target)^2.
 
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+
     >>> nn.MSELoss()(gs.zeros(2), gs.ones(2))
     tensor(1.)
     """
@@ -273,14 +319,23 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """L1Loss(size_average=None, reduce=None, reduction='mean'): |input - target|."""
+    """L1Loss(size_average=None, reduce=None, reduction='mean'): |input - target|.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
 class SmoothL1Loss(_Loss):
-    """SmoothL1Loss(size_average=None, reduce=None, reduction='mean', beta=1.0)"""
+    """SmoothL1Loss(size_average=None, reduce=None, reduction='mean', beta=1.0)
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    Source: Girshick, Fast R-CNN, 2015.
+    """
 
     def __init__(
         self,
@@ -297,7 +352,12 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """HuberLoss(reduction='mean', delta=1.0)"""
+    """HuberLoss(reduction='mean', delta=1.0)
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    Source: Huber, Robust Estimation of a Location Parameter, 1964.
+    """
 
     __constants__ = ["reduction", "delta"]
 
@@ -311,7 +371,11 @@ class HuberLoss(_Loss):
 
 class PoissonNLLLoss(_Loss):
     """PoissonNLLLoss(log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
-    reduction='mean')"""
+    reduction='mean')
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
 
     __constants__ = ["log_input", "full", "eps", "reduction"]
 
@@ -341,7 +405,14 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """GaussianNLLLoss(*, full=False, eps=1e-6, reduction='mean')"""
+    """GaussianNLLLoss(*, full=False, eps=1e-6, reduction='mean')
+
+    Shape: input, target and var (*), var also (*, 1); the result (*) with reduction='none', else
+    0-d.
+    Raises: ValueError for negative variances or sizes of var that do not fit.
+    Source: Nix & Weigend, Estimating the Mean and Variance of the Target Probability
+    Distribution, 1994.
+    """
 
     __constants__ = ["full", "eps", "reduction"]
 
@@ -374,7 +445,12 @@ class _MarginLoss(_Loss):
 
 
 class MarginRankingLoss(_MarginLoss):
-    """MarginRankingLoss(margin=0.0, size_average=None, reduce=None, reduction='mean')"""
+    """MarginRankingLoss(margin=0.0, size_average=None, reduce=None, reduction='mean')
+
+    Shape: input1, input2 and target (N), of 1 and -1; the result (N) with reduction='none', else
+    0-d.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return _C.margin_ranking_loss(
@@ -383,7 +459,12 @@ class MarginRankingLoss(_MarginLoss):
 
 
 class CosineEmbeddingLoss(_MarginLoss):
-    """CosineEmbeddingLoss(margin=0.0, size_average=None, reduce=None, reduction='mean')"""
+    """CosineEmbeddingLoss(margin=0.0, size_average=None, reduce=None, reduction='mean')
+
+    Shape: input1 and input2 (N, D), target (N) of 1 and -1; the result (N) with reduction='none',
+    else 0-d.
+    Raises: RuntimeError where ranks do not fit.
+    """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return _C.cosine_embedding_loss(
@@ -393,7 +474,14 @@ class CosineEmbeddingLoss(_MarginLoss):
 
 class TripletMarginLoss(_Loss):
     """TripletMarginLoss(margin=1.0, p=2.0, eps=1e-6, swap=False, size_average=None, reduce=None,
-    reduction='mean')"""
+    reduction='mean')
+
+    Shape: anchor, positive and negative (N, D) or (D); the result (N) with reduction='none', else
+    0-d.
+    Raises: RuntimeError where ranks differ.
+    Source: Balntas et al., Learning Local Feature Descriptors with Triplets and Shallow CNNs,
+    2016.
+    """
 
     __constants__ = ["margin", "p", "eps", "swap", "reduction"]
 
@@ -432,7 +520,14 @@ class TripletMarginLoss(_Loss):
 
 class TripletMarginWithDistanceLoss(_Loss):
     """TripletMarginWithDistanceLoss(*, distance_function=None, margin=1.0, swap=False,
-    reduction='mean')"""
+    reduction='mean')
+
+    Shape: anchor, positive and negative (N, D) or (D); the result (N) with reduction='none', else
+    0-d.
+    Raises: RuntimeError where ranks differ.
+    Source: Balntas et al., Learning Local Feature Descriptors with Triplets and Shallow CNNs,
+    2016.
+    """
 
     __constants__ = ["margin", "swap", "reduction"]
 
@@ -475,6 +570,10 @@ class CTCLoss(_Loss):
     """CTCLoss(blank=0, reduction='mean', zero_infinity=False)
 
     Log probabilities (T, N, C), targets (N, S) or all in one row, and both lengths (N).
+
+    Shape: the result (N) with reduction='none', else 0-d.
+    Raises: RuntimeError for targets or lengths that do not fit.
+    Source: Graves et al., Connectionist Temporal Classification, 2006.
     """
 
     __constants__ = ["blank", "reduction"]

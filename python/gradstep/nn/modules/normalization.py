@@ -140,6 +140,8 @@ class BatchNorm1d(_BatchNorm):
 
     Normalizes the channels of (N, C) or (N, C, L) over the batch (Ioffe and Szegedy, 2015).
 
+    Raises: ValueError for other ranks, or one value per channel in training.
+
         >>> nn.BatchNorm1d(3)(gs.randn(4, 3)).shape
         torch.Size([4, 3])
     """
@@ -153,6 +155,9 @@ class BatchNorm2d(_BatchNorm):
 
     Normalizes the channels of (N, C, H, W) over batch and positions.
 
+    Raises: ValueError for other ranks, or one value per channel in training.
+    Source: Ioffe & Szegedy, Batch Normalization, 2015.
+
         >>> nn.BatchNorm2d(3)(gs.randn(4, 3, 5, 5)).shape
         torch.Size([4, 3, 5, 5])
     """
@@ -165,6 +170,9 @@ class BatchNorm3d(_BatchNorm):
     device=None, dtype=None, *, bias=True)
 
     Normalizes the channels of (N, C, D, H, W) over batch and positions.
+
+    Raises: ValueError for other ranks, or one value per channel in training.
+    Source: Ioffe & Szegedy, Batch Normalization, 2015.
     """
 
     _dims = (5,)
@@ -220,21 +228,33 @@ class _InstanceNorm(_NormBase):
 
 class InstanceNorm1d(_InstanceNorm):
     """InstanceNorm1d(num_features, eps=1e-5, momentum=0.1, affine=False,
-    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, L) or (C, L)."""
+    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, L) or (C, L).
+
+    Raises: ValueError for other ranks, or one value per channel in training.
+    Source: Ulyanov et al., Instance Normalization, 2016.
+    """
 
     _dims = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
     """InstanceNorm2d(num_features, eps=1e-5, momentum=0.1, affine=False,
-    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, H, W) or (C, H, W)."""
+    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, H, W) or (C, H, W).
+
+    Raises: ValueError for other ranks, or one value per channel in training.
+    Source: Ulyanov et al., Instance Normalization, 2016.
+    """
 
     _dims = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
     """InstanceNorm3d(num_features, eps=1e-5, momentum=0.1, affine=False,
-    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, D, H, W)."""
+    track_running_stats=False, device=None, dtype=None, *, bias=True): (N, C, D, H, W).
+
+    Raises: ValueError for other ranks, or one value per channel in training.
+    Source: Ulyanov et al., Instance Normalization, 2016.
+    """
 
     _dims = (4, 5)
 
@@ -253,6 +273,8 @@ class LayerNorm(Module):
     dtype=None)
 
     Normalizes over the last dimensions (Ba et al., 2016).
+
+    Raises: RuntimeError if the input does not end in normalized_shape.
 
         >>> nn.LayerNorm(10)(gs.randn(2, 5, 10)).shape
         torch.Size([2, 5, 10])
@@ -308,6 +330,8 @@ class RMSNorm(Module):
 
     Divides by the root mean square over the last dimensions (Zhang and Sennrich, 2019).
 
+    Raises: RuntimeError if the input does not end in normalized_shape.
+
         >>> nn.RMSNorm(10)(gs.randn(2, 10)).shape
         torch.Size([2, 10])
     """
@@ -354,6 +378,8 @@ class GroupNorm(Module):
     bias=True)
 
     Normalizes groups of channels of (N, C, *) (Wu and He, 2018).
+
+    Raises: ValueError if num_groups does not divide num_channels.
 
         >>> nn.GroupNorm(2, 4)(gs.randn(1, 4, 3)).shape
         torch.Size([1, 4, 3])
@@ -410,6 +436,8 @@ class LocalResponseNorm(Module):
     """LocalResponseNorm(size, alpha=1e-4, beta=0.75, k=1.0)
 
     Divides by a power of the mean square over neighbouring channels (Krizhevsky et al., 2012).
+
+    Shape: (N, C, *) to the same.
     """
 
     __constants__ = ["size", "alpha", "beta", "k"]

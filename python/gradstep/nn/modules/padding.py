@@ -48,19 +48,31 @@ class _ConstantPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """ConstantPad1d(padding, value)"""
+    """ConstantPad1d(padding, value)
+
+    Shape: (N, C, L) or (C, L) to the same with borders; padding is a number or 2 of them, the
+    last axis first.
+    """
 
     _n = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """ConstantPad2d(padding, value)"""
+    """ConstantPad2d(padding, value)
+
+    Shape: (N, C, H, W) or (C, H, W) to the same with borders; padding is a number or 4 of them,
+    the last axis first.
+    """
 
     _n = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """ConstantPad3d(padding, value)"""
+    """ConstantPad3d(padding, value)
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to the same with borders; padding is a number or 6 of
+    them, the last axis first.
+    """
 
     _n = 3
 
@@ -74,13 +86,20 @@ class _ZeroPad(_ConstantPad):
 
 
 class ZeroPad1d(_ZeroPad):
-    """ZeroPad1d(padding)"""
+    """ZeroPad1d(padding)
+
+    Shape: (N, C, L) or (C, L) to the same with borders; padding is a number or 2 of them, the
+    last axis first.
+    """
 
     _n = 1
 
 
 class ZeroPad2d(_ZeroPad):
     """ZeroPad2d(padding)
+
+    Shape: (N, C, H, W) or (C, H, W) to the same with borders; padding is a number or 4 of them,
+    the last axis first.
 
     >>> nn.ZeroPad2d(1)(gs.ones(1, 1, 2, 2)).shape
     torch.Size([1, 1, 4, 4])
@@ -90,48 +109,79 @@ class ZeroPad2d(_ZeroPad):
 
 
 class ZeroPad3d(_ZeroPad):
-    """ZeroPad3d(padding)"""
+    """ZeroPad3d(padding)
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to the same with borders; padding is a number or 6 of
+    them, the last axis first.
+    """
 
     _n = 3
 
 
 class ReflectionPad1d(_Pad):
-    """ReflectionPad1d(padding): mirrors at the border, without repeating it."""
+    """ReflectionPad1d(padding): mirrors at the border, without repeating it.
+
+    Shape: (N, C, L) or (C, L) to the same with borders; padding is a number or 2 of them, the
+    last axis first.
+    Raises: RuntimeError where a border is not smaller than its axis.
+    """
 
     _n = 1
     _mode = "reflect"
 
 
 class ReflectionPad2d(_Pad):
-    """ReflectionPad2d(padding): mirrors at the border, without repeating it."""
+    """ReflectionPad2d(padding): mirrors at the border, without repeating it.
+
+    Shape: (N, C, H, W) or (C, H, W) to the same with borders; padding is a number or 4 of them,
+    the last axis first.
+    Raises: RuntimeError where a border is not smaller than its axis.
+    """
 
     _n = 2
     _mode = "reflect"
 
 
 class ReflectionPad3d(_Pad):
-    """ReflectionPad3d(padding): mirrors at the border, without repeating it."""
+    """ReflectionPad3d(padding): mirrors at the border, without repeating it.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to the same with borders; padding is a number or 6 of
+    them, the last axis first.
+    Raises: RuntimeError where a border is not smaller than its axis.
+    """
 
     _n = 3
     _mode = "reflect"
 
 
 class ReplicationPad1d(_Pad):
-    """ReplicationPad1d(padding): repeats the border."""
+    """ReplicationPad1d(padding): repeats the border.
+
+    Shape: (N, C, L) or (C, L) to the same with borders; padding is a number or 2 of them, the
+    last axis first.
+    """
 
     _n = 1
     _mode = "replicate"
 
 
 class ReplicationPad2d(_Pad):
-    """ReplicationPad2d(padding): repeats the border."""
+    """ReplicationPad2d(padding): repeats the border.
+
+    Shape: (N, C, H, W) or (C, H, W) to the same with borders; padding is a number or 4 of them,
+    the last axis first.
+    """
 
     _n = 2
     _mode = "replicate"
 
 
 class ReplicationPad3d(_Pad):
-    """ReplicationPad3d(padding): repeats the border."""
+    """ReplicationPad3d(padding): repeats the border.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to the same with borders; padding is a number or 6 of
+    them, the last axis first.
+    """
 
     _n = 3
     _mode = "replicate"
@@ -149,18 +199,33 @@ class _CircularPad(_Pad):
 
 
 class CircularPad1d(_CircularPad):
-    """CircularPad1d(padding): continues from the other side."""
+    """CircularPad1d(padding): continues from the other side.
+
+    Shape: (N, C, L) or (C, L) to the same with borders; padding is a number or 2 of them, the
+    last axis first.
+    Raises: RuntimeError where a border is larger than its axis.
+    """
 
     _n = 1
 
 
 class CircularPad2d(_CircularPad):
-    """CircularPad2d(padding): continues from the other side."""
+    """CircularPad2d(padding): continues from the other side.
+
+    Shape: (N, C, H, W) or (C, H, W) to the same with borders; padding is a number or 4 of them,
+    the last axis first.
+    Raises: RuntimeError where a border is larger than its axis.
+    """
 
     _n = 2
 
 
 class CircularPad3d(_CircularPad):
-    """CircularPad3d(padding): continues from the other side."""
+    """CircularPad3d(padding): continues from the other side.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to the same with borders; padding is a number or 6 of
+    them, the last axis first.
+    Raises: RuntimeError where a border is larger than its axis.
+    """
 
     _n = 3

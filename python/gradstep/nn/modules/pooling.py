@@ -67,7 +67,13 @@ class _MaxPool(Module):
 
 class MaxPool1d(_MaxPool):
     """MaxPool1d(kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
-    ceil_mode=False)"""
+    ceil_mode=False)
+
+    Shape: (N, C, L) or (C, L) to (N, C, L'), L' = floor((L + 2 padding - dilation (kernel_size -
+    1) - 1) / stride) + 1 (ceil with
+    ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
+    """
 
     def forward(self, input: Tensor) -> Any:
         return self._pool(F.max_pool1d, input)
@@ -76,6 +82,11 @@ class MaxPool1d(_MaxPool):
 class MaxPool2d(_MaxPool):
     """MaxPool2d(kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
     ceil_mode=False)
+
+    Shape: (N, C, H, W) or (C, H, W) to (N, C, H', W'), L' = floor((L + 2 padding - dilation
+    (kernel_size - 1) - 1) / stride) + 1 (ceil with
+    ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
 
         >>> nn.MaxPool2d(2)(gs.zeros(1, 3, 8, 8)).shape
         torch.Size([1, 3, 4, 4])
@@ -87,7 +98,13 @@ class MaxPool2d(_MaxPool):
 
 class MaxPool3d(_MaxPool):
     """MaxPool3d(kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
-    ceil_mode=False)"""
+    ceil_mode=False)
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W'), L' = floor((L + 2 padding -
+    dilation (kernel_size - 1) - 1) / stride) + 1 (ceil with
+    ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
+    """
 
     def forward(self, input: Tensor) -> Any:
         return self._pool(F.max_pool3d, input)
@@ -113,19 +130,34 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """MaxUnpool1d(kernel_size, stride=None, padding=0)"""
+    """MaxUnpool1d(kernel_size, stride=None, padding=0)
+
+    Shape: values and indices (N, C, L') to (N, C, L), the smallest size that fits, or
+    output_size.
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
 
     _n = 1
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """MaxUnpool2d(kernel_size, stride=None, padding=0)"""
+    """MaxUnpool2d(kernel_size, stride=None, padding=0)
+
+    Shape: values and indices (N, C, H', W') to (N, C, H, W), the smallest size that fits, or
+    output_size.
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
 
     _n = 2
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """MaxUnpool3d(kernel_size, stride=None, padding=0)"""
+    """MaxUnpool3d(kernel_size, stride=None, padding=0)
+
+    Shape: values and indices (N, C, D', H', W') to (N, C, D, H, W), the smallest size that fits,
+    or output_size.
+    Raises: ValueError if output_size does not fit; RuntimeError for indices outside of it.
+    """
 
     _n = 3
 
@@ -134,7 +166,12 @@ class MaxUnpool3d(_MaxUnpool):
 
 
 class AvgPool1d(Module):
-    """AvgPool1d(kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True)"""
+    """AvgPool1d(kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True)
+
+    Shape: (N, C, L) or (C, L) to (N, C, L'), L' = floor((L + 2 padding - kernel_size) / stride) +
+    1 (ceil with ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
+    """
 
     __constants__ = ["kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"]
 
@@ -213,6 +250,10 @@ class AvgPool2d(_AvgPool):
     """AvgPool2d(kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
     divisor_override=None)
 
+    Shape: (N, C, H, W) or (C, H, W) to (N, C, H', W'), L' = floor((L + 2 padding - kernel_size) /
+    stride) + 1 (ceil with ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
+
         >>> nn.AvgPool2d(2)(gs.zeros(1, 3, 8, 8)).shape
         torch.Size([1, 3, 4, 4])
     """
@@ -223,7 +264,12 @@ class AvgPool2d(_AvgPool):
 
 class AvgPool3d(_AvgPool):
     """AvgPool3d(kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
-    divisor_override=None)"""
+    divisor_override=None)
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W'), L' = floor((L + 2 padding -
+    kernel_size) / stride) + 1 (ceil with ceil_mode).
+    Raises: RuntimeError if padding exceeds half a kernel or nothing is left.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self._pool(_C.avg_pool3d, input)
@@ -252,7 +298,11 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """LPPool1d(norm_type, kernel_size, stride=None, ceil_mode=False)"""
+    """LPPool1d(norm_type, kernel_size, stride=None, ceil_mode=False)
+
+    Shape: (N, C, L) or (C, L) to (N, C, L'), L' = floor((L + 2 padding - kernel_size) / stride) +
+    1 (ceil with ceil_mode).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool1d(
@@ -261,7 +311,11 @@ class LPPool1d(_LPPool):
 
 
 class LPPool2d(_LPPool):
-    """LPPool2d(norm_type, kernel_size, stride=None, ceil_mode=False)"""
+    """LPPool2d(norm_type, kernel_size, stride=None, ceil_mode=False)
+
+    Shape: (N, C, H, W) or (C, H, W) to (N, C, H', W'), L' = floor((L + 2 padding - kernel_size) /
+    stride) + 1 (ceil with ceil_mode).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool2d(
@@ -270,7 +324,11 @@ class LPPool2d(_LPPool):
 
 
 class LPPool3d(_LPPool):
-    """LPPool3d(norm_type, kernel_size, stride=None, ceil_mode=False)"""
+    """LPPool3d(norm_type, kernel_size, stride=None, ceil_mode=False)
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W'), L' = floor((L + 2 padding -
+    kernel_size) / stride) + 1 (ceil with ceil_mode).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool3d(
@@ -293,7 +351,10 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """AdaptiveAvgPool1d(output_size)"""
+    """AdaptiveAvgPool1d(output_size)
+
+    Shape: (N, C, L) or (C, L) to (N, C, *output_size).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return _C.adaptive_avg_pool1d(input, self.output_size)
@@ -301,6 +362,8 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """AdaptiveAvgPool2d(output_size); None keeps a size.
+
+    Shape: (N, C, H, W) or (C, H, W) to (N, C, *output_size).
 
     >>> nn.AdaptiveAvgPool2d(1)(gs.zeros(1, 3, 8, 8)).shape
     torch.Size([1, 3, 1, 1])
@@ -311,7 +374,10 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """AdaptiveAvgPool3d(output_size); None keeps a size."""
+    """AdaptiveAvgPool3d(output_size); None keeps a size.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size).
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool3d(input, self.output_size)
@@ -330,21 +396,30 @@ class _AdaptiveMaxPool(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """AdaptiveMaxPool1d(output_size, return_indices=False)"""
+    """AdaptiveMaxPool1d(output_size, return_indices=False)
+
+    Shape: (N, C, L) or (C, L) to (N, C, *output_size).
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """AdaptiveMaxPool2d(output_size, return_indices=False); None keeps a size."""
+    """AdaptiveMaxPool2d(output_size, return_indices=False); None keeps a size.
+
+    Shape: (N, C, H, W) or (C, H, W) to (N, C, *output_size).
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """AdaptiveMaxPool3d(output_size, return_indices=False); None keeps a size."""
+    """AdaptiveMaxPool3d(output_size, return_indices=False); None keeps a size.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size).
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)

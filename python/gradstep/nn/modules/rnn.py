@@ -260,6 +260,10 @@ class RNN(RNNBase):
 
     h' = tanh(W_ih x + b_ih + W_hh h + b_hh).
 
+    Raises: ValueError for sizes below 1 or dropout outside of [0, 1]; RuntimeError where the
+    input or its states do not fit.
+    Source: Elman, Finding Structure in Time, 1990.
+
         >>> nn.RNN(3, 4)(gs.randn(5, 2, 3))[0].shape
         torch.Size([5, 2, 4])
     """
@@ -307,6 +311,9 @@ class GRU(RNNBase):
 
     The gated recurrent unit (Cho et al., 2014), with the reset after the matmul.
 
+    Raises: ValueError for sizes below 1 or dropout outside of [0, 1]; RuntimeError where the
+    input or its states do not fit.
+
         >>> nn.GRU(3, 4)(gs.randn(5, 2, 3))[1].shape
         torch.Size([1, 2, 4])
     """
@@ -347,6 +354,9 @@ class LSTM(RNNBase):
     bidirectional=False, proj_size=0, device=None, dtype=None)
 
     Long short-term memory (Hochreiter and Schmidhuber, 1997); gates in the order i, f, g, o.
+
+    Raises: ValueError for sizes below 1 or dropout outside of [0, 1]; RuntimeError where the
+    input or its states do not fit.
 
         >>> out, (h, c) = nn.LSTM(3, 4, num_layers=2)(gs.randn(5, 2, 3))
         >>> out.shape, c.shape
@@ -454,6 +464,10 @@ class RNNCellBase(Module):
 class RNNCell(RNNCellBase):
     """RNNCell(input_size, hidden_size, bias=True, nonlinearity='tanh', device=None, dtype=None)
 
+    Shape: input (N, input_size) or (input_size), state and result (N, hidden_size).
+    Raises: RuntimeError where sizes do not fit.
+    Source: Elman, Finding Structure in Time, 1990.
+
     >>> nn.RNNCell(3, 4)(gs.randn(2, 3)).shape
     torch.Size([2, 4])
     """
@@ -482,6 +496,10 @@ class RNNCell(RNNCellBase):
 class LSTMCell(RNNCellBase):
     """LSTMCell(input_size, hidden_size, bias=True, device=None, dtype=None)
 
+    Shape: input (N, input_size) or (input_size), states and results h, c (N, hidden_size).
+    Raises: RuntimeError where sizes do not fit.
+    Source: Hochreiter & Schmidhuber, Long Short-Term Memory, 1997.
+
     >>> h, c = nn.LSTMCell(3, 4)(gs.randn(2, 3))
     """
 
@@ -502,6 +520,10 @@ class LSTMCell(RNNCellBase):
 
 class GRUCell(RNNCellBase):
     """GRUCell(input_size, hidden_size, bias=True, device=None, dtype=None)
+
+    Shape: input (N, input_size) or (input_size), state and result (N, hidden_size).
+    Raises: RuntimeError where sizes do not fit.
+    Source: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014.
 
     >>> nn.GRUCell(3, 4)(gs.randn(2, 3)).shape
     torch.Size([2, 4])

@@ -67,6 +67,9 @@ class Embedding(_Table):
 
     Indices (*) to rows (*, embedding_dim).
 
+    Raises: IndexError for indices outside of [0, num_embeddings); AssertionError if padding_idx
+    is.
+
         >>> nn.Embedding(10, 3)(gs.tensor([[1, 2], [4, 5]])).shape
         torch.Size([2, 2, 3])
     """
@@ -162,6 +165,9 @@ class EmbeddingBag(_Table):
     padding_idx=None, device=None, dtype=None)
 
     Sum, mean or max over bags: indices (N, L), or (L) with offsets (N), to (N, embedding_dim).
+
+    Raises: IndexError or RuntimeError for indices or offsets that do not fit; ValueError for an
+    unknown mode.
 
         >>> nn.EmbeddingBag(10, 3)(gs.tensor([1, 2, 4]), gs.tensor([0, 2])).shape
         torch.Size([2, 3])

@@ -15,6 +15,11 @@ class Upsample(Module):
     """Upsample(size=None, scale_factor=None, mode='nearest', align_corners=None,
     recompute_scale_factor=None)
 
+    Shape: (N, C, *) to (N, C, *size), size = floor(input size * scale_factor) where that is
+    given.
+    Raises: ValueError if neither or both of size and scale_factor are given; NotImplementedError
+    for other ranks than the mode has.
+
     >>> nn.Upsample(scale_factor=2)(gs.zeros(1, 1, 2, 2)).shape
     torch.Size([1, 1, 4, 4])
     """
@@ -66,14 +71,26 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """UpsamplingNearest2d(size=None, scale_factor=None)"""
+    """UpsamplingNearest2d(size=None, scale_factor=None)
+
+    Shape: (N, C, *) to (N, C, *size), size = floor(input size * scale_factor) where that is
+    given.
+    Raises: ValueError if neither or both of size and scale_factor are given; NotImplementedError
+    for other ranks than the mode has.
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """UpsamplingBilinear2d(size=None, scale_factor=None): bilinear with aligned corners."""
+    """UpsamplingBilinear2d(size=None, scale_factor=None): bilinear with aligned corners.
+
+    Shape: (N, C, *) to (N, C, *size), size = floor(input size * scale_factor) where that is
+    given.
+    Raises: ValueError if neither or both of size and scale_factor are given; NotImplementedError
+    for other ranks than the mode has.
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

@@ -29,7 +29,10 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all tensors, as if they were one vector."""
+    """The norm of all tensors, as if they were one vector.
+
+    Raises: RuntimeError if the norm is not finite and error_if_nonfinite is set.
+    """
     tensors = _as_list(tensors)
     norm_type = float(norm_type)
     if not tensors:
@@ -57,7 +60,10 @@ def _check_finite(total: Tensor, norm_type: float, error_if_nonfinite: bool) -> 
 def clip_grads_with_norm_(
     parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale the gradients so that a total norm already known becomes at most `max_norm`."""
+    """Scale the gradients so that a total norm already known becomes at most `max_norm`.
+
+    Raises: RuntimeError if the norm is not finite and error_if_nonfinite is set.
+    """
     _C._multi_scale_to_norm_(
         _C._grads_of(_as_list(parameters)), float(max_norm), total_norm.detach()
     )
@@ -70,7 +76,11 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scale all gradients so that their total norm is at most `max_norm`; returns the old norm."""
+    """Scale all gradients so that their total norm is at most `max_norm`; returns the old norm.
+
+    Raises: RuntimeError if the norm is not finite and error_if_nonfinite is set.
+    Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, 2013.
+    """
     if isinstance(parameters, GeneratorType):
         parameters = list(parameters)
         if not parameters:

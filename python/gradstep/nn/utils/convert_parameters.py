@@ -13,12 +13,20 @@ from gradstep._C import Tensor
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """The parameters, flattened and joined."""
+    """The parameters, flattened and joined.
+
+    Shape: parameters of n elements together, the vector (n).
+    Raises: RuntimeError for parameters on several devices.
+    """
     return _C.cat([param.reshape(-1) for param in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Make every parameter's data a slice of the vector."""
+    """Make every parameter's data a slice of the vector.
+
+    Shape: parameters of n elements together, the vector (n).
+    Raises: TypeError if vec is no tensor; RuntimeError if it is too short.
+    """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected torch.Tensor, but got: {type(vec)}")
     start = 0

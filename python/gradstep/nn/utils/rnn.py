@@ -93,7 +93,10 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 def pack_padded_sequence(
     input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
-    """Pack a padded (L, N, *); with `enforce_sorted` the lengths must be descending."""
+    """Pack a padded (L, N, *); with `enforce_sorted` the lengths must be descending.
+
+    Raises: RuntimeError for lengths of 0, or not descending where enforce_sorted is set.
+    """
     values = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
     if any(n <= 0 for n in values):
         raise RuntimeError(
@@ -199,7 +202,10 @@ def unpad_sequence(
 
 
 def pack_sequence(sequences: Iterable[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Pack sequences (L_i, *)."""
+    """Pack sequences (L_i, *).
+
+    Raises: RuntimeError for lengths of 0, or not descending where enforce_sorted is set.
+    """
     sequences = list(sequences)
     lengths = [s.shape[0] for s in sequences]
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)

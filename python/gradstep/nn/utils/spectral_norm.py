@@ -129,7 +129,10 @@ def spectral_norm(
     eps: float = 1e-12,
     dim: int | None = None,
 ) -> _M:
-    """Divides the parameter by its largest singular value in each forward pass; returns the module."""
+    """Divides the parameter by its largest singular value in each forward pass; returns the module.
+
+    Source: Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018.
+    """
     dim = default_dim(module) if dim is None else dim
     SpectralNorm.apply(module, name, n_power_iterations, dim, eps)
     return module

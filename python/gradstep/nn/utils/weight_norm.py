@@ -92,6 +92,8 @@ def weight_norm(module: _M, name: str = "weight", dim: int | None = 0) -> _M:
     """Replaces the parameter by <name>_g (its norms) and <name>_v (its direction); returns the module.
 
     dim is the dimension that keeps a norm of its own for each index, None for one norm of all.
+
+    Source: Salimans & Kingma, Weight Normalization, 2016.
     """
     WeightNorm.apply(module, name, dim)
     return module

@@ -38,7 +38,10 @@ class IterableDataset(Dataset[T_co], Iterable[T_co]):
 
 
 class TensorDataset(Dataset[tuple]):
-    """Tensors of one length; sample i is the tuple of their i-th rows."""
+    """Tensors of one length; sample i is the tuple of their i-th rows.
+
+    Raises: AssertionError if the first sizes differ.
+    """
 
     tensors: tuple[Any, ...]
 
@@ -191,6 +194,8 @@ def random_split(
     """Splits at random into parts of the given lengths, or fractions that sum to 1.
 
     What is left over by rounding down fractions goes to the parts in turn, from the first.
+
+    Raises: ValueError if the lengths do not sum up to that of the data set.
     """
     total = sum(lengths)
     if math.isclose(total, 1) and total <= 1:

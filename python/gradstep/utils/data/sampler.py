@@ -49,7 +49,10 @@ class SequentialSampler(Sampler[int]):
 
 
 class RandomSampler(Sampler[int]):
-    """A new random order each time, or `num_samples` independent draws with `replacement`."""
+    """A new random order each time, or `num_samples` independent draws with `replacement`.
+
+    Raises: ValueError for num_samples below 1, TypeError for a replacement that is no bool.
+    """
 
     def __init__(
         self,
@@ -126,7 +129,10 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """`num_samples` indices, index i with a chance in proportion to `weights[i]`."""
+    """`num_samples` indices, index i with a chance in proportion to `weights[i]`.
+
+    Raises: ValueError for num_samples below 1, TypeError for a replacement that is no bool.
+    """
 
     def __init__(
         self,
@@ -164,7 +170,10 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Lists of `batch_size` indices of another sampler; the last is shorter or dropped."""
+    """Lists of `batch_size` indices of another sampler; the last is shorter or dropped.
+
+    Raises: ValueError for a batch_size that is no positive integer.
+    """
 
     def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:

@@ -135,6 +135,8 @@ def collate(batch: Sequence[Any], *, collate_fn_map: CollateMap | None = None) -
 def default_collate(batch: Sequence[Any]) -> Any:
     """A list of samples as one batch, with a new first dimension.
 
+    Raises: TypeError for types that it does not know; RuntimeError where sizes or lengths differ.
+
     >>> default_collate([(1, 2.0), (3, 4.0)])
     [tensor([1, 3]), tensor([2., 4.], dtype=torch.float64)]
     """
