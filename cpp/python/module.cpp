@@ -49,37 +49,58 @@ void tell_warning(const std::string& text) {
 void add_settings(py::module_& m) {
   g_tell_warning = &tell_warning;
   m.def("get_num_threads", &num_threads, "How many threads an operation may use.");
-  m.def("set_num_threads", [](int n) {
-    GS_CHECK(n > 0, "set_num_threads expects a positive integer");
-    set_num_threads(n);
-  });
-  m.def("get_default_dtype",
-        [] { return py::reinterpret_steal<py::object>(wrap(default_dtype())); });
-  m.def("set_default_dtype", [](py::object d) {
-    GS_CHECK_TYPE(
-        is_dtype(d.ptr()),
-        "invalid dtype object: only floating-point types are supported as the default type");
-    set_default_dtype(unwrap_dtype(d.ptr()));
-  });
-  m.def("get_default_device",
-        [] { return py::reinterpret_steal<py::object>(wrap(full_device(default_device()))); });
-  m.def("set_default_device", [](const py::object& d) {
-    set_default_device(d.is_none() ? Device{} : unwrap_device(d.ptr()));
-  });
+  m.def(
+      "set_num_threads",
+      [](int n) {
+        GS_CHECK(n > 0, "set_num_threads expects a positive integer");
+        set_num_threads(n);
+      },
+      py::arg("n"),
+      "Sets how many threads an operation may use.\n\nRaises: RuntimeError for less than 1.");
+  m.def(
+      "get_default_dtype", [] { return py::reinterpret_steal<py::object>(wrap(default_dtype())); },
+      "The dtype of new floating tensors: float32, or what set_default_dtype() chose.");
+  m.def(
+      "set_default_dtype",
+      [](py::object d) {
+        GS_CHECK_TYPE(
+            is_dtype(d.ptr()),
+            "invalid dtype object: only floating-point types are supported as the default type");
+        set_default_dtype(unwrap_dtype(d.ptr()));
+      },
+      py::arg("d"),
+      "Sets the dtype of new floating tensors.\n\nRaises: TypeError for what is no floating "
+      "dtype.");
+  m.def(
+      "get_default_device",
+      [] { return py::reinterpret_steal<py::object>(wrap(full_device(default_device()))); },
+      "Where new tensors are made: the CPU, or what set_default_device() chose.");
+  m.def(
+      "set_default_device",
+      [](const py::object& d) {
+        set_default_device(d.is_none() ? Device{} : unwrap_device(d.ptr()));
+      },
+      py::arg("d"),
+      "Sets where new tensors are made; None is the CPU.\n\nRaises: RuntimeError for what is no "
+      "device.");
   m.def("empty_cache", &empty_cache, "Gives free memory back to the system.");
-  m.def("memory_stats", [] {
-    const MemoryStats s = memory_stats();
-    py::dict d;
-    d["allocated_bytes"] = s.allocated;
-    d["reserved_bytes"] = s.reserved;
-    d["cached_bytes"] = s.cached;
-    d["peak_allocated_bytes"] = s.peak_allocated;
-    d["peak_reserved_bytes"] = s.peak_reserved;
-    d["allocations"] = s.n_allocations;
-    d["live_blocks"] = s.n_live;
-    return d;
-  });
-  m.def("reset_peak_memory_stats", &reset_peak);
+  m.def(
+      "memory_stats",
+      [] {
+        const MemoryStats s = memory_stats();
+        py::dict d;
+        d["allocated_bytes"] = s.allocated;
+        d["reserved_bytes"] = s.reserved;
+        d["cached_bytes"] = s.cached;
+        d["peak_allocated_bytes"] = s.peak_allocated;
+        d["peak_reserved_bytes"] = s.peak_reserved;
+        d["allocations"] = s.n_allocations;
+        d["live_blocks"] = s.n_live;
+        return d;
+      },
+      "Figures of the CPU's allocator, in bytes and numbers of blocks.");
+  m.def("reset_peak_memory_stats", &reset_peak,
+        "Sets the highest use so far, of the CPU's memory, to the present one.");
   m.def("_set_winograd_work", &set_winograd_work);
   m.def("_build_info", [] {
     py::dict d;

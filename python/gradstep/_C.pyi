@@ -2657,8 +2657,10 @@ def get_autocast_dtype(device_type: builtins.str) -> _dtype:
     """The lower precision of the device type."""
 def get_autocast_gpu_dtype() -> _dtype:
     """The lower precision of autocast on CUDA."""
-def get_default_device() -> _device: ...
-def get_default_dtype() -> _dtype: ...
+def get_default_device() -> _device:
+    """Where new tensors are made: the CPU, or what set_default_device() chose."""
+def get_default_dtype() -> _dtype:
+    """The dtype of new floating tensors: float32, or what set_default_dtype() chose."""
 def get_num_threads() -> builtins.int:
     """How many threads an operation may use."""
 def get_rng_state() -> Tensor:
@@ -3030,7 +3032,8 @@ def median(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
 @overload
 def median(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]: ...
-def memory_stats() -> dict[builtins.str, Any]: ...
+def memory_stats() -> dict[builtins.str, Any]:
+    """Figures of the CPU's allocator, in bytes and numbers of blocks."""
 @overload
 def meshgrid(tensors: Tensor, *, indexing: builtins.str | None = None) -> tuple[Tensor, ...]:
     """Coordinate grids of vectors."""
@@ -3296,7 +3299,8 @@ def repeat_interleave(input: Tensor, repeats: Tensor, dim: builtins.int | None =
 def repeat_interleave(input: Tensor, repeats: builtins.int, dim: builtins.int | None = None, *, output_size: builtins.int | None = None) -> Tensor: ...
 @overload
 def repeat_interleave(repeats: Tensor, *, output_size: builtins.int | None = None) -> Tensor: ...
-def reset_peak_memory_stats() -> None: ...
+def reset_peak_memory_stats() -> None:
+    """Sets the highest use so far, of the CPU's memory, to the present one."""
 @overload
 def reshape(input: Tensor, shape: _size | builtins.int) -> Tensor:
     """Another shape, copied only where memory demands it."""
@@ -3392,9 +3396,12 @@ def set_autocast_enabled(device_type: builtins.str, enabled: builtins.bool) -> N
 def set_autocast_enabled(enabled: builtins.bool) -> None: ...
 def set_autocast_gpu_dtype(dtype: _dtype) -> Tensor:
     """Sets the lower precision of autocast on CUDA."""
-def set_default_device(d: _device_like | None) -> None: ...
-def set_default_dtype(d: _dtype) -> None: ...
-def set_num_threads(n: builtins.int) -> None: ...
+def set_default_device(d: _device_like | None) -> None:
+    """Sets where new tensors are made; None is the CPU."""
+def set_default_dtype(d: _dtype) -> None:
+    """Sets the dtype of new floating tensors."""
+def set_num_threads(n: builtins.int) -> None:
+    """Sets how many threads an operation may use."""
 def set_rng_state(new_state: Tensor) -> None:
     """Sets the state of the default generator."""
 def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -51,7 +51,7 @@ def as_method(name: str) -> Any:
         return find(name)(self, *args, **kwargs)
 
     method.__name__ = name
-    method.__doc__ = f"gradstep.{name} of this tensor."
+    method.__doc__ = f"gradstep.{name} of this tensor; shapes and errors are those of the function."
     return method
 
 

@@ -38,13 +38,16 @@ def _by_numpy(name: str, input: Tensor, other: Any, out: Tensor | None, integers
     if dtype is _C.bool or dtype.is_floating_point == integers:
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtype}'")
     wide = _C.float32 if dtype in (_C.bfloat16, _C.float16) else dtype
-    a, b = (t.detach().to(wide).cpu().numpy() for t in (input, other))
+    a, b = (t.detach().to(wide).cpu().numpy() for t in _C.broadcast_tensors(input, other))
     result = _C.from_numpy(np.asarray(getattr(np, name)(a, b))).to(input.device, dtype)
     return result if out is None else out.resize_(result.shape).copy_(result)
 
 
 def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The greatest common divisor, at least 0.
+
+    Shape: input and other (*), broadcast.
+    Raises: RuntimeError where shapes do not broadcast.
 
     >>> gcd(torch.tensor([6, 0]), torch.tensor([4, -3]))
     tensor([2, 3])
@@ -54,6 +57,9 @@ def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The least common multiple, at least 0.
+
+    Shape: input and other (*), broadcast.
+    Raises: RuntimeError where shapes do not broadcast.
 
     >>> lcm(torch.tensor([6]), torch.tensor([4]))
     tensor([12])
@@ -83,7 +89,11 @@ class _NextAfter(Function):
 
 
 def nextafter(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The next floating-point number after input in the direction of other."""
+    """The next floating-point number after input in the direction of other.
+
+    Shape: input and other (*), broadcast.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
     if _C.result_type(input, other) in (_C.bfloat16, _C.float16):
         raise NotImplementedError("nextafter of halves is not implemented")
     if out is not None:
@@ -92,7 +102,10 @@ def nextafter(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Ten
 
 
 def frexp(input: Tensor, *, out: Any = None) -> Any:
-    """(mantissa, exponent) with input = mantissa * 2^exponent and 1/2 <= |mantissa| < 1; the exponent is int32."""
+    """(mantissa, exponent) with input = mantissa * 2^exponent and 1/2 <= |mantissa| < 1; the exponent is int32.
+
+    Shape: (*) to mantissa and exponent (*), the exponent int32.
+    """
     import numpy as np
 
     from gradstep._ops._results import named
@@ -192,6 +205,8 @@ def _polygamma(n: int) -> Any:
 def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The n-th derivative of digamma.
 
+    Shape: (*) to (*).
+
     >>> polygamma(1, torch.tensor([1.0]))
     tensor([1.6449])
     """
@@ -204,7 +219,10 @@ def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension p (DLMF 35.3.5)."""
+    """The logarithm of the multivariate gamma function of dimension p (DLMF 35.3.5).
+
+    Shape: (*) to (*).
+    """
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = promoted(input)
@@ -285,10 +303,18 @@ def _incomplete(name: str, a: Tensor, x: Tensor, upper: bool, out: Tensor | None
 
 
 def igamma(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The regularised lower incomplete gamma function P(input, other); differentiable in other."""
+    """The regularised lower incomplete gamma function P(input, other); differentiable in other.
+
+    Shape: input and other (*), broadcast.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
     return _incomplete("igamma_cpu", input, other, False, out)
 
 
 def igammac(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 - igamma(input, other), the regularised upper incomplete gamma function."""
+    """1 - igamma(input, other), the regularised upper incomplete gamma function.
+
+    Shape: input and other (*), broadcast.
+    Raises: RuntimeError where shapes do not broadcast.
+    """
     return _incomplete("igammac_cpu", input, other, True, out)

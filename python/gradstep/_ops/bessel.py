@@ -233,7 +233,9 @@ def _function(name: str, doc: str, value: Any, derivative: Any = None) -> Any:
         return result if out is None else out.resize_(result.shape).copy_(result)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
+    function.__doc__ = (
+        f"{doc}\n\nShape: input (*), result the same.\nSource: NIST DLMF, https://dlmf.nist.gov."
+    )
     return function
 
 

@@ -26,12 +26,20 @@ orgqr = linalg.householder_product
 
 
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
-    """The pseudo-inverse; singular values below rcond times the largest count as zero."""
+    """The pseudo-inverse; singular values below rcond times the largest count as zero.
+
+    Shape: (*, m, n) to (*, n, m).
+    """
     return linalg.pinv(input, rtol=rcond)
 
 
 def cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
-    """L with A = L L', or L' with upper."""
+    """L with A = L L', or L' with upper.
+
+    Shape: (*, n, n) to the same.
+    Raises: RuntimeError for matrices that are not square; LinAlgError for those that are not
+    positive definite.
+    """
     result = linalg.cholesky(input, upper=upper)
     return result if out is None else out.resize_(result.shape).copy_(result)
 
@@ -46,7 +54,11 @@ def addbmm(
     alpha: float = 1,
     out: Tensor | None = None,
 ) -> Tensor:
-    """beta * input + alpha * the sum over the batch of batch1 @ batch2."""
+    """beta * input + alpha * the sum over the batch of batch1 @ batch2.
+
+    Shape: input broadcasts to (n, m); batch1 (b, n, k), batch2 (b, k, m); result (n, m).
+    Raises: RuntimeError where sizes do not fit.
+    """
     if batch1.dim() != 3 or batch2.dim() != 3:
         which = "batch1" if batch1.dim() != 3 else "batch2"
         raise RuntimeError(f"{which} must be a 3D tensor")
@@ -72,12 +84,20 @@ def addbmm(
 
 
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inner product of two vectors."""
+    """The inner product of two vectors.
+
+    Shape: (n) and (n) to ().
+    Raises: RuntimeError for other ranks or sizes that differ.
+    """
     return _C.dot(input, other, out=out)
 
 
 def logdet(input: Tensor) -> Tensor:
-    """The logarithm of the determinant: NaN where that is negative."""
+    """The logarithm of the determinant: NaN where that is negative.
+
+    Shape: (*, n, n) to (*).
+    Raises: RuntimeError for matrices that are not square.
+    """
     sign, value = linalg.slogdet(input)
     return _C.where(sign < 0, math.nan, value)
 
@@ -89,7 +109,11 @@ def logdet(input: Tensor) -> Tensor:
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:
-    """(solution, cloned_coefficient) with A X = b, or A' X = b."""
+    """(solution, cloned_coefficient) with A X = b, or A' X = b.
+
+    Shape: b (*, n, k), A (*, n, n); the solution as b, A as it is.
+    Raises: RuntimeError for less than 2 axes.
+    """
     if b.dim() < 2 or A.dim() < 2:
         raise RuntimeError(
             "torch.triangular_solve: Expected both arguments to have at least 2 dimensions, but b has "
@@ -115,7 +139,10 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) 
 
 @in_float32_on_cpu
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """X with A X = b for the matrix that lu took apart."""
+    """X with A X = b for the matrix that lu took apart.
+
+    Shape: b (*, n, k), LU_data (*, n, n), LU_pivots (*, n); the result as b.
+    """
     x = _lu.lu_solve(LU_data, LU_pivots, b)
     return x if out is None else out.resize_(x.shape).copy_(x)
 
@@ -125,14 +152,21 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | Non
 
 @in_float32_on_cpu
 def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
-    """Q, R with input = Q R; Q is square where some is False."""
+    """Q, R with input = Q R; Q is square where some is False.
+
+    Shape: (*, m, n) to (*, m, k), (*, k, n) with k = min(m, n), or m where some is False.
+    """
     q, r = linalg.qr(input, "reduced" if some else "complete")
     return named("qr", Q=q, R=r)
 
 
 @in_float32_on_cpu
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None) -> Any:
-    """U, S, V with input = U diag(S) V'."""
+    """U, S, V with input = U diag(S) V'.
+
+    Shape: (*, m, n) to (*, m, k), (*, k), (*, n, k) with k = min(m, n), or m and n where some is
+    False.
+    """
     if input.dim() < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     if not compute_uv:
@@ -172,7 +206,11 @@ def ormqr(
     *,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Q other, or other Q where left is False, with Q the product of geqrf's Householder matrices."""
+    """Q other, or other Q where left is False, with Q the product of geqrf's Householder matrices.
+
+    Shape: input (*, m, k), tau (*, k), other (*, m, n), or (*, n, m) where left is False; the
+    result as other.
+    """
     name = "torch.ormqr"
     _lu.check_floating(name, input, tau, other)
     if input.dim() < 2:

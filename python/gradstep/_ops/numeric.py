@@ -62,7 +62,11 @@ def cov(
     fweights: Tensor | None = None,
     aweights: Tensor | None = None,
 ) -> Tensor:
-    """The covariance matrix of variables in rows and observations in columns."""
+    """The covariance matrix of variables in rows and observations in columns.
+
+    Shape: (variables, observations) to (variables, variables); (observations) to ().
+    Raises: RuntimeError for more than 2 axes or weights that do not fit.
+    """
     if input.dim() > 2:
         raise RuntimeError(
             f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
@@ -120,7 +124,11 @@ def cov(
 
 
 def corrcoef(input: Tensor) -> Tensor:
-    """Pearson's correlation of variables in rows."""
+    """Pearson's correlation of variables in rows.
+
+    Shape: (variables, observations) to (variables, variables); (observations) to ().
+    Raises: RuntimeError for more than 2 axes or weights that do not fit.
+    """
     if input.dim() > 2:
         raise RuntimeError(
             f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
@@ -160,7 +168,10 @@ def _areas(name: str, y: Tensor, x: Any, dx: Any, dim: int) -> Tensor:
 
 
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
-    """The integral along an axis by the trapezoidal rule, over steps of dx or between the places x."""
+    """The integral along an axis by the trapezoidal rule, over steps of dx or between the places x.
+
+    Shape: y (.., n, ..) to the same without dim.
+    """
     if y.dim() and y.shape[dim] == 0:
         return y.sum(dim).to(_C.get_default_dtype() if not y.dtype.is_floating_point else y.dtype)
     return _areas("trapezoid", y, x, dx, dim).sum(dim)
@@ -174,7 +185,10 @@ def trapz(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> 
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
 ) -> Tensor:
-    """The running integral by the trapezoidal rule: one element less along the axis."""
+    """The running integral by the trapezoidal rule: one element less along the axis.
+
+    Shape: y (.., n, ..) to (.., n - 1, ..).
+    """
     return _areas("cumulative_trapezoid", y, x, dx, dim).cumsum(dim)
 
 
@@ -352,7 +366,11 @@ def histogram(
     density: bool = False,
     out: Any = None,
 ) -> Any:
-    """(hist, bin_edges): how many elements (or how much weight) lie between neighbouring edges; the last edge is in."""
+    """(hist, bin_edges): how many elements (or how much weight) lie between neighbouring edges; the last edge is in.
+
+    Shape: input (*); hist (bins), bin_edges (bins + 1).
+    Raises: RuntimeError for weights of another shape, or edges that are not ascending.
+    """
     if weight is not None and weight.shape != input.shape:
         raise RuntimeError(
             f"histogramdd(): if weight tensor is provided it should have the same shape as the input tensor, got "
@@ -376,7 +394,10 @@ def histogramdd(
     weight: Tensor | None = None,
     density: bool = False,
 ) -> Any:
-    """(hist, bin_edges) of points in the last axis."""
+    """(hist, bin_edges) of points in the last axis.
+
+    Shape: input (*, d); hist of d axes, d vectors of edges.
+    """
     if input.dim() < 2:
         raise RuntimeError(
             f"histogramdd(): input tensor should have at least 2 dimensions, but got {input.dim()}"
@@ -397,7 +418,10 @@ def histogramdd(
 def renorm(
     input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None
 ) -> Tensor:
-    """input with each slice along an axis scaled down to the p-norm maxnorm where it is larger."""
+    """input with each slice along an axis scaled down to the p-norm maxnorm where it is larger.
+
+    Shape: (*) to (*).
+    """
     if input.dim() < 2:
         raise RuntimeError(
             f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions"
@@ -424,7 +448,12 @@ def index_reduce(
     *,
     include_self: bool = True,
 ) -> Tensor:
-    """The slices of source folded into those of input that index names: by 'prod', 'mean', 'amax' or 'amin'."""
+    """The slices of source folded into those of input that index names: by 'prod', 'mean', 'amax' or 'amin'.
+
+    Shape: input (.., n, ..), index (k), source (.., k, ..); the result as input.
+    Raises: RuntimeError for an unknown reduce or shapes that do not fit; IndexError for indices
+    out of range.
+    """
     if reduce not in _INDEX_REDUCE:
         raise RuntimeError(
             f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."

@@ -46,7 +46,7 @@ def _family(name: str, doc: str, first: Any, step: Any) -> Any:
         return result if out is None else out.resize_(result.shape).copy_(result)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
+    function.__doc__ = f"{doc}\n\nShape: input and the degree n (*), broadcast.\nSource: NIST DLMF, chapter 18, https://dlmf.nist.gov/18."
     return function
 
 

@@ -110,7 +110,11 @@ def _replaced(input: Tensor, src: Tensor, view: Any) -> Tensor:
 def as_strided_scatter(
     input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
 ) -> Tensor:
-    """A copy of input whose elements at an as_strided view are src's."""
+    """A copy of input whose elements at an as_strided view are src's.
+
+    Shape: input (*), src as the part that it replaces; the result as input.
+    Raises: RuntimeError where src does not have the shape of that part.
+    """
     offset = input.storage_offset() if storage_offset is None else storage_offset
     return _replaced(input, src, lambda x: x.as_strided(size, stride, offset))
 
@@ -118,12 +122,20 @@ def as_strided_scatter(
 def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
-    """A copy of input with src on a diagonal."""
+    """A copy of input with src on a diagonal.
+
+    Shape: input (*), src as the part that it replaces; the result as input.
+    Raises: RuntimeError where src does not have the shape of that part.
+    """
     return _replaced(input, src, lambda x: x.diagonal(offset, dim1, dim2))
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy of input with src at one index of an axis."""
+    """A copy of input with src at one index of an axis.
+
+    Shape: input (*), src as the part that it replaces; the result as input.
+    Raises: RuntimeError where src does not have the shape of that part.
+    """
     return _replaced(input, src, lambda x: x.select(dim, index))
 
 
@@ -135,7 +147,11 @@ def slice_scatter(
     end: int | None = None,
     step: int = 1,
 ) -> Tensor:
-    """A copy of input with src in a slice of an axis."""
+    """A copy of input with src in a slice of an axis.
+
+    Shape: input (*), src as the part that it replaces; the result as input.
+    Raises: RuntimeError where src does not have the shape of that part.
+    """
     return _replaced(input, src, lambda x: _slice(x, dim, start, end, step))
 
 

@@ -18,21 +18,33 @@ def _options(window_length: int, dtype: Any, rest: Any) -> dict[str, Any]:
 def bartlett_window(
     window_length: int, periodic: bool = True, *, dtype: Any = None, **rest: Any
 ) -> Tensor:
-    """1 - |2 n / (N - 1) - 1|."""
+    """1 - |2 n / (N - 1) - 1|.
+
+    Shape: (window_length), N = window_length + 1 where periodic.
+    Raises: RuntimeError for a negative length or a dtype that is not floating.
+    """
     return windows.bartlett(window_length, sym=not periodic, **_options(window_length, dtype, rest))
 
 
 def blackman_window(
     window_length: int, periodic: bool = True, *, dtype: Any = None, **rest: Any
 ) -> Tensor:
-    """0.42 - 0.5 cos(2 pi n / (N - 1)) + 0.08 cos(4 pi n / (N - 1))."""
+    """0.42 - 0.5 cos(2 pi n / (N - 1)) + 0.08 cos(4 pi n / (N - 1)).
+
+    Shape: (window_length), N = window_length + 1 where periodic.
+    Raises: RuntimeError for a negative length or a dtype that is not floating.
+    """
     return windows.blackman(window_length, sym=not periodic, **_options(window_length, dtype, rest))
 
 
 def hann_window(
     window_length: int, periodic: bool = True, *, dtype: Any = None, **rest: Any
 ) -> Tensor:
-    """(1 - cos(2 pi n / (N - 1))) / 2."""
+    """(1 - cos(2 pi n / (N - 1))) / 2.
+
+    Shape: (window_length), N = window_length + 1 where periodic.
+    Raises: RuntimeError for a negative length or a dtype that is not floating.
+    """
     return windows.hann(window_length, sym=not periodic, **_options(window_length, dtype, rest))
 
 
@@ -45,7 +57,11 @@ def hamming_window(
     dtype: Any = None,
     **rest: Any,
 ) -> Tensor:
-    """alpha - beta cos(2 pi n / (N - 1))."""
+    """alpha - beta cos(2 pi n / (N - 1)).
+
+    Shape: (window_length), N = window_length + 1 where periodic.
+    Raises: RuntimeError for a negative length or a dtype that is not floating.
+    """
     return windows.general_cosine(
         window_length, a=[alpha, beta], sym=not periodic, **_options(window_length, dtype, rest)
     )
@@ -59,7 +75,11 @@ def kaiser_window(
     dtype: Any = None,
     **rest: Any,
 ) -> Tensor:
-    """I_0(beta sqrt(1 - (2 n / (N - 1) - 1)^2)) / I_0(beta)."""
+    """I_0(beta sqrt(1 - (2 n / (N - 1) - 1)^2)) / I_0(beta).
+
+    Shape: (window_length), N = window_length + 1 where periodic.
+    Raises: RuntimeError for a negative length or a dtype that is not floating.
+    """
     return windows.kaiser(
         window_length, beta=beta, sym=not periodic, **_options(window_length, dtype, rest)
     )

@@ -25,6 +25,10 @@ class Distribution:
     A sample has the shape ``sample_shape + batch_shape + event_shape``; log_prob has
     ``sample_shape + batch_shape``. Parameters and values are checked (``validate_args``), with
     ValueError, unless Python runs with -O or set_default_validate_args(False) was called.
+
+    Raises: ValueError for parameters or values outside of their constraints (unless
+    validate_args=False);
+    NotImplementedError for what a distribution does not have.
     """
 
     has_rsample = False

@@ -19,7 +19,10 @@ __all__ = ["Kumaraswamy"]
 
 
 class Kumaraswamy(TransformedDistribution):
-    """Kumaraswamy(concentration1, concentration0): (1 - u^(1 / concentration0))^(1 / concentration1), u uniform."""
+    """Kumaraswamy(concentration1, concentration0): (1 - u^(1 / concentration0))^(1 / concentration1), u uniform.
+
+    Source: Kumaraswamy, A Generalized Probability Density Function, 1980.
+    """
 
     arg_constraints = {
         "concentration1": constraints.positive,

@@ -21,7 +21,10 @@ __all__ = ["LKJCholesky"]
 
 class LKJCholesky(Distribution):
     """LKJCholesky(dim, concentration=1.0): Cholesky factors of dim x dim correlation matrices M, whose density is
-    ~ det(M)^(concentration - 1)."""
+    ~ det(M)^(concentration - 1).
+
+    Source: Lewandowski, Kurowicka & Joe, Generating Random Correlation Matrices, 2009.
+    """
 
     arg_constraints = {"concentration": constraints.positive}
     support = constraints.corr_cholesky

@@ -18,7 +18,10 @@ __all__ = ["VonMises"]
 
 
 class VonMises(Distribution):
-    """VonMises(loc, concentration): angles in [-pi, pi), density ~ exp(concentration cos(x - loc))."""
+    """VonMises(loc, concentration): angles in [-pi, pi), density ~ exp(concentration cos(x - loc)).
+
+    Source: Best & Fisher, Efficient Simulation of the von Mises Distribution, 1979 (the sampler).
+    """
 
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.real

@@ -21,7 +21,10 @@ __all__ = ["Wishart"]
 
 class Wishart(OfCovariance):
     """Wishart(df, covariance_matrix=None, precision_matrix=None, scale_tril=None): sums of df outer products of
-    normal vectors of mean 0; df > n - 1 for [.., n, n] matrices. One of the matrices is given."""
+    normal vectors of mean 0; df > n - 1 for [.., n, n] matrices. One of the matrices is given.
+
+    Source: Bartlett, On the Theory of Statistical Regression, 1933 (the sampler).
+    """
 
     arg_constraints = {
         "covariance_matrix": constraints.positive_definite,

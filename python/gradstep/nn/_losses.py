@@ -64,7 +64,11 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """(input - target)^2."""
+    """(input - target)^2.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: ValueError for an unknown reduction; RuntimeError where shapes do not broadcast.
+    """
     if target.shape != input.shape:
         _warn_other_size(input, target)
     reduction = _legacy(size_average, reduce, reduction)
@@ -79,7 +83,11 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """|input - target|."""
+    """|input - target|.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: ValueError for an unknown reduction; RuntimeError where shapes do not broadcast.
+    """
     if target.shape != input.shape:
         _warn_other_size(input, target)
     reduction = _legacy(size_average, reduce, reduction)
@@ -94,7 +102,12 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2."""
+    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: ValueError for an unknown reduction; RuntimeError where shapes do not broadcast.
+    Source: Girshick, Fast R-CNN, 2015.
+    """
     if target.shape != input.shape:
         _warn_other_size(input, target)
     reduction = _legacy(size_average, reduce, reduction)
@@ -108,7 +121,12 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)."""
+    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2).
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: ValueError for an unknown reduction; RuntimeError where shapes do not broadcast.
+    Source: Huber, Robust Estimation of a Location Parameter, 1964.
+    """
     if target.shape != input.shape:
         _warn_other_size(input, target)
     return _C.huber_loss(input, target, reduction=reduction, delta=delta, weight=weight)
@@ -122,7 +140,11 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """target (log target - input), where `input` holds log probabilities."""
+    """target (log target - input), where `input` holds log probabilities.
+
+    Shape: input and target (*); the result (*) with reduction='none', else 0-d.
+    Raises: ValueError for an unknown reduction; RuntimeError where shapes do not broadcast.
+    """
     reduction = _legacy(size_average, reduce, reduction)
     if reduction == "mean":
         warnings.warn(

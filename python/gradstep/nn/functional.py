@@ -177,7 +177,11 @@ def _implicit_dim(name: str, n_dims: int, stacklevel: int) -> int:
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`."""
+    """exp(x) / sum(exp(x)) along `dim`.
+
+    Shape: (*) to (*).
+    Raises: IndexError if dim is no axis; RuntimeError for integers without dtype.
+    """
     if dim is None:
         dim = _implicit_dim("softmax", input.dim(), _stacklevel)
     return _C.softmax(input, dim, dtype=dtype)
@@ -186,7 +190,11 @@ def softmax(
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
-    """softmax(-x)."""
+    """softmax(-x).
+
+    Shape: (*) to (*).
+    Raises: IndexError if dim is no axis; RuntimeError for integers without dtype.
+    """
     if dim is None:
         dim = _implicit_dim("softmin", input.dim(), _stacklevel)
     return _C.softmax(-input, dim, dtype=dtype)
@@ -195,7 +203,11 @@ def softmin(
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
-    """log(softmax(x)), computed stably."""
+    """log(softmax(x)), computed stably.
+
+    Shape: (*) to (*).
+    Raises: IndexError if dim is no axis; RuntimeError for integers without dtype.
+    """
     if dim is None:
         dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
     return _C.log_softmax(input, dim, dtype=dtype)
@@ -246,7 +258,11 @@ def local_response_norm(
 def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
-    """x / max(||x||_p, eps) along `dim`."""
+    """x / max(||x||_p, eps) along `dim`.
+
+    Shape: (*) to (*).
+    Raises: IndexError if dim is no axis.
+    """
     result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
     return result if out is None else out.copy_(result)
 
@@ -338,7 +354,11 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """Zero whole channels of a (N, C, L) or (C, L) input."""
+    """Zero whole channels of a (N, C, L) or (C, L) input.
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
     _check_probability(p)
     n_dims = input.dim()
     if n_dims not in (2, 3):
@@ -355,7 +375,11 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """Zero whole channels of a (N, C, H, W) input."""
+    """Zero whole channels of a (N, C, H, W) input.
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
     _check_probability(p)
     n_dims = input.dim()
     if n_dims not in (3, 4):
@@ -382,7 +406,11 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """Zero whole channels of a (N, C, D, H, W) or (C, D, H, W) input."""
+    """Zero whole channels of a (N, C, D, H, W) or (C, D, H, W) input.
+
+    Raises: ValueError if p is outside of [0, 1].
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
     _check_probability(p)
     n_dims = input.dim()
     if n_dims not in (4, 5):
@@ -431,7 +459,11 @@ def fractional_max_pool2d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The maximum over windows at random places of (N, C, H, W) or (C, H, W)."""
+    """The maximum over windows at random places of (N, C, H, W) or (C, H, W).
+
+    Raises: ValueError if neither or both of output_size and output_ratio are given.
+    Source: Graham, Fractional Max-Pooling, 2014.
+    """
     from gradstep.nn._sampled import fractional_max_pool
 
     return fractional_max_pool(
@@ -447,7 +479,11 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The maximum over windows at random places of (N, C, D, H, W) or (C, D, H, W)."""
+    """The maximum over windows at random places of (N, C, D, H, W) or (C, D, H, W).
+
+    Raises: ValueError if neither or both of output_size and output_ratio are given.
+    Source: Graham, Fractional Max-Pooling, 2014.
+    """
     from gradstep.nn._sampled import fractional_max_pool
 
     return fractional_max_pool(

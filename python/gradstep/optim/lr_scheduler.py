@@ -132,7 +132,11 @@ def _function_state(fn: Any) -> dict[str, Any] | None:
 
 
 class LRScheduler:
-    """Adjusts `param_groups[i]["lr"]` at each `step()`; subclasses say how in `get_lr()`."""
+    """Adjusts `param_groups[i]["lr"]` at each `step()`; subclasses say how in `get_lr()`.
+
+    An epoch is a call of step(), which comes after that of the optimizer.
+    Raises: KeyError if last_epoch is not -1 and the groups have no initial_lr.
+    """
 
     _get_lr_called_within_step = False
     _is_initial = False

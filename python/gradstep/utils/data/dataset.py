@@ -105,7 +105,11 @@ class StackDataset(Dataset[Any]):
 
 
 class ConcatDataset(Dataset[T_co]):
-    """Data sets one after the other, as one."""
+    """Data sets one after the other, as one.
+
+    Raises: AssertionError for no data set, or for one that is a stream; ValueError for a place
+    out of range.
+    """
 
     datasets: list[Dataset[T_co]]
     cumulative_sizes: list[int]
@@ -157,7 +161,10 @@ class ChainDataset(IterableDataset[T_co]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of `dataset` at `indices`."""
+    """The samples of `dataset` at `indices`.
+
+    Raises: IndexError for a place beyond the last.
+    """
 
     dataset: Dataset[T_co]
     indices: Sequence[int]
