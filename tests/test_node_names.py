@@ -108,6 +108,8 @@ def message(run, t):
         lambda t: t.linalg.inv(t.zeros(2, 2)),
         lambda t: t.linalg.inv(t.stack([t.eye(2), t.zeros(2, 2)])),
         lambda t: t.linalg.solve(t.zeros(2, 2), t.ones(2)),
+        lambda t: t.linalg.cholesky(t.zeros(2, 2, 2)),
+        lambda t: t.linalg.cholesky(t.tensor([[1.0, 2.0], [2.0, 1.0]])),
     ],
 )
 def test_errors_have_pytorchs_text(run):

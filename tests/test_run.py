@@ -327,6 +327,54 @@ def test_versions_compare_as_pytorchs_do():
             assert ours == a and ours != b or ours == b
 
 
+# ---- names of classes ----
+
+NAMES = """
+    import copy, io, pickle
+    import torch
+    m = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.MultiheadAttention(2, 1), torch.nn.BatchNorm1d(2), torch.nn.LSTM(2, 2))
+    for x in m.modules():
+        print(type(x), x.__class__.__module__)
+    print(type(torch.ones(1)), type(m[0].weight), torch.Size, torch.dtype, torch.device, torch.Generator)
+    print(torch.optim.AdamW, type(torch.distributions.Normal(0.0, 1.0)), torch.utils.data.DataLoader, torch.autograd.Function)
+    print(type(pickle.loads(pickle.dumps(m))[1]), type(copy.deepcopy(m)[2]), type(pickle.loads(pickle.dumps(torch.ones(2)))))
+    file = io.BytesIO()
+    torch.save(m, file)
+    open("model.pt", "wb").write(file.getvalue())
+    file.seek(0)
+    print(type(torch.load(file, weights_only=False)[3]))
+    for use in (
+        lambda: torch.distributions.Normal(torch.ones(1), -torch.ones(1)),
+        lambda: torch.no_such_name,
+        lambda: torch.nn.NoSuchLayer,
+        lambda: torch.ones(1).no_such_name,
+        lambda: setattr(m[0], "weight", 3),
+    ):
+        try:
+            use()
+        except Exception as error:
+            print(type(error), error)
+    torch.linalg.cholesky(torch.zeros(2, 2))
+"""
+
+
+def test_classes_say_that_they_are_pytorchs(tmp_path):
+    """Printed, pickled and in tracebacks; a file written so loads in PyTorch."""
+    path = script(tmp_path, NAMES)
+    ours = run(path, cwd=tmp_path)
+    torch = pytest.importorskip("torch")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert [type(m) for m in loaded] == [
+        torch.nn.Linear,
+        torch.nn.MultiheadAttention,
+        torch.nn.BatchNorm1d,
+        torch.nn.LSTM,
+    ]
+    theirs = run(path, command=(), cwd=tmp_path)
+    assert ours[0] == theirs[0] == 1 and ours[1] == theirs[1]
+    assert ours[2].splitlines()[-1] == theirs[2].splitlines()[-1]
+
+
 # ---- packages that need the real torch ----
 
 

@@ -32,6 +32,7 @@ import numpy as np
 from gradstep import _C
 from gradstep._C import CaptureError, Tensor
 from gradstep._capture_text import graph_of, report_of
+from gradstep._serialization.names import is_ours
 from gradstep.nn.modules import module as _modules
 from gradstep.nn.modules.module import Module
 from gradstep.optim import optimizer as _optimizers
@@ -475,7 +476,7 @@ def _check_result(result: Any, walk: _Walk, tensors: list[Tensor]) -> None:
         kind = type(value)
         if isinstance(value, (*_NUMBERS[:-1], np.generic, type)) or value is None:
             continue
-        if kind.__module__.partition(".")[0] == "gradstep" and not isinstance(value, Tensor):
+        if is_ours(kind.__module__) and not isinstance(value, Tensor):
             continue  # dtypes, devices, generators
         if walk.knows(value) or id(value) in known:
             continue

@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 
 _ATTRIBUTE = frozenset(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"))
 _ROOT = __name__.partition(".")[0]
+_shown = _ROOT  # what messages call the package; `gradstep run` makes it torch
+_loaded: Callable[[ModuleType], None] | None = None  # told of each public module that is imported
 
 
 def _by_attribute(frame: FrameType | None) -> bool:
@@ -112,7 +114,7 @@ def lookup(module: ModuleType, name: str, frame: FrameType | None) -> Any:
     """
     ours = module.__name__
     inside = ours[len(_ROOT) + 1 :]
-    message = f"module {ours!r} has no attribute {name!r}"
+    message = f"module {_shown + ours[len(_ROOT) :]!r} has no attribute {name!r}"
     if name[:1] != "_" and known(inside, name):
         from ._names import NAMES
 
@@ -153,6 +155,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
         _adopt(module)
+        if _loaded is not None:
+            _loaded(module)
 
 
 class _Ours:

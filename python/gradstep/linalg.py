@@ -79,6 +79,16 @@ def _qr(q: Tensor, r: Tensor) -> Any:
     return named("linalg_qr", Q=q, R=r)
 
 
+def _failed_minor(a: np.ndarray) -> int:
+    """The order of the first leading minor that is not positive definite; 0 if there is none."""
+    for n in range(1, a.shape[-1] + 1):
+        try:
+            np.linalg.cholesky(a[:n, :n])
+        except np.linalg.LinAlgError:
+            return n
+    return 0
+
+
 def _complaint(name: str, a: Tensor, error: Exception) -> str:
     """PyTorch's text for a matrix that numpy's LAPACK refused."""
     if name == "solve":
@@ -92,6 +102,15 @@ def _complaint(name: str, a: Tensor, error: Exception) -> str:
         return (
             f"linalg.inv: {batch}The diagonal element {info[at]} is zero, the inversion could not be completed "
             "because the input matrix is singular."
+        )
+    if name == "cholesky":
+        matrices = a.detach().cpu().numpy().reshape((-1,) + tuple(a.shape[-2:]))
+        minors = [_failed_minor(m) for m in matrices]
+        at = next((i for i, n in enumerate(minors) if n), 0)
+        batch = f"(Batch element {at}): " if a.dim() > 2 else ""
+        return (
+            f"linalg.cholesky: {batch}The factorization could not be completed because the input is not "
+            f"positive-definite (the leading minor of order {minors[at]} is not positive-definite)."
         )
     return f"linalg.{name}: {error}"
 
@@ -602,16 +621,6 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     _square("cholesky", A)
     l = _Cholesky.apply(A)
     return l.mT if upper else l
-
-
-def _failed_minor(a: np.ndarray) -> int:
-    """The order of the first leading minor that is not positive definite; 0 if there is none."""
-    for n in range(1, a.shape[-1] + 1):
-        try:
-            np.linalg.cholesky(a[:n, :n])
-        except np.linalg.LinAlgError:
-            return n
-    return 0
 
 
 @in_float32_on_cpu

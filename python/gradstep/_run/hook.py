@@ -11,6 +11,7 @@ into this process; importing them is an ImportError that says why.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -19,6 +20,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from gradstep._serialization.names import attribute, to_torch
 
 if TYPE_CHECKING:
     from .report import Report
@@ -131,6 +134,39 @@ class Finder(importlib.abc.MetaPathFinder):
         )
 
 
+# ---- names ----
+
+
+def _rename(module: ModuleType) -> None:
+    """The module's classes are PyTorch's by name: print(type(x)) gives <class 'torch.Tensor'>."""
+    for name, value in list(module.__dict__.items()):
+        if not isinstance(value, type) or not value.__module__.startswith("gradstep"):
+            continue
+        home = to_torch(value.__module__, value.__qualname__)[0]
+        if "._" in home and home != "torch._C":
+            continue
+        # pickle looks for a class where it says that it is.
+        if attribute(own_name(home), value.__qualname__) is not value and not issubclass(
+            value, Exception
+        ):
+            home = torch_name(value.__module__)
+        if name == value.__qualname__.lstrip("_"):
+            with contextlib.suppress(TypeError):  # a type that can't be changed
+                value.__module__ = home
+
+
+def _take_names() -> None:
+    from gradstep import _missing
+    from gradstep._serialization import names
+
+    names.ROOTS.add("torch")
+    _missing._shown = "torch"
+    _missing._loaded = _rename
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "gradstep" and "._" not in name.removesuffix("._C"):
+            _rename(module)
+
+
 # ---- this process and its workers ----
 
 
@@ -181,6 +217,7 @@ def install(report_folder: str | None = None) -> Finder:
         from .report import Report
 
         report = Report(report_folder)
+    _take_names()
     finder = Finder(report)
     sys.meta_path.insert(0, finder)
     _follow_spawned_workers(report_folder)

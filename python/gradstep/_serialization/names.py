@@ -11,6 +11,9 @@ import importlib
 import pickle
 from typing import Any
 
+# First names of modules that are gradstep's; `gradstep run` adds torch, which its classes then call their home.
+ROOTS = {"gradstep"}
+
 # Where PyTorch keeps classes whose module has another name here.
 _MODULES = {
     "BatchNorm": "torch.nn.modules.batchnorm",
@@ -27,6 +30,7 @@ _MODULES = {
     "AdamW": "torch.optim.adamw",
     "DistributedSampler": "torch.utils.data.distributed",
     "Generator": "torch._C",
+    "_LinAlgError": "torch._C",
 }
 
 
@@ -37,10 +41,10 @@ def to_torch(module: str, name: str) -> tuple[str, str]:
     moved = _MODULES.get(name.rstrip("123").removesuffix("d").rstrip("123"), _MODULES.get(name))
     if moved is not None:
         return moved, name
-    return "torch" + module[len("gradstep") :], name
+    return "torch" + module[len(module.partition(".")[0]) :], name
 
 
-def _attribute(module: str, name: str) -> Any:
+def attribute(module: str, name: str) -> Any:
     """The object, or None where the module or the name is not there."""
     try:
         found: Any = importlib.import_module(module)
@@ -57,7 +61,7 @@ def from_torch(module: str, name: str) -> Any:
     """gradstep's object for PyTorch's (module, name); UnpicklingError if there is none."""
     ours = "gradstep" + module[len("torch") :]
     while ours:
-        found = _attribute(ours, name)
+        found = attribute(ours, name)
         if found is not None:
             return found
         ours = ours.rpartition(".")[0]
@@ -66,7 +70,7 @@ def from_torch(module: str, name: str) -> Any:
 
 def is_ours(module: str) -> bool:
     """Whether a module's name is gradstep's."""
-    return module == "gradstep" or module.startswith("gradstep.")
+    return module.partition(".")[0] in ROOTS
 
 
 def is_torch(module: str) -> bool:

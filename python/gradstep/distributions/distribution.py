@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradstep import _C
 from gradstep._C import Size, Tensor
+from gradstep._serialization.names import is_ours
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.distributions import constraints
 from gradstep.distributions.utils import lazy_property, require
@@ -237,7 +238,11 @@ class Distribution:
 
     def _own_class(self) -> type:
         """The class of this package that a user's class may be derived from."""
-        return next(c for c in type(self).__mro__ if c.__module__.startswith(__package__))
+        return next(
+            c
+            for c in type(self).__mro__
+            if is_ours(c.__module__) and c.__module__.split(".")[1:2] == ["distributions"]
+        )
 
     def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
         if _instance is None and type(self).__init__ is not cls.__init__:  # type: ignore[misc]
