@@ -109,6 +109,8 @@ def message(run, t):
         lambda t: t.linalg.inv(t.stack([t.eye(2), t.zeros(2, 2)])),
         lambda t: t.linalg.solve(t.zeros(2, 2), t.ones(2)),
         lambda t: t.linalg.cholesky(t.zeros(2, 2, 2)),
+        lambda t: t.ones(2, 3) + t.ones(4, 5),
+        lambda t: t.ones(2, 3, 4) * t.ones(3, 1, 5),
         lambda t: t.linalg.cholesky(t.tensor([[1.0, 2.0], [2.0, 1.0]])),
     ],
 )

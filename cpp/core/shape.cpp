@@ -46,7 +46,7 @@ Dims broadcast(const Dims& a, const Dims& b) {
   const Dims& shorter = a.size() >= b.size() ? b : a;
   const int offset = longer.size() - shorter.size();
   Dims out = longer;
-  for (int i = offset; i < longer.size(); ++i) {
+  for (int i = longer.size() - 1; i >= offset; --i) {  // the last mismatch is named, as in PyTorch
     const int64_t x = longer[i];
     const int64_t y = shorter[i - offset];
     if (x == y || y == 1) continue;
