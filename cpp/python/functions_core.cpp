@@ -361,7 +361,11 @@ const FunctionRow kRows[] = {
        return wrap(select(x, dim, index));
      }},
     {"narrow", "(Tensor input, int dim, int start, int length)", Fn | Method, "length entries of an axis from start on.",
-     [](Args& a) { return wrap(narrow(a.tensor(0), a.i(1), a.i(2), a.i(3))); }},
+     [](Args& a) {
+       GS_CHECK(!a.is_tensor(2) || is_integral(a.tensor(2).dtype()),
+                "start must be an 0-dim integral Tensor.");
+       return wrap(narrow(a.tensor(0), a.i(1), a.i(2), a.i(3)));
+     }},
     {"slice", "(Tensor input, int dim=0, int? start=None, int? end=None, int step=1)", Internal, "",
      [](Args& a) {
        return wrap(slice(a.tensor(0), a.i(1), a.opt_int(2).value_or(0), clamp_end(a, 3), a.i(4)));

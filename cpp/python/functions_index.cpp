@@ -25,6 +25,50 @@ PyObject* given(const Args& a, int i, const Tensor& result) {
   return wrap_out(a, i, result);
 }
 
+/// For functions whose out= (argument i) must be apart from their inputs and from itself, as in
+/// PyTorch. Like there, only contiguous tensors are compared.
+PyObject* wrap_out_apart(const Args& a, int i, std::span<const Tensor> inputs,
+                         const Tensor& result) {
+  if (!a.has(i)) return wrap(result);
+  const Tensor out = a.tensor(i);
+  for (int d = 0; d < out.ndim(); ++d) {
+    GS_CHECK(out.numel() == 0 || out.size(d) < 2 || out.strides()[static_cast<size_t>(d)] != 0,
+             "unsupported operation: more than one element of the written-to tensor refers to a "
+             "single memory location. Please clone() the tensor before performing the operation.");
+  }
+  const auto begin = [](const Tensor& t) { return static_cast<const char*>(t->data); };
+  const auto end = [&](const Tensor& t) {
+    return begin(t) + t.numel() * static_cast<int64_t>(element_size(t.dtype()));
+  };
+  for (const Tensor& t : inputs) {
+    const bool comparable = t->storage == out->storage && t.numel() > 0 && out.numel() > 0 &&
+                            t.contiguous() && out.contiguous();
+    GS_CHECK(!comparable || end(t) <= begin(out) || end(out) <= begin(t),
+             "unsupported operation: some elements of the input tensor and the written-to tensor "
+             "refer to a single memory location. Please clone() the tensor before performing the "
+             "operation.");
+  }
+  return wrap_out(a, i, result);
+}
+
+PyObject* wrap_out_apart(const Args& a, int i, std::initializer_list<Tensor> inputs,
+                         const Tensor& result) {
+  return wrap_out_apart(a, i, std::span<const Tensor>(inputs.begin(), inputs.size()), result);
+}
+
+PyObject* gather_row(Args& a) {
+  const Tensor x = a.tensor(0), index = a.tensor(2);
+  GS_CHECK(!a.has(4) || a.tensor(4).dtype() == x.dtype(),
+           "Expected out tensor to have dtype {}, but got {} instead", scalar_name(x.dtype()),
+           scalar_name(a.tensor(4).dtype()));
+  return wrap_out_apart(a, 4, {x}, gather(x, a.i(1), index));
+}
+
+PyObject* cat_row(Args& a) {
+  const std::vector<Tensor> parts = a.tensors(0);
+  return wrap_out_apart(a, 2, parts, cat(parts, a.i(1)));
+}
+
 template <bool kInPlace>
 PyObject* scatter_row(Args& a) {
   const Operand src = a.operand(3);
@@ -255,8 +299,7 @@ constexpr const char* kTriangleIndices =
 const FunctionRow kRows[] = {
     // ---- along one axis ----
     {"gather", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False, Tensor? out=None)",
-     Fn | Method, "Values along dim at the places that index names.",
-     [](Args& a) { return wrap_out(a, 4, gather(a.tensor(0), a.i(1), a.tensor(2))); }},
+     Fn | Method, "Values along dim at the places that index names.", &gather_row},
     {"scatter",
      "(Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None, Tensor? out=None)",
      Fn | Method, "A copy of input with src written along dim to the places that index names.",
@@ -283,7 +326,10 @@ const FunctionRow kRows[] = {
      Method, "scatter_reduce() into the tensor itself.", &scatter_reduce_row<true>},
     {"index_select", "(Tensor input, int dim, Tensor index, *, Tensor? out=None)", Fn | Method,
      "The slices along dim that index names.",
-     [](Args& a) { return wrap_out(a, 3, index_select(a.tensor(0), a.i(1), a.tensor(2))); }},
+     [](Args& a) {
+       return wrap_out_apart(a, 3, {a.tensor(0), a.tensor(2)},
+                             index_select(a.tensor(0), a.i(1), a.tensor(2)));
+     }},
     {"index_add",
      "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1, Tensor? out=None)",
      Fn | Method, "A copy of input with alpha * source added to the slices that index names.",
@@ -309,7 +355,9 @@ const FunctionRow kRows[] = {
     // ---- flat, masks, advanced ----
     {"take", "(Tensor input, Tensor index, *, Tensor? out=None)", Fn | Method,
      "Values of the flattened input at index.",
-     [](Args& a) { return wrap_out(a, 2, take(a.tensor(0), a.tensor(1))); }},
+     [](Args& a) {
+       return wrap_out_apart(a, 2, {a.tensor(0), a.tensor(1)}, take(a.tensor(0), a.tensor(1)));
+     }},
     {"put", "(Tensor input, Tensor index, Tensor source, bool accumulate=False)", Fn | Method,
      "A copy of input with source written or added at places of the flattened input.",
      &put_row<false>},
@@ -325,7 +373,10 @@ const FunctionRow kRows[] = {
      "masked_fill() into the tensor itself.", &masked_fill_row<true>},
     {"masked_select", "(Tensor input, Tensor mask, *, Tensor? out=None)", Fn | Method,
      "The elements where mask is set, as a vector.",
-     [](Args& a) { return wrap_out(a, 2, masked_select(a.tensor(0), a.tensor(1))); }},
+     [](Args& a) {
+       return wrap_out_apart(a, 2, {a.tensor(0), a.tensor(1)},
+                             masked_select(a.tensor(0), a.tensor(1)));
+     }},
     {"masked_scatter", "(Tensor input, Tensor mask, Tensor source)", Fn | Method,
      "A copy of input with source's elements, in order, where mask is set.",
      &masked_scatter_row<false>},
@@ -404,12 +455,10 @@ const FunctionRow kRows[] = {
 
     // ---- joining ----
     {"cat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn,
-     "Tensors one behind the other along dim.",
-     [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
-    {"concat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "As cat().",
-     [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
+     "Tensors one behind the other along dim.", &cat_row},
+    {"concat", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "As cat().", &cat_row},
     {"concatenate", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn, "As cat().",
-     [](Args& a) { return wrap_out(a, 2, cat(a.tensors(0), a.i(1))); }},
+     &cat_row},
     {"stack", "(TensorList tensors, int dim=0, *, Tensor? out=None)", Fn,
      "Tensors of one shape along a new axis.",
      [](Args& a) { return wrap_out(a, 2, stack(a.tensors(0), a.i(1))); }},
@@ -449,7 +498,12 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap(repeat_interleave(a.tensor(0), a.opt_int(1))); }},
     {"roll", "(Tensor input, IntList shifts, IntList dims=())", Fn | Method,
      "Shifted along axes, what falls off comes back at the other end.",
-     [](Args& a) { return wrap(roll(a.tensor(0), a.dims(1), a.dims(2))); }},
+     [](Args& a) {
+       const Dims dims = a.dims(2);
+       GS_CHECK_INDEX(dims.empty() || a.tensor(0).ndim() > 0,
+                      "Dimension specified as {} but tensor has no dimensions", dims[0]);
+       return wrap(roll(a.tensor(0), a.dims(1), dims));
+     }},
     {"flip", "(Tensor input, IntList* dims)", Fn | Method, "Axes reversed.",
      [](Args& a) { return wrap(flip(a.tensor(0), a.dims(1))); }},
     {"fliplr", "(Tensor input)", Fn | Method, "The second axis reversed.",

@@ -49,6 +49,15 @@ const char* division(const Args& a, int i) {
        "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{}'", mode);
 }
 
+/// Refuses two numbers where PyTorch has no such signature.
+const Args& with_tensor(const Args& a, const char* name) {
+  GS_CHECK_TYPE(a.operand(0).tensor || a.operand(1).tensor,
+                "{}() received an invalid combination of arguments: input and other are numbers, "
+                "and one of them must be a Tensor",
+                name);
+  return a;
+}
+
 Tensor divide(const Args& a, const char* name) {
   return map(op(name), {a.operand(0), a.operand(1)});
 }
@@ -228,7 +237,7 @@ const FunctionRow kRows[] = {
      }},
     {"remainder", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method,
      "The remainder of division with the sign of other, as Python's %.",
-     [](Args& a) { return wrap_out(a, 2, divide(a, "remainder")); }},
+     [](Args& a) { return wrap_out(a, 2, divide(with_tensor(a, "remainder"), "remainder")); }},
     {"remainder_", "(Tensor input, Operand other)", Method, "The in-place form.",
      [](Args& a) {
        map_inplace(op("remainder"), {a.operand(0), a.operand(1)});
@@ -236,10 +245,16 @@ const FunctionRow kRows[] = {
      }},
     {"pow", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method,
      "input to the power of exponent.",
-     [](Args& a) { return wrap_out(a, 2, gradstep::pow(a.operand(0), a.operand(1))); }},
+     [](Args& a) {
+       with_tensor(a, "pow");
+       return wrap_out(a, 2, gradstep::pow(a.operand(0), a.operand(1)));
+     }},
     {"float_power", "(Operand input, Operand exponent, *, Tensor? out=None)", Fn | Method,
      "pow in double precision.",
-     [](Args& a) { return wrap_out(a, 2, float_power(a.operand(0), a.operand(1))); }},
+     [](Args& a) {
+       with_tensor(a, "float_power");
+       return wrap_out(a, 2, float_power(a.operand(0), a.operand(1)));
+     }},
     {"pow_", "(Tensor input, Operand exponent)", Method, "The in-place form.",
      [](Args& a) {
        pow_inplace(a.tensor(0), a.operand(1));
@@ -247,7 +262,7 @@ const FunctionRow kRows[] = {
      }},
     {"xlogy", "(Operand input, Operand other, *, Tensor? out=None)", Fn | Method,
      "input * log(other), 0 where input is 0.",
-     [](Args& a) { return wrap_out(a, 2, map(op("xlogy"), {a.operand(0), a.operand(1)})); }},
+     [](Args& a) { return wrap_out(a, 2, divide(with_tensor(a, "xlogy"), "xlogy")); }},
     {"xlogy_", "(Tensor input, Operand other)", Method, "The in-place form.",
      [](Args& a) {
        map_inplace(op("xlogy"), {a.operand(0), a.operand(1)});

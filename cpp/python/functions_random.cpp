@@ -170,6 +170,8 @@ const FunctionRow kRows[] = {
      "Tensor? out=None)",
      Fn | Method, "Indices drawn in proportion to the weights of each row.",
      [](Args& a) {
+       GS_CHECK(!a.has(4) || a.tensor(4).dtype() == DType::Int64,
+                "multinomial expects Long tensor out, got: {}", scalar_name(a.tensor(4).dtype()));
        return wrap_out(a, 4, multinomial(a.tensor(0), a.i(1), a.flag(2), gen(a, 3)));
      }},
     {"poisson", "(Tensor input, Generator? generator=None)", Fn,

@@ -174,6 +174,11 @@ def multilabel_margin_loss(
     Raises: RuntimeError where shapes do not fit.
     """
     reduction = _legacy(size_average, reduce, reduction)
+    if input.dim() > 2 or 0 in input.shape[-1:]:
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, "
+            f"but got: {list(input.shape)}"
+        )
     single = input.dim() < 2
     scores = input.reshape(1, -1) if single else input
     target = target.reshape(scores.shape)

@@ -139,7 +139,10 @@ def rrelu(
     Shape: (*) to (*).
     Source: Xu et al., Empirical Evaluation of Rectified Activations in Convolutional Network,
     2015.
+    Raises: RuntimeError where lower exceeds upper.
     """
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if training:
         slope = _C.empty_like(input).uniform_(lower, upper)
         result = _C.where(input > 0, input, input * slope)
