@@ -47,9 +47,10 @@ bool cut_rows(const Call& call, int parts, uint32_t operands, Cut& cut) {
   return true;
 }
 
-bool cut_call(const Call& call, int parts, Cut& cut) {
+bool cut_call(const Call& call, int parts, uint64_t constant, Cut& cut) {
   static const Op &copy = Op::get("copy"), &fill = Op::get("fill"), &fused = Op::get("fused_map");
   cut = Cut();
+  cut.constant = constant;
   if (call.op->loops[0][static_cast<int>(call.compute)])
     return call.compute != Compute::I64 && cut_map(call, parts, 0.4, cut);
   if (call.op == &copy || call.op == &fill) return cut_map(call, parts, 0.15, cut);

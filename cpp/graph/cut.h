@@ -14,12 +14,23 @@
 namespace gradstep {
 
 struct Cut {
-  int64_t size = 0;           // what is divided counts so many,
-  int64_t unit = 1;           // .. a part's begin is a multiple of this
-  std::vector<int8_t> along;  // by operand: the axis that is divided, in proportion; -1: none
-  const Op* op = nullptr;     // of a part. Null: the same op on parts of the operands; else it gets
-  Params params;              // .. all operands, and these params followed by its begin and end
-  double nanoseconds = 0;     // what the whole takes one thread, about
+  static constexpr int8_t kWhole = -1, kElements = -2;
+
+  uint64_t constant = 0;  // bits of the first 64 operands that nobody writes: given
+  int64_t size = 0;       // what is divided counts so many,
+  int64_t unit = 1;       // .. a part's begin is a multiple of this
+  // By operand: the axis that is divided, in proportion; kWhole; or kElements, see share_of().
+  std::vector<int8_t> along;
+  const Op* op = nullptr;  // of a part. Null: the same op on parts of the operands; else it gets
+  Params params;           // .. all operands, and these params followed by its begin and end
+  // Work that is left when all parts are there: calls of `then` with the same operands and params.
+  const Op* then = nullptr;
+  int64_t then_rows =
+      0;  // 0: one call; else each has rows of the output, whose begin and end follow
+  // Parts of sums: of what is whole only the first one writes outputs. All calls get the address of
+  // this many bytes of other memory as their last number.
+  size_t more_bytes = 0;
+  double nanoseconds = 0;  // what the whole takes one thread, about
 };
 
 /// False where a call can't be cut into so many parts that do work of their own and raise nothing.
@@ -30,7 +41,13 @@ struct CutRegistration {
   CutRegistration(std::string_view op, CutFn fn);
 };
 
-bool cut_call(const Call& call, int parts, Cut& cut);
+bool cut_call(const Call& call, int parts, uint64_t constant, Cut& cut);
+
+/// Where part i of n elements begins, and part i - 1 ends.
+inline int64_t share_of(int64_t n, int64_t i, int64_t parts) {
+  constexpr int64_t kUnit = 16;
+  return i == parts ? n : n * i / parts / kUnit * kUnit;
+}
 
 /// Cuts along axis 0 of the first output, and axis 0 of those operands whose bit is set.
 bool cut_rows(const Call& call, int parts, uint32_t operands, Cut& cut);

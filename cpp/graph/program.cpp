@@ -200,6 +200,11 @@ bool Program::gradients_fit(std::span<const Tensor> inputs) const {
         !(g->strides == e.strides) || (leaf.pinned && g->data != leaf.pinned)) {
       return false;
     }
+    // Steps were put in order for gradients that are apart from what the function knows otherwise.
+    if (leaf.start < 0 || places[static_cast<size_t>(leaf.start)].base == g->data) continue;
+    for (const Place& p : places) {
+      if (p.home == Home::Outside && p.storage.get() == g->storage.get()) return false;
+    }
   }
   return true;
 }

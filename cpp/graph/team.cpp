@@ -21,7 +21,8 @@ namespace gradstep {
 // thread.
 // Only calls that raise nothing are part of a stretch. A call is cut where its kernel says that
 // parts have the bits of the whole (graph/cut.h); calls that are not cut run their parallel_for
-// inline, which gives the same bits, too.
+// inline, which gives the same bits, too. A product that sums over the rows that each thread made
+// is cut along them, and added up when somebody looks.
 // Nobody waits for a thread that is not there: a strand that no thread has taken is advanced by
 // whoever waits for it.
 
@@ -74,19 +75,28 @@ class Team::Builder {
   /// Whether a step can be part of a stretch; cut.size is 0 if it stays whole.
   bool fits(size_t i, Cut& cut) const {
     const Step& s = p_.steps[i];
-    if (s.live >= 0 || s.n_out == 0 || s.op->draws || s.operands[0] < 0) return false;
+    if (s.op->draws || s.operands.empty() || s.operands[0] < 0) return false;
     double bytes = 0;
-    for (const int32_t o : s.operands) {
+    uint64_t constant = 0;
+    for (size_t k = 0; k < s.operands.size(); ++k) {
+      const int32_t o = s.operands[k];
       if (o < 0) continue;
+      if (k < 64 && is_constant(o)) constant |= uint64_t{1} << k;
       if (tensor(o).device.type != DeviceType::CPU) return false;
       bytes +=
           static_cast<double>(tensor(o).numel) * static_cast<double>(element_size(tensor(o).dtype));
     }
-    if (!overlaps_itself(s) && cut_call(t_.calls_[i], t_.n_threads_, cut)) return true;
+    if (!overlaps_itself(s) && cut_call(t_.calls_[i], t_.n_threads_, constant, cut)) return true;
+    if (s.live >= 0 || s.n_out == 0) return false;
     cut = Cut();
     cut.nanoseconds = 200 + kWholePerByte * bytes;
     if (is_named(s, {"matmul"})) cut.nanoseconds += product_work(s) / 64;
     return is_quiet(s) && cut.nanoseconds <= kMostWhole;
+  }
+
+  bool is_constant(int32_t o) const {
+    const Place& place = p_.places[at(p_.operands[at(o)].place)];
+    return !place.written && (place.home == Home::Outside || place.home == Home::Input);
   }
 
   double product_work(const Step& s) const {
@@ -129,10 +139,12 @@ class Team::Builder {
     const auto n = at(t_.n_threads_);
     stretch_->strands = std::make_unique<Strand[]>(n);
     accesses_.clear();
+    rests_.clear();
     waited_.assign(n * n, 0);
     load_.assign(n, 0);
     for (size_t k = 0; k < cuts.size(); ++k) {
       const Cut& cut = cuts[k];
+      finish_before(p_.steps[begin + k]);
       step_ = begin + k;
       if (cut.size == 0) {
         const auto lightest = std::min_element(load_.begin(), load_.end());
@@ -140,22 +152,109 @@ class Team::Builder {
         whole(static_cast<int>(lightest - load_.begin()));
         continue;
       }
-      const int64_t units = (cut.size + cut.unit - 1) / cut.unit;
-      int64_t from = 0;
-      for (int t = 0; t < t_.n_threads_; ++t) {
-        const int64_t to = std::min(cut.size, units * (t + 1) / t_.n_threads_ * cut.unit);
+      if (cut.then) begin_rest(cut);
+      for_parts(cut.size, cut.unit, [&](int t, int64_t from, int64_t to) {
         load_[at(t)] +=
             cut.nanoseconds * static_cast<double>(to - from) / static_cast<double>(cut.size);
-        if (to > from) part(t, cut, from, to);
-        from = to;
-      }
+        part(t, cut, from, to);
+        if (cut.then) rests_.back().after[at(t)] = n_items(t);
+      });
       if (k % 32 == 31) forget();
     }
+    while (!rests_.empty()) finish(0);
+  }
+
+  template <class F>
+  void for_parts(int64_t size, int64_t unit, const F& f) {
+    const int64_t units = (size + unit - 1) / unit;
+    int64_t from = 0;
+    for (int t = 0; t < t_.n_threads_; ++t) {
+      const int64_t to = std::min(size, units * (t + 1) / t_.n_threads_ * unit);
+      if (to > from) f(t, from, to);
+      from = to;
+    }
+  }
+
+  uint32_t n_items(int strand) const {
+    return static_cast<uint32_t>(stretch_->strands[at(strand)].items.size());
+  }
+
+  // ---- what follows when all parts are there: no sooner than somebody looks, so nobody waits ----
+
+  struct Rest {
+    size_t step;
+    const Op* op;
+    Params params;
+    int64_t rows, address;        // 0: there is one call, there is no memory
+    std::vector<uint32_t> after;  // by strand: so many of its items come before
+  };
+
+  void begin_rest(const Cut& cut) {
+    std::vector<uint32_t> after(at(t_.n_threads_), 0);
+    Rest rest{step_, cut.then, cut.params, cut.then_rows, 0, std::move(after)};
+    if (cut.more_bytes != 0) {
+      t_.sums_.emplace_back(Storage::create(cut.more_bytes, Device{}));
+      rest.address = reinterpret_cast<intptr_t>(t_.sums_.back()->data);
+    }
+    rests_.push_back(std::move(rest));
+  }
+
+  void finish_before(const Step& s) {
+    const std::vector<Use> uses = uses_of(p_, s);
+    for (size_t k = 0; k < rests_.size();) {
+      const std::vector<Use> own = uses_of(p_, p_.steps[rests_[k].step]);
+      const bool looks = std::any_of(own.begin(), own.end(), [&](const Use& x) {
+        return x.write &&
+               std::any_of(uses.begin(), uses.end(), [&](const Use& u) { return meet_now(u, x); });
+      });
+      looks ? finish(k) : void(++k);
+    }
+  }
+
+  void finish(size_t index) {
+    const Rest rest = rests_[index];
+    rests_.erase(rests_.begin() + static_cast<ptrdiff_t>(index));
+    step_ = rest.step;
+    Call call = t_.calls_[step_];
+    call.op = rest.op;
+    call.params = rest.params;
+    const auto finish_with = [&](int strand, const std::vector<Use>& uses) {
+      if (rest.address != 0) call.params.push(rest.address);
+      add(strand, call, uses, rest.after);
+    };
+    if (rest.rows == 0) return finish_with(0, uses_of(p_, p_.steps[step_]));
+    for_parts(rest.rows, 1, [&](int t, int64_t from, int64_t to) {
+      call.params = rest.params;
+      call.params.push(from);
+      call.params.push(to);
+      const int32_t out = p_.steps[step_].operands[0];
+      finish_with(t, {part_of(out, 0, rest.rows, from, to, true).use});
+    });
   }
 
   void whole(int strand) {
     const Step& s = p_.steps[step_];
     add(strand, t_.calls_[step_], uses_of(p_, s));
+  }
+
+  struct PartView {
+    Ref<TensorImpl> tensor;
+    ptrdiff_t from;  // bytes of the place
+    Use use;
+  };
+
+  /// Elements [begin, end) of `size` along an axis of an operand.
+  PartView part_of(int32_t o, int axis, int64_t size, int64_t begin, int64_t end,
+                   bool write) const {
+    const OperandView& v = p_.operands[at(o)];
+    const int64_t scale = v.tensor->sizes[axis] / size;
+    Ref<TensorImpl> view = geometry_of(*v.tensor);
+    view->sizes[axis] = (end - begin) * scale;
+    view->update_geometry();
+    const auto item = static_cast<ptrdiff_t>(element_size(view->dtype));
+    const ptrdiff_t from = v.from_base + begin * scale * view->strides[axis] * item;
+    const auto [low, high] = span_of(*view, from);
+    return {std::move(view), from, {v.place, o, low, high, write}};
   }
 
   void part(int strand, const Cut& cut, int64_t begin, int64_t end) {
@@ -167,34 +266,36 @@ class Team::Builder {
       operands[k] = call.operands[k];
       const int32_t o = s.operands[k];
       if (o < 0) continue;
-      const OperandView& v = p_.operands[at(o)];
       const bool write = writes_operand(*s.op, s.n_out, static_cast<int>(k));
-      if (cut.along[k] < 0) {
-        uses.push_back(use_of(p_, o, write));
+      if (cut.along[k] == Cut::kElements && tensor(o).contiguous) {
+        Use use = use_of(p_, o, write);
+        const auto item = static_cast<ptrdiff_t>(element_size(tensor(o).dtype));
+        const int64_t n = tensor(o).numel;
+        use.end = use.begin + share_of(n, end, cut.size) * item;
+        use.begin += share_of(n, begin, cut.size) * item;
+        if (use.begin < use.end) uses.push_back(use);
         continue;
       }
-      const int axis = cut.along[k];
-      const int64_t scale = v.tensor->sizes[axis] / cut.size;
-      Ref<TensorImpl> view = geometry_of(*v.tensor);
-      view->sizes[axis] = (end - begin) * scale;
-      view->update_geometry();
-      const auto item = static_cast<ptrdiff_t>(element_size(view->dtype));
-      const ptrdiff_t from = v.from_base + begin * scale * view->strides[axis] * item;
-      const auto [low, high] = span_of(*view, from);
-      uses.push_back({v.place, o, low, high, write});
+      if (cut.along[k] < 0) {
+        if (!write || cut.more_bytes == 0 || begin == 0) uses.push_back(use_of(p_, o, write));
+        continue;
+      }
+      PartView v = part_of(o, cut.along[k], cut.size, begin, end, write);
+      uses.push_back(v.use);
       if (cut.op) continue;
-      const Place& place = p_.places[at(v.place)];
-      view->data = place.base + from;
+      const Place& place = p_.places[at(v.use.place)];
+      v.tensor->data = place.base + v.from;
       if (place.home != Home::Inside && place.home != Home::Outside)
-        t_.moving_.push_back({view.get(), v.place, from});
-      operands[k] = view.get();
-      t_.views_.push_back(std::move(view));
+        t_.moving_.push_back({v.tensor.get(), v.use.place, v.from});
+      operands[k] = v.tensor.get();
+      t_.views_.push_back(std::move(v.tensor));
     }
     if (cut.op) {
       call.op = cut.op;
       call.params = cut.params;
       call.params.push(begin);
       call.params.push(end);
+      if (cut.more_bytes != 0) call.params.push(rests_.back().address);
     } else if (is_named(s, {"fused_map"})) {  // its kernel keeps what depends on the geometry
       const auto& plan = *reinterpret_cast<const FusedMap*>(static_cast<intptr_t>(call.i(0)));
       t_.plans_.push_back(std::make_unique<FusedMap>(plan));
@@ -207,13 +308,16 @@ class Team::Builder {
 
   uint32_t& waited(int strand, int other) { return waited_[at(strand * t_.n_threads_ + other)]; }
 
-  void add(int strand, const Call& call, const std::vector<Use>& uses) {
+  /// `after`: by strand, how many of its items come before in any case.
+  void add(int strand, const Call& call, const std::vector<Use>& uses,
+           const std::vector<uint32_t>& after = {}) {
     Strand& s = stretch_->strands[at(strand)];
     Item item{call.op->kernel[static_cast<int>(DeviceType::CPU)], call, step_,
               static_cast<uint32_t>(s.waits.size()), 0};
     for (int other = 0; other < t_.n_threads_; ++other) {
       if (other == strand) continue;
       uint32_t needed = waited(strand, other);
+      if (!after.empty()) needed = std::max(needed, after[at(other)]);
       for (const Access& a : accesses_) {
         if (a.strand != other || a.step == step_ || a.item < needed) continue;
         const bool waits = std::any_of(uses.begin(), uses.end(), [&](const Use& u) {
@@ -227,6 +331,7 @@ class Team::Builder {
       ++item.n_waits;
     }
     const auto index = static_cast<uint32_t>(s.items.size());
+    if (p_.steps[step_].live >= 0) t_.live_.push_back({&s, index});
     for (const Use& u : uses) accesses_.push_back({u, strand, index, step_});
     s.items.push_back(item);
   }
@@ -248,6 +353,7 @@ class Team::Builder {
   std::vector<Access> accesses_;
   std::vector<uint32_t> waited_;  // by strand and other strand
   std::vector<double> load_;
+  std::vector<Rest> rests_;
 };
 
 Team::Team(const Program& p, std::span<const Call> calls, int n_threads)
@@ -322,6 +428,11 @@ void Team::run_stretch(Stretch& s, size_t& at_step) {
 
 void Team::run(size_t& at_step) {
   for (const MovingView& m : moving_) m.view->data = p_.places[at(m.place)].base + m.from;
+  for (const auto& [strand, index] : live_) {
+    Item& item = strand->items[index];
+    const Params& now = calls_[item.step].params;
+    std::copy_n(now.s, now.count, item.call.params.s);
+  }
   size_t k = 0;
   for (const size_t n = calls_.size(); at_step < n;) {
     while (k < stretches_.size() && stretches_[k]->end <= at_step) ++k;

@@ -70,6 +70,8 @@ class Team {
   std::vector<MovingView> moving_;
   std::vector<std::unique_ptr<TensorImpl*[]>> operands_;
   std::vector<std::unique_ptr<FusedMap>> plans_;
+  std::vector<Ref<Storage>> sums_;                  // of parts of sums
+  std::vector<std::pair<Strand*, uint32_t>> live_;  // items whose numbers change
 };
 
 }  // namespace gradstep

@@ -37,6 +37,11 @@ bool meet(const Program& p, const Use& a, const Use& b) {
   if (a.place == b.place) return a.begin < b.end && b.begin < a.end;
   const Place &x = p.places[at(a.place)], &y = p.places[at(b.place)];
   if (!is_outside(x) || !is_outside(y)) return false;
+  // Program::gradients_fit has seen to it that they are apart.
+  if ((x.home == Home::Gradient && y.home == Home::Outside) ||
+      (x.home == Home::Outside && y.home == Home::Gradient)) {
+    return false;
+  }
   if (x.home != Home::Outside || y.home != Home::Outside) return true;
   return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
 }

@@ -35,6 +35,8 @@ const GemmOwn<T>& own() {
 // ---- matrix times matrix ----
 
 int64_t count(int64_t n, int64_t step) { return (n + step - 1) / step; }
+int64_t half(int64_t n, int64_t unit) { return count(count(n, 2), unit) * unit; }
+constexpr int64_t kLayerUnit = 16;
 
 /// Rows [i, i + rows), columns [j, j + cols) and depth [p, p + k) of a product.
 template <class T>
@@ -52,12 +54,11 @@ GemmArgs<T> block(const GemmArgs<T>& g, int64_t i, int64_t rows, int64_t j, int6
 }
 
 /// Blocks of C and of k, each one chunk's. The product is halved again and again, along the side
-/// that leaves the cheaper halves: a block turns or copies its own parts of A and B, and where k is
-/// cut there are sums to add up.
+/// that leaves the cheaper halves: a block turns or copies its own parts of A and B, reads what
+/// other threads made, and where k is cut there are sums to add up.
 template <class T>
 GemmCuts cuts_of(const GemmArgs<T>& g, int64_t cost) {
-  constexpr int64_t kRowUnit = 4, kColumnUnit = 16, kDepthUnit = 16;
-  const auto half = [&](int64_t n, int64_t unit) { return count(count(n, 2), unit) * unit; };
+  constexpr int64_t kRowUnit = 4, kColumnUnit = 16;
   GemmCuts c{g.m, g.n, g.k};
   const auto n_blocks = [&] {
     return count(g.m, c.rows) * count(g.n, c.cols) * count(g.k, c.depth);
@@ -66,18 +67,20 @@ GemmCuts cuts_of(const GemmArgs<T>& g, int64_t cost) {
   while (cost >= 2 * kChunkCost && n_blocks() < most) {
     struct Cut {
       int64_t* side;
-      int64_t half, cost;
+      int64_t half, more, cost = 0;
     } cuts[] = {{&c.rows, half(c.rows, kRowUnit), 0},
                 {&c.cols, half(c.cols, kColumnUnit), 0},
-                {&c.depth, half(c.depth, kDepthUnit), 2 * g.m * g.n}};
+                {&c.depth, half(c.depth, kLayerUnit), 2 * g.m * g.n}};
     const Cut* best = nullptr;
     for (Cut& cut : cuts) {
       const int64_t whole = *cut.side;
       if (cut.half >= whole) continue;
       *cut.side = cut.half;
-      cut.cost += own<T>().cost(block(g, 0, c.rows, 0, c.cols, 0, c.depth));
+      const GemmArgs<T> b = block(g, 0, c.rows, 0, c.cols, 0, c.depth);
       *cut.side = whole;
-      if (!best || cut.cost < best->cost) best = &cut;
+      cut.cost = own<T>().cost(b);
+      cut.more += cut.cost + gemm_cost_of_reading(b, g.k);
+      if (!best || cut.more < best->more) best = &cut;
     }
     if (!best) break;
     *best->side = best->half;
@@ -94,36 +97,85 @@ void add_block(T* c, int64_t ldc, const T* from, int64_t rows, int64_t cols) {
   }
 }
 
+/// gemm_part of a product that is none of gemm_column.
+template <class T>
+void blocks_part(const GemmArgs<T>& g, const GemmCuts& c, int64_t i, int64_t rows, int64_t j,
+                 int64_t cols) {
+  // The sum of a layer and C is the same whether the layer stood by itself before or not.
+  const bool in_place = c.depth <= kGemmOneSum && g.alpha == T(1);
+  const Scratch<T> more(c.depth < g.k && !in_place ? rows * cols : 0);
+  for (int64_t p = 0; p < g.k; p += c.depth) {
+    for (int64_t bi = i / c.rows * c.rows; bi < i + rows; bi += c.rows) {
+      const int64_t top = std::max(bi, i), bottom = std::min(bi + c.rows, i + rows);
+      for (int64_t bj = j / c.cols * c.cols; bj < j + cols; bj += c.cols) {
+        const int64_t left = std::max(bj, j), right = std::min(bj + c.cols, j + cols);
+        GemmArgs<T> b = block(g, bi, c.rows, bj, c.cols, p, c.depth);
+        if (p > 0) {
+          b.beta = T(in_place);
+          b.bias = nullptr;
+        }
+        if (p > 0 && !in_place) {
+          b.c = more.data() + (bi - i) * cols + (bj - j);
+          b.ldc = cols;
+        }
+        own<T>().part(b, top - bi, bottom - top, left - bj, right - left);
+      }
+    }
+    if (p > 0 && !in_place) add_block(g.c + i * g.ldc + j, g.ldc, more.data(), rows, cols);
+  }
+}
+
+/// The block of a layer, which becomes C or its matrix of `more`.
+template <class T>
+GemmArgs<T> layer_block(const GemmArgs<T>& g, const GemmCuts& c, int64_t layer, int64_t i,
+                        int64_t j, T* more) {
+  GemmArgs<T> b = block(g, i, c.rows, j, c.cols, layer * c.depth, c.depth);
+  if (layer > 0) {
+    b.c = more + ((layer - 1) * g.m + i) * g.n + j;
+    b.ldc = g.n;
+    b.beta = T(0);
+    b.bias = nullptr;
+  }
+  return b;
+}
+
 template <class T>
 void parallel_blocks(const GemmArgs<T>& g, int64_t cost) {
   const GemmCuts c = cuts_of(g, cost);
   const int64_t across = count(g.n, c.cols), tiles = count(g.m, c.rows) * across;
   const int64_t sums = count(g.k, c.depth) - 1;  // beyond those that stand in C
+  if (num_threads() == 1) return blocks_part(g, c, 0, g.m, 0, g.n);
   const Scratch<T> more(sums * g.m * g.n);
   parallel_for(tiles * (sums + 1), 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t layer = t / tiles, i = t % tiles / across * c.rows, j = t % across * c.cols;
-      GemmArgs<T> b = block(g, i, c.rows, j, c.cols, layer * c.depth, c.depth);
-      if (layer > 0) {
-        b.c = more.data() + (layer - 1) * g.m * g.n + i * g.n + j;
-        b.ldc = g.n;
-        b.beta = T(0);
-        b.bias = nullptr;
-      }
-      own<T>().product(b);
+      own<T>().product(layer_block(g, c, t / tiles, t % tiles / across * c.rows,
+                                   t % across * c.cols, more.data()));
     }
   });
-  for (int64_t layer = 0; layer < sums; ++layer)
-    add_block(g.c, g.ldc, more.data() + layer * g.m * g.n, g.m, g.n);
+  gemm_add_layers(g, more.data(), sums, 0, g.m);
 }
 
 constexpr int64_t kTiny = 1024;  // multiplications that no shape makes worth two chunks
+
+/// A sum over many rows of narrow matrices, a weight's gradient of a small layer, is made of two
+/// layers in any case, at next to no cost: threads of a captured step have one each.
+template <class T>
+bool has_two_layers(const GemmArgs<T>& g) {
+  constexpr int64_t kLeastDepth = 128, kNarrow = 8;
+  return g.k >= kLeastDepth && g.m * g.n <= kNarrow * g.k && rows_of_both(g);
+}
+
+template <class T>
+GemmCuts two_layers(const GemmArgs<T>& g) {
+  return {g.m, g.n, half(g.k, kLayerUnit)};
+}
 
 template <class T>
 void matrix_product(const GemmArgs<T>& g, bool threads) {
   if (threads && g.m * g.n * g.k > kTiny) {
     const int64_t cost = own<T>().cost(g);
     if (cost >= 2 * kChunkCost) return parallel_blocks(g, cost);
+    if (has_two_layers(g)) return blocks_part(g, two_layers(g), 0, g.m, 0, g.n);
   }
   own<T>().product(g);
 }
@@ -259,9 +311,11 @@ void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T al
 
 template <class T>
 GemmCuts gemm_cuts(const GemmArgs<T>& g) {
+  const GemmCuts whole{g.m, g.n, g.k};
+  if (g.m * g.n * g.k <= kTiny) return whole;
   const int64_t cost = own<T>().cost(g);
-  if (g.m * g.n * g.k <= kTiny || cost < 2 * kChunkCost) return {g.m, g.n, g.k};
-  return cuts_of(g, cost);
+  if (cost >= 2 * kChunkCost) return cuts_of(g, cost);
+  return has_two_layers(g) ? two_layers(g) : whole;
 }
 
 template <class T>
@@ -270,26 +324,51 @@ int64_t gemm_cost(const GemmArgs<T>& g) {
 }
 
 template <class T>
+bool gemm_column(GemmArgs<T>& g) {
+  if (g.n != 1 || g.m < 2 || g.a_col != 1 || g.b_row != 1) return false;
+  g.b_col = g.k;
+  return true;
+}
+
+namespace {
+
+/// Rows [i, i + rows) of a product of gemm_column.
+template <class T>
+void column_part(GemmArgs<T> g, const GemmCuts& c, int64_t i, int64_t rows) {
+  T* const out = g.c + i * g.ldc;
+  if (g.bias) {
+    for (int64_t r = 0; r < rows; ++r) out[r * g.ldc] = g.bias[0];
+    g.beta = T(1);
+    g.bias = nullptr;
+  }
+  if (g.k <= kShortRow) return blocks_part(g, c, i, rows, 0, 1);
+  own<T>().dot_rows(rows, g.k, g.alpha, g.a + i * g.a_row, g.a_row, g.b, g.beta, out, g.ldc);
+}
+
+}  // namespace
+
+template <class T>
 void gemm_part(const GemmArgs<T>& g, const GemmCuts& c, int64_t i, int64_t rows, int64_t j,
                int64_t cols) {
-  const Scratch<T> more(c.depth < g.k ? rows * cols : 0);
-  for (int64_t p = 0; p < g.k; p += c.depth) {
-    for (int64_t bi = i / c.rows * c.rows; bi < i + rows; bi += c.rows) {
-      const int64_t top = std::max(bi, i), bottom = std::min(bi + c.rows, i + rows);
-      for (int64_t bj = j / c.cols * c.cols; bj < j + cols; bj += c.cols) {
-        const int64_t left = std::max(bj, j), right = std::min(bj + c.cols, j + cols);
-        GemmArgs<T> b = block(g, bi, c.rows, bj, c.cols, p, c.depth);
-        if (p > 0) {
-          b.c = more.data() + (bi - i) * cols + (bj - j);
-          b.ldc = cols;
-          b.beta = T(0);
-          b.bias = nullptr;
-        }
-        own<T>().part(b, top - bi, bottom - top, left - bj, right - left);
-      }
+  GemmArgs<T> column = g;
+  if (gemm_column(column)) return column_part(column, c, i, rows);
+  blocks_part(g, c, i, rows, j, cols);
+}
+
+template <class T>
+void gemm_layers(const GemmArgs<T>& g, const GemmCuts& c, int64_t begin, int64_t end, T* more) {
+  for (int64_t layer = begin; layer < end; ++layer) {
+    for (int64_t i = 0; i < g.m; i += c.rows) {
+      for (int64_t j = 0; j < g.n; j += c.cols)
+        own<T>().product(layer_block(g, c, layer, i, j, more));
     }
-    if (p > 0) add_block(g.c + i * g.ldc + j, g.ldc, more.data(), rows, cols);
   }
+}
+
+template <class T>
+void gemm_add_layers(const GemmArgs<T>& g, const T* more, int64_t n, int64_t begin, int64_t end) {
+  for (int64_t layer = 0; layer < n; ++layer)
+    add_block(g.c + begin * g.ldc, g.ldc, more + (layer * g.m + begin) * g.n, end - begin, g.n);
 }
 
 template <class T>
@@ -323,8 +402,11 @@ void gemm_batched(int64_t batch, bool trans_a, bool trans_b, int64_t m, int64_t 
 #define GS_INSTANTIATE(T)                                                                      \
   template GemmCuts gemm_cuts<T>(const GemmArgs<T>&);                                          \
   template int64_t gemm_cost<T>(const GemmArgs<T>&);                                           \
+  template bool gemm_column<T>(GemmArgs<T>&);                                                  \
   template void gemm_part<T>(const GemmArgs<T>&, const GemmCuts&, int64_t, int64_t, int64_t,   \
                              int64_t);                                                         \
+  template void gemm_layers<T>(const GemmArgs<T>&, const GemmCuts&, int64_t, int64_t, T*);     \
+  template void gemm_add_layers<T>(const GemmArgs<T>&, const T*, int64_t, int64_t, int64_t);   \
   template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, \
                         int64_t, T, T*, int64_t);                                              \
   template void gemm_serial<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t,    \

@@ -50,7 +50,12 @@ void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T al
                int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias,
                int64_t step);
 
-/// How gemm() cuts a product of more than one row and column into blocks: by sizes and strides.
+/// Whether gemm_cuts() and gemm_part() know a product with one column; its strides become those
+/// that they work with.
+template <class T>
+bool gemm_column(GemmArgs<T>& g);
+/// How gemm() cuts a product of more than one row and column, or one of gemm_column(), into blocks:
+/// by sizes and strides.
 struct GemmCuts {
   int64_t rows, cols, depth;
 };
@@ -64,6 +69,24 @@ int64_t gemm_cost(const GemmArgs<T>& g);
 template <class T>
 void gemm_part(const GemmArgs<T>& g, const GemmCuts& cuts, int64_t i, int64_t rows, int64_t j,
                int64_t cols);
+/// The layers [begin, end) of it, each `cuts.depth` of k: layer 0 becomes C, layer i > 0 becomes
+/// the m x n matrix i - 1 of `more`.
+template <class T>
+void gemm_layers(const GemmArgs<T>& g, const GemmCuts& cuts, int64_t begin, int64_t end, T* more);
+/// Adds the first `n` matrices of `more` to rows [begin, end) of C.
+template <class T>
+void gemm_add_layers(const GemmArgs<T>& g, const T* more, int64_t n, int64_t begin, int64_t end);
+/// Whether k goes down the rows of A and of B as they are stored: gradients of weights.
+template <class T>
+bool rows_of_both(const GemmArgs<T>& g) {
+  return g.a_row == 1 && g.a_col != 1 && g.b_col == 1;
+}
+/// Half cycles that a thread waits for what other threads wrote, which makes that part of a product
+/// of k: cutting k leaves each with the rows that it made.
+template <class T>
+int64_t gemm_cost_of_reading(const GemmArgs<T>& part, int64_t k) {
+  return rows_of_both(part) && part.k == k ? (part.m + part.n) * k * 4 / 5 : 0;
+}
 
 /// One product per batch entry; entry i starts at a + i * stride_a, and so on. A stride of 0 shares
 /// a matrix.

@@ -46,6 +46,7 @@ constexpr int64_t kDepth = 512;       // k of one block
 // Columns of A, a cache line each, meet in few sets of the caches if their distance is a power
 // of 2.
 constexpr int64_t kDepthOfColumns = 256;
+static_assert(kGemmOneSum <= kDepth && kGemmOneSum <= kDepthOfColumns);
 constexpr int64_t kBlockBytes = 1 << 20;  // of A, which the panels share: half of the L2
 
 // ---- the register tile ----

@@ -45,6 +45,9 @@ struct GemmOwn {
                    T beta, T* y);
 };
 
+/// With k up to this an element is one sum, to which C is added.
+constexpr int64_t kGemmOneSum = 256;
+
 struct GemmOwnTable {
   GemmOwn<float> f32;
   GemmOwn<double> f64;

@@ -121,52 +121,114 @@ GemmArgs<T> args_of(const Call& call) {
   return g;
 }
 
+GemmCuts cuts_of(const Call& call) { return {call.i(2), call.i(3), call.i(4)}; }
+
+template <class F>
+void float_or_double(const Call& call, const F& f) {
+  call.out(0).dtype == DType::Float32 ? f(float()) : f(double());
+}
+
 // matmul_part: operands of matmul; params: alpha, beta, cuts of the whole (3), 0 for rows and 1 for
 // columns, begin, end.
-template <class T>
-void matmul_part_of(const Call& call) {
-  const GemmArgs<T> g = args_of<T>(call);
-  const GemmCuts cuts{call.i(2), call.i(3), call.i(4)};
-  const int64_t begin = call.i(6), n = call.i(7) - begin;
-  if (call.i(5) == 0) {
-    gemm_part(g, cuts, begin, n, 0, g.n);
-  } else {
-    gemm_part(g, cuts, 0, g.m, begin, n);
-  }
-}
 void matmul_part(const Call& call) {
-  call.out(0).dtype == DType::Float32 ? matmul_part_of<float>(call) : matmul_part_of<double>(call);
+  float_or_double(call, [&](auto tag) {
+    const auto g = args_of<decltype(tag)>(call);
+    const int64_t begin = call.i(6), n = call.i(7) - begin;
+    if (call.i(5) == 0) {
+      gemm_part(g, cuts_of(call), begin, n, 0, g.n);
+    } else {
+      gemm_part(g, cuts_of(call), 0, g.m, begin, n);
+    }
+  });
 }
 GS_CPU_KERNEL("matmul_part", matmul_part);
+
+// matmul_layers: the same params up to the cuts, then those of k: begin and end (multiples of the
+// cut, or all), and the address of the layers but the first.
+void matmul_layers(const Call& call) {
+  float_or_double(call, [&](auto tag) {
+    using T = decltype(tag);
+    const int64_t depth = call.i(4), end = (call.i(6) + depth - 1) / depth;
+    gemm_layers(args_of<T>(call), cuts_of(call), call.i(5) / depth, end,
+                reinterpret_cast<T*>(static_cast<intptr_t>(call.i(7))));
+  });
+}
+GS_CPU_KERNEL("matmul_layers", matmul_layers);
+
+// matmul_add_layers: the same, but begin and end are rows of the output.
+void matmul_add_layers(const Call& call) {
+  float_or_double(call, [&](auto tag) {
+    using T = decltype(tag);
+    const GemmArgs<T> g = args_of<T>(call);
+    gemm_add_layers(g, reinterpret_cast<const T*>(static_cast<intptr_t>(call.i(7))),
+                    (g.k + call.i(4) - 1) / call.i(4) - 1, call.i(5), call.i(6));
+  });
+}
+GS_CPU_KERNEL("matmul_add_layers", matmul_add_layers);
+
+/// How a product is divided among threads: rows or columns of C, or k.
+enum class Divided { Rows, Columns, Depth };
 
 template <class T>
 bool cut_product(const Call& call, int parts, Cut& cut) {
   constexpr int64_t kColumnUnit = 16;
   constexpr double kNanoseconds = 0.125;  // of a half cycle
-  const GemmArgs<T> g = args_of<T>(call);
-  if (g.m < 2 || g.n < 2 || g.k < 1 || g.alpha == T(0)) return false;
+  GemmArgs<T> g = args_of<T>(call);
+  if (g.m < 2 || g.k < 1 || g.alpha == T(0)) return false;
+  if (g.n == 1 && !gemm_column(g)) return false;
+  const GemmCuts cuts = gemm_cuts(g);
   const auto share = [&](int64_t n, int64_t unit) {
     const int64_t units = (n + unit - 1) / unit;
     return units < parts ? 0 : std::min(n, (units + parts - 1) / parts * unit);
   };
-  GemmArgs<T> rows = g, cols = g;
+  GemmArgs<T> rows = g, cols = g, layers = g;
   rows.m = share(g.m, 1);
   cols.n = share(g.n, kColumnUnit);
-  if (rows.m == 0 && cols.n == 0) return false;
-  // Who makes some columns reads all of A, which other threads may have written by rows.
+  layers.k = g.n == 1 ? 0 : share(g.k, cuts.depth);
+  // Who makes rows of an output has made the same rows of other tensors, and of those that are
+  // weights. What lies elsewhere comes from another core, unless nobody writes it.
   constexpr double kFromAnotherCore = 1.6;  // half cycles of an element
-  double by_rows = rows.m == 0 ? HUGE_VAL : static_cast<double>(gemm_cost(rows));
-  double by_cols = cols.n == 0 ? HUGE_VAL : static_cast<double>(gemm_cost(cols));
-  if (g.a_col == 1) by_cols += 8000 + kFromAnotherCore * static_cast<double>(g.m * g.k);
-  const int axis = by_rows <= by_cols ? 0 : 1;
-  static const Op& op = Op::get("matmul_part");
-  const GemmCuts cuts = gemm_cuts(g);
-  cut.op = &op;
+  constexpr double kWait = 8000, kAdd = 2;
+  const double elsewhere = kFromAnotherCore * (parts - 1) / parts;
+  const bool a_moves = !(cut.constant >> call.n_out & 1);
+  const bool b_moves = !(cut.constant >> (call.n_out + 1) & 1);
+  const auto cost = [&](const GemmArgs<T>& part, bool own_a, bool own_b, double more) {
+    if (part.m == 0 || part.n == 0 || part.k == 0) return HUGE_VAL;
+    const int64_t read =
+        (own_a || !a_moves ? 0 : part.m * part.k) + (own_b || !b_moves ? 0 : part.k * part.n);
+    return static_cast<double>(gemm_cost(part)) + elsewhere * static_cast<double>(read) + more;
+  };
+  const auto size = static_cast<double>(g.m * g.n);
+  const double sums = static_cast<double>((g.k + cuts.depth - 1) / cuts.depth - 1);
+  const double by_rows = cost(rows, g.a_col == 1, false, 0);
+  const double by_cols = cost(cols, false, g.b_row == 1, elsewhere * size + kWait * a_moves);
+  const double by_layers = cost(layers, g.a_row == 1, g.b_col == 1, kAdd * sums * size);
+  const double best = std::min({by_rows, by_cols, by_layers});
+  if (best == HUGE_VAL) return false;
+  const Divided by = best == by_rows   ? Divided::Rows
+                     : best == by_cols ? Divided::Columns
+                                       : Divided::Depth;
+  static const Op &part = Op::get("matmul_part"), &some = Op::get("matmul_layers"),
+                  &add = Op::get("matmul_add_layers");
+  cut.op = by == Divided::Depth ? &some : &part;
   cut.params.push(call.f(0));
   cut.params.push(call.n_in < 3 ? call.f(1) : 0.0);
   cut.params.push(cuts.rows);
   cut.params.push(cuts.cols);
   cut.params.push(cuts.depth);
+  cut.nanoseconds = kNanoseconds * static_cast<double>(gemm_cost(g));
+  if (by == Divided::Depth) {
+    cut.then = &add;
+    cut.then_rows = g.m;
+    cut.more_bytes = static_cast<size_t>((g.k + cuts.depth - 1) / cuts.depth - 1) * sizeof(T) *
+                     static_cast<size_t>(g.m * g.n);
+    cut.size = g.k;
+    cut.unit = cuts.depth;
+    cut.along = {-1, 1, 0};
+    if (call.n_in == 3) cut.along.push_back(-1);
+    return true;
+  }
+  const int axis = by == Divided::Rows ? 0 : 1;
   cut.params.push(int64_t{axis});
   cut.size = axis == 0 ? g.m : g.n;
   // The blocks of the whole, if there are enough: a tile of the rows that one has over waits.
@@ -175,7 +237,6 @@ bool cut_product(const Call& call, int parts, Cut& cut) {
   cut.along = {static_cast<int8_t>(axis), static_cast<int8_t>(axis == 0 ? 0 : -1),
                static_cast<int8_t>(axis == 0 ? -1 : 1)};
   if (call.n_in == 3) cut.along.push_back(static_cast<int8_t>(axis == 0 ? -1 : 0));
-  cut.nanoseconds = kNanoseconds * static_cast<double>(gemm_cost(g));
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "core/threads.h"
 #include "fn/optim.h"
 #include "fn/partial.h"
+#include "graph/cut.h"
 #include "kernels/map.h"
 #include "kernels/stream.h"
 #include "kernels/walk.h"
@@ -37,6 +39,7 @@ struct Strided {
 template <class F>
 struct Item {
   int64_t begin;    // its first element in the concatenation of all
+  int64_t from;     // .. is this one of the parameter
   int64_t strided;  // index into the strided ones, or -1
   char* data[F::kTensors];
   F rule;
@@ -169,13 +172,15 @@ class Update {
   static constexpr int kTensors = F::kTensors;
   explicit Update(int64_t n) : items_(n + 1) {}
 
-  void add(TensorImpl* const* t, const F& rule) {
-    if (t[0]->numel == 0) return;
+  /// Elements [from, to) of a parameter.
+  void add(TensorImpl* const* t, const F& rule, int64_t from, int64_t to) {
+    if (from >= to) return;
     Item<F>& item = items_[count_++];
     item.begin = total_;
+    item.from = from;
     item.strided = -1;
     item.rule = rule;
-    total_ += t[0]->numel;
+    total_ += to - from;
     bool direct = true;
     for (int j = 0; j < kTensors; ++j) {
       item.data[j] = t[j]->data;
@@ -187,13 +192,16 @@ class Update {
     }
   }
 
+  void add(TensorImpl* const* t, const F& rule) { add(t, rule, 0, t[0]->numel); }
+
   /// look(pointers, from, n) sees each range before the rule.
   template <class Look>
   void run(unsigned writes, const Look& look) {
     items_[count_].begin = total_;
     parallel_for(total_, kMultiGrain, [&](int64_t begin, int64_t end) {
       for_pieces(
-          items_.data(), count_, begin, end, [&](const Item<F>& item, int64_t from, int64_t n) {
+          items_.data(), count_, begin, end, [&](const Item<F>& item, int64_t at, int64_t n) {
+            const int64_t from = item.from + at;
             if (item.strided < 0) {
               look(item.data, from, n);
               run_loop<F, S>(item.rule, item.data, from, n, std::make_index_sequence<kTensors>());
@@ -221,8 +229,15 @@ void divide(char* data, int64_t from, int64_t n, S divisor) {
   for (int64_t i = 0; i < n; ++i) p[i] /= divisor;
 }
 
+/// What of a call is done: elements by share_of(), counters, or all.
+struct Share {
+  int64_t begin = 0, end = 1, of = 1;
+  int n_numbers;  // of params
+  bool updates = true, counts = true;
+};
+
 template <class F, class S>
-void run_update(const Call& call) {
+void run_update(const Call& call, const Share& share) {
   constexpr int kTensors = F::kTensors, kCounters = F::kCounters, kWidth = kTensors + kCounters;
   const int n_tensors = call.n_in - kExtras;
   const TensorImpl* const lr = call.maybe_in(n_tensors);
@@ -231,7 +246,7 @@ void run_update(const Call& call) {
   if (found_inf && read_number(*found_inf) != 0) return;
   const int64_t n_params = n_tensors / kWidth;
   double h[Params::kSlots];
-  for (int i = 0; i < call.params.count; ++i) h[i] = call.f(i);
+  for (int i = 0; i < share.n_numbers; ++i) h[i] = call.f(i);
   if (lr) h[0] = read_number(*lr);
 
   Update<F, S> update(n_params);
@@ -256,9 +271,12 @@ void run_update(const Call& call) {
       last_single = single;
       made = true;
     }
-    for (int c = 0; c < kCounters; ++c) write_number(*t[kTensors + c], next[c]);
-    update.add(t, rule);
+    for (int c = 0; share.counts && c < kCounters; ++c) write_number(*t[kTensors + c], next[c]);
+    const int64_t n = t[0]->numel;
+    if (share.updates)
+      update.add(t, rule, share_of(n, share.begin, share.of), share_of(n, share.end, share.of));
   }
+  if (!share.updates) return;
   if constexpr (kTensors > 1) {
     if (grad_scale) {
       const S scale = static_cast<S>(read_number(*grad_scale));
@@ -271,11 +289,57 @@ void run_update(const Call& call) {
 }
 
 template <template <class> class F>
-void update_kernel(const Call& call) {
+void update_by_type(const Call& call, const Share& share) {
   if (call.compute == Compute::F64)
-    run_update<F<double>, double>(call);
+    run_update<F<double>, double>(call, share);
   else
-    run_update<F<float>, float>(call);
+    run_update<F<float>, float>(call, share);
+}
+
+template <template <class> class F>
+void update_kernel(const Call& call) {
+  update_by_type<F>(call, {.n_numbers = call.params.count});
+}
+
+// ---- parts of a call: each has its elements of every parameter ----
+
+// params: those of the whole, the number of parts, begin, end.
+template <template <class> class F>
+void update_part(const Call& call) {
+  const int n = call.params.count - 3;
+  update_by_type<F>(call, {call.i(n + 1), call.i(n + 2), call.i(n), n, true, false});
+}
+
+// params: those of the whole, the number of parts.
+template <template <class> class F>
+void update_counters(const Call& call) {
+  update_by_type<F>(call, {.n_numbers = call.params.count - 1, .updates = false});
+}
+
+template <template <class> class F>
+bool cut_update(const Call& call, int parts, Cut& cut) {
+  constexpr double kNanoseconds = 0.12;  // of an element of a tensor
+  constexpr int64_t kLeast = 4096;
+  constexpr int kTensors = F<float>::kTensors, kWidth = kTensors + F<float>::kCounters;
+  const int n_tensors = call.n_in - kExtras;
+  if (call.params.count + 3 > Params::kSlots || call.n_out != 0) return false;
+  int64_t total = 0;
+  cut.along.assign(call.n_in, Cut::kWhole);
+  for (int i = 0; i < n_tensors; ++i) {
+    if (i % kWidth >= kTensors) continue;
+    total += call.in(i).numel;
+    cut.along[static_cast<size_t>(i)] = Cut::kElements;
+  }
+  if (total < kLeast * kTensors) return false;
+  static const Op &part = Op::get(std::string(call.op->name) + "_part"),
+                  &counters = Op::get(std::string(call.op->name) + "_counters");
+  cut.op = &part;
+  cut.then = F<float>::kCounters > 0 ? &counters : nullptr;
+  cut.params = call.params;
+  cut.params.push(int64_t{parts});
+  cut.size = parts;
+  cut.nanoseconds = kNanoseconds * static_cast<double>(total);
+  return true;
 }
 
 // ---- zero ----
@@ -515,36 +579,44 @@ using RmspropMomentum = RmspropUpdate<S, false, true>;
 template <class S>
 using RmspropBoth = RmspropUpdate<S, true, true>;
 
-void add(const char* name, Kernel kernel) {
+void add(const std::string& name, Kernel kernel) {
   Op::get(name).kernel[static_cast<int>(DeviceType::CPU)] = kernel;
+}
+
+template <template <class> class F>
+void add_update(const std::string& name) {
+  add(name, &update_kernel<F>);
+  add(name + "_part", &update_part<F>);
+  add(name + "_counters", &update_counters<F>);
+  [[maybe_unused]] static const CutRegistration cut(name, cut_update<F>);
 }
 
 }  // namespace
 
 void register_multi_kernels() {
-  add("multi_sgd", &update_kernel<SgdUpdate>);
-  add("multi_sgd_first", &update_kernel<SgdFirst>);
-  add("multi_sgd_momentum", &update_kernel<SgdNext>);
-  add("multi_adam", &update_kernel<AdamUpdate>);
-  add("multi_adam_amsgrad", &update_kernel<AdamAmsgradUpdate>);
-  add("multi_nadam", &update_kernel<NAdamUpdate>);
-  add("multi_radam", &update_kernel<RAdamUpdate>);
-  add("multi_adamax", &update_kernel<AdamaxUpdate>);
-  add("multi_rmsprop", &update_kernel<RmspropPlain>);
-  add("multi_rmsprop_centered", &update_kernel<RmspropCentered>);
-  add("multi_rmsprop_momentum", &update_kernel<RmspropMomentum>);
-  add("multi_rmsprop_centered_momentum", &update_kernel<RmspropBoth>);
-  add("multi_adagrad", &update_kernel<AdagradUpdate>);
-  add("multi_adadelta", &update_kernel<AdadeltaUpdate>);
-  add("multi_rprop", &update_kernel<RpropUpdate>);
-  add("multi_asgd", &update_kernel<AsgdUpdate>);
-  add("multi_adafactor", &update_kernel<AdafactorNumbers>);
-  add("multi_muon_momentum", &update_kernel<MuonMomentum>);
-  add("multi_muon", &update_kernel<MuonUpdate>);
-  add("multi_scale_to_norm", &update_kernel<ScaleToNorm>);
-  add("multi_clamp", &update_kernel<ClampInPlace>);
-  add("multi_add_scaled", &update_kernel<AddScaled>);
-  add("multi_lerp", &update_kernel<LerpInPlace>);
+  add_update<SgdUpdate>("multi_sgd");
+  add_update<SgdFirst>("multi_sgd_first");
+  add_update<SgdNext>("multi_sgd_momentum");
+  add_update<AdamUpdate>("multi_adam");
+  add_update<AdamAmsgradUpdate>("multi_adam_amsgrad");
+  add_update<NAdamUpdate>("multi_nadam");
+  add_update<RAdamUpdate>("multi_radam");
+  add_update<AdamaxUpdate>("multi_adamax");
+  add_update<RmspropPlain>("multi_rmsprop");
+  add_update<RmspropCentered>("multi_rmsprop_centered");
+  add_update<RmspropMomentum>("multi_rmsprop_momentum");
+  add_update<RmspropBoth>("multi_rmsprop_centered_momentum");
+  add_update<AdagradUpdate>("multi_adagrad");
+  add_update<AdadeltaUpdate>("multi_adadelta");
+  add_update<RpropUpdate>("multi_rprop");
+  add_update<AsgdUpdate>("multi_asgd");
+  add_update<AdafactorNumbers>("multi_adafactor");
+  add_update<MuonMomentum>("multi_muon_momentum");
+  add_update<MuonUpdate>("multi_muon");
+  add_update<ScaleToNorm>("multi_scale_to_norm");
+  add_update<ClampInPlace>("multi_clamp");
+  add_update<AddScaled>("multi_add_scaled");
+  add_update<LerpInPlace>("multi_lerp");
   add("multi_zero", &zero_kernel);
   add("multi_total_norm", &total_norm_kernel);
   add("multi_clip_norm", &clip_norm_kernel);

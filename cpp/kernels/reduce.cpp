@@ -495,7 +495,7 @@ bool cut_columns(const Call& c, int parts, Cut& cut) {
   if (last < 1 || !x.contiguous || x.numel == 0) return false;
   const auto leading = (uint64_t{1} << last) - 1;
   const int64_t n = x.sizes[last];
-  if (static_cast<uint64_t>(c.i(0)) != leading || n % kUnit != 0 || n < kUnit * parts) return false;
+  if (static_cast<uint64_t>(c.i(0)) != leading || n <= kUnit * (parts - 1)) return false;
   cut.size = n;
   cut.unit = kUnit;
   cut.along = {static_cast<int8_t>(out.ndim() - 1), static_cast<int8_t>(last)};

@@ -6,6 +6,7 @@
 // number of threads. Compiled once for each instruction set; register_row_kernels() is called by
 // register.cpp.
 #include <algorithm>
+#include <numeric>
 
 #include "graph/cut.h"
 #include "kernels/rows.h"
@@ -333,53 +334,105 @@ void layer_norm(const Call& c) {
   });
 }
 
+/// What a row adds to the sums, and its dx.
+template <bool kCentered, class C>
+auto norm_gradient(const Call& c, int64_t n) {
+  using V = Native<C>;
+  const C* const pdy = data_of<C>(c.in(0));
+  const C* const px = data_of<C>(c.in(1));
+  const C* const w = data_or_null<C>(c.maybe_in(2));
+  const C* const means = data_or_null<C>(c.maybe_in(3));
+  const C* const scales = data_of<C>(c.in(4));
+  const bool dw = c.operands[1], db = c.operands[2];
+  return [=, writer = RowWriter<C>(c.out(0), n)](int64_t r, C* a, C* b) {
+    const C* x = px + r * n;
+    const C* dy = pdy + r * n;
+    const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
+    const auto gradient = [&](auto load) { return w ? load(dy) * load(w) : load(dy); };
+    const V s2 = V(C(sum_row<C>(n, [&](auto load) { return gradient(load) * (load(x) - m) * k; }) /
+                     double(n)));
+    const V s1 = V(kCentered ? C(sum_row<C>(n, gradient) / double(n)) : C(0));
+    writer.write(r, [&](C* dx) {
+      map_row(dx, n, [&](auto load) { return k * (gradient(load) - s1 - (load(x) - m) * k * s2); });
+    });
+    if (dw) map_row(a, n, [&](auto load) { return load(a) + load(dy) * ((load(x) - m) * k); });
+    if (db) map_row(b, n, [&](auto load) { return load(b) + load(dy); });
+  };
+}
+
+template <class C>
+C* sums_of(const Call& c, int k) {
+  return const_cast<C*>(data_or_null<C>(c.operands[k]));
+}
+
 // layer_norm_backward(dx, dweight, dbias; dy, x, weight, mean, scale)
 template <bool kCentered>
 void layer_norm_backward(const Call& c) {
   const int64_t n = c.i(2), rows = c.in(4).numel;
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
-    using V = Native<C>;
-    const C* pdy = data_of<C>(c.in(0));
-    const C* px = data_of<C>(c.in(1));
-    const C* w = data_or_null<C>(c.maybe_in(2));
-    const C* means = data_or_null<C>(c.maybe_in(3));
-    const C* scales = data_of<C>(c.in(4));
-    C* dw = const_cast<C*>(data_or_null<C>(c.operands[1]));
-    C* db = const_cast<C*>(data_or_null<C>(c.operands[2]));
-    const RowWriter<C> writer(c.out(0), n);
-    sum_columns(rows, n, dw, db, [&](int64_t r, C* a, C* b) {
-      const C* x = px + r * n;
-      const C* dy = pdy + r * n;
-      const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
-      const auto gradient = [&](auto load) { return w ? load(dy) * load(w) : load(dy); };
-      const V s2 =
-          V(C(sum_row<C>(n, [&](auto load) { return gradient(load) * (load(x) - m) * k; }) /
-              double(n)));
-      const V s1 = V(kCentered ? C(sum_row<C>(n, gradient) / double(n)) : C(0));
-      writer.write(r, [&](C* dx) {
-        map_row(dx, n,
-                [&](auto load) { return k * (gradient(load) - s1 - (load(x) - m) * k * s2); });
-      });
-      if (dw) map_row(a, n, [&](auto load) { return load(a) + load(dy) * ((load(x) - m) * k); });
-      if (db) map_row(b, n, [&](auto load) { return load(b) + load(dy); });
-    });
+    sum_columns(rows, n, sums_of<C>(c, 1), sums_of<C>(c, 2), norm_gradient<kCentered, C>(c, n));
   });
 }
 
-}  // namespace
+// ---- parts of calls ----
 
-namespace {
+template <class C>
+C* address_of(const Call& c) {
+  return reinterpret_cast<C*>(static_cast<intptr_t>(c.i(c.params.count - 1)));
+}
+
+// params: those of the whole, begin and end along axis 0 of dx, the address of all pieces.
+template <bool kCentered>
+void layer_norm_backward_part(const Call& c) {
+  const int64_t n = c.i(2), rows = c.in(4).numel, in_one = rows / c.out(0).sizes[0];
+  const int64_t begin = c.i(c.params.count - 3) * in_one, end = c.i(c.params.count - 2) * in_one;
+  by_compute(c, [&](auto tag) {
+    using C = decltype(tag);
+    sum_pieces(begin / kPieceRows, (end + kPieceRows - 1) / kPieceRows, rows, n, address_of<C>(c),
+               norm_gradient<kCentered, C>(c, n));
+  });
+}
+
+// params: those of the whole, the address of all pieces.
+void layer_norm_backward_sums(const Call& c) {
+  by_compute(c, [&](auto tag) {
+    using C = decltype(tag);
+    add_pieces(count_pieces(c.in(4).numel), c.i(2), address_of<C>(c), sums_of<C>(c, 1),
+               sums_of<C>(c, 2));
+  });
+}
+
 /// Rows are apart; mean and scale have one element for each.
 bool cut_norm(const Call& c, int parts, Cut& cut) {
   cut.nanoseconds = 0.4 * static_cast<double>(c.in(0).numel);
   return c.out(0).ndim() > 0 && cut_rows(c, parts, 0b1111, cut);
 }
+
+template <bool kCentered>
+bool cut_norm_backward(const Call& c, int parts, Cut& cut) {
+  static const Op &part =
+                      Op::get(kCentered ? "layer_norm_backward_part" : "rms_norm_backward_part"),
+                  &sums = Op::get("layer_norm_backward_sums");
+  const TensorImpl& dy = c.in(0);
+  if (dy.ndim() == 0 || dy.numel == 0 || is_half(dy.dtype) || !c.operands[0]) return false;
+  const int64_t n = c.i(2), rows = c.in(4).numel;
+  cut.unit = kPieceRows / std::gcd(kPieceRows, rows / dy.sizes[0]);
+  if (dy.sizes[0] <= cut.unit * (parts - 1) || !cut_rows(c, parts, 0b11011001, cut)) return false;
+  cut.op = &part;
+  cut.then = &sums;
+  cut.params = c.params;
+  cut.more_bytes = static_cast<size_t>(count_pieces(rows) * 2 * n) * element_size(dy.dtype);
+  cut.nanoseconds = 0.8 * static_cast<double>(dy.numel);
+  return true;
+}
+
 }  // namespace
 
 void register_row_kernels() {
   [[maybe_unused]] static const CutRegistration layer("layer_norm", cut_norm),
-      rms("rms_norm", cut_norm);
+      rms("rms_norm", cut_norm), layer_backward("layer_norm_backward", cut_norm_backward<true>),
+      rms_backward("rms_norm_backward", cut_norm_backward<false>);
   add_kernel("softmax", &in_float<&softmax<false>>);
   add_kernel("log_softmax", &in_float<&softmax<true>>);
   add_kernel("softmax_backward", &in_float<&softmax_backward<false>>);
@@ -388,6 +441,9 @@ void register_row_kernels() {
   add_kernel("cross_entropy_backward", &in_float<&cross_entropy_backward>);
   add_kernel("layer_norm", &in_float<&layer_norm<true>>);
   add_kernel("layer_norm_backward", &in_float<&layer_norm_backward<true>>);
+  add_kernel("layer_norm_backward_part", &layer_norm_backward_part<true>);
+  add_kernel("rms_norm_backward_part", &layer_norm_backward_part<false>);
+  add_kernel("layer_norm_backward_sums", &layer_norm_backward_sums);
   add_kernel("rms_norm", &in_float<&layer_norm<false>>);
   add_kernel("rms_norm_backward", &in_float<&layer_norm_backward<false>>);
 }

@@ -156,21 +156,24 @@ const C* data_or_null(const TensorImpl* t) {
 /// Sums over rows of two numbers for each column: f(row, first, second) adds to them. Rows are
 /// summed in pieces, the pieces in double.
 constexpr int64_t kPieceRows = 64;
+inline int64_t count_pieces(int64_t rows) {
+  return std::max<int64_t>(1, (rows + kPieceRows - 1) / kPieceRows);
+}
+
+/// Pieces [begin, end), each 2 n elements of `partial`. One compiled copy: see run_body.
 template <class C, class F>
-void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
-  if (n == 0) return;
-  const int64_t pieces = std::max<int64_t>(1, (rows + kPieceRows - 1) / kPieceRows);
-  const Scratch<C> partial(pieces * 2 * n);
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows));
-  parallel_for(pieces, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      C* a = partial.data() + k * 2 * n;
-      std::fill_n(a, 2 * n, C(0));
-      for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r)
-        f(r, a, a + n);
-    }
-    stream_end();
-  });
+[[gnu::noinline, gnu::noclone]] void sum_pieces(int64_t begin, int64_t end, int64_t rows, int64_t n,
+                                                C* partial, const F& f) {
+  for (int64_t k = begin; k < end; ++k) {
+    C* a = partial + k * 2 * n;
+    std::fill_n(a, 2 * n, C(0));
+    for (int64_t r = k * kPieceRows; r < std::min(rows, (k + 1) * kPieceRows); ++r) f(r, a, a + n);
+  }
+  stream_end();
+}
+
+template <class C>
+void add_pieces(int64_t pieces, int64_t n, const C* partial, C* first, C* second) {
   constexpr int64_t kBlock = 64;  // columns
   const int64_t blocks = (n + kBlock - 1) / kBlock;
   const int64_t few = std::max<int64_t>(1, kGrain / (pieces * kBlock));
@@ -179,7 +182,7 @@ void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
       const int64_t width = std::min(kBlock, n - j);
       for (C* out : {first, second}) {
         if (!out) continue;
-        const C* p = partial.data() + (out == second ? n : 0) + j;
+        const C* p = partial + (out == second ? n : 0) + j;
         double sum[kBlock] = {};
         for (int64_t k = 0; k < pieces; ++k) {
           for (int64_t i = 0; i < width; ++i) sum[i] += p[k * 2 * n + i];
@@ -188,6 +191,18 @@ void sum_columns(int64_t rows, int64_t n, C* first, C* second, F f) {
       }
     }
   });
+}
+
+template <class C, class F>
+void sum_columns(int64_t rows, int64_t n, C* first, C* second, const F& f) {
+  if (n == 0) return;
+  const int64_t pieces = count_pieces(rows);
+  const Scratch<C> partial(pieces * 2 * n);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n * kPieceRows));
+  parallel_for(pieces, grain, [&](int64_t begin, int64_t end) {
+    sum_pieces(begin, end, rows, n, partial.data(), f);
+  });
+  add_pieces(pieces, n, partial.data(), first, second);
 }
 
 /// Mean and variance (divisor n) of a row.

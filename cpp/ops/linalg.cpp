@@ -91,10 +91,30 @@ Tensor give_product(Backward& b, int k, const Tensor& left, const Tensor& right,
 
 namespace {
 
-// da = dy @ b^T, db = a^T @ dy, for matrices and for batches.
+/// True for a matrix, or a batch of them, whose columns are contiguous: a transposed one.
+bool lies_by_columns(const Tensor& x) {
+  const int n = x.ndim();
+  return x.strides()[n - 2] == 1 && x.strides()[n - 1] != 1 && x.sizes()[n - 1] > 1;
+}
+
+// da = dy @ b^T, db = a^T @ dy, for matrices and for batches. A gradient lies in memory as its
+// operand: that of a transposed weight is turned back to the weight's own layout next.
 void mm_backward(Backward& b) {
-  if (b.needs(0)) give_product(b, 0, b.grad(), mT(b.saved(1)));
-  if (b.needs(1)) give_product(b, 1, mT(b.saved(0)), b.grad());
+  const Tensor& dy = b.grad();
+  if (b.needs(0)) {
+    if (b.i(0)) {
+      b.set(0, mT(matmul(b.saved(1), mT(dy))));
+    } else {
+      give_product(b, 0, dy, mT(b.saved(1)));
+    }
+  }
+  if (b.needs(1)) {
+    if (b.i(1)) {
+      b.set(1, mT(matmul(mT(dy), b.saved(0))));
+    } else {
+      give_product(b, 1, mT(b.saved(0)), dy);
+    }
+  }
 }
 
 // d(beta * input) summed to its shape; the product as in mm, times alpha.
@@ -123,7 +143,7 @@ Tensor recorded_product(const Tensor& a, const Tensor& b, const Op& op) {
   if (needs_grad(a, b)) {
     // Only what a wanted gradient reads is kept.
     const Tensor none;
-    record(op, params(), {&out}, {&a, &b},
+    record(op, params(int64_t{lies_by_columns(a)}, int64_t{lies_by_columns(b)}), {&out}, {&a, &b},
            {keep(b.wants_grad() ? a : none), keep(a.wants_grad() ? b : none)});
   }
   return out;
