@@ -264,6 +264,7 @@ class Recorder final : public Watcher {
   void note_start(std::span<const Tensor> leaves);
   int32_t place_of(Storage& s, char* base);
   int32_t new_place(Storage& s, Home home, char* base);
+  void stays(Place& gradient);
   int32_t operand_of(const TensorImpl& t);
   void keep_for_undo(int32_t place);
   void keep_generator(const Op& op, const Params& params, Device device);

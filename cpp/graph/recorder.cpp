@@ -163,9 +163,21 @@ bool Recorder::pinned(const Tensor& input) const {
   return place != 0 && program_->places[place - 1].home == Home::Outside;
 }
 
+/// A gradient whose memory is also known otherwise has to stay where it is.
+void Recorder::stays(Place& gradient) {
+  Leaf& leaf = program_->leaves[static_cast<size_t>(gradient.slot)];
+  leaf.pinned = leaf.expected->data;
+  leaf.start = -1;
+  gradient.home = Home::Outside;
+}
+
 int32_t Recorder::operand_of(const TensorImpl& t) {
   const int32_t at = place_of(*t.storage, t.storage->data);
   Place& place = program_->places[static_cast<size_t>(at)];
+  if (place.home == Home::Gradient) {
+    const TensorImpl* const grad = start_gradients_[static_cast<size_t>(place.slot)].get();
+    if (&t != grad && (!t.base || (t.base.get() != grad && t.base != grad->base))) stays(place);
+  }
   for (const int32_t k : place.operands) {
     if (same_geometry(*program_->operands[static_cast<size_t>(k)].tensor, t)) return k;
   }
@@ -417,11 +429,7 @@ int32_t Recorder::leaf_of(TensorImpl& t) {
     program_->places[static_cast<size_t>(leaf.start)].slot = index;
   } else {
     Place& place = program_->places[grad->storage->place - 1];
-    if (place.home == Home::Gradient) {  // two gradients in one memory: it has to stay
-      Leaf& other = program_->leaves[static_cast<size_t>(place.slot)];
-      other.pinned = other.expected->data;
-      other.start = -1;
-    }
+    if (place.home == Home::Gradient) stays(place);  // two gradients in one memory
     if (place.home != Home::Inside) {
       place.home = Home::Outside;
       leaf.pinned = grad->data;

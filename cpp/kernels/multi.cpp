@@ -319,7 +319,6 @@ void update_counters(const Call& call) {
 template <template <class> class F>
 bool cut_update(const Call& call, int parts, Cut& cut) {
   constexpr double kNanoseconds = 0.12;  // of an element of a tensor
-  constexpr int64_t kLeast = 4096;
   constexpr int kTensors = F<float>::kTensors, kWidth = kTensors + F<float>::kCounters;
   const int n_tensors = call.n_in - kExtras;
   if (call.params.count + 3 > Params::kSlots || call.n_out != 0) return false;
@@ -330,7 +329,7 @@ bool cut_update(const Call& call, int parts, Cut& cut) {
     total += call.in(i).numel;
     cut.along[static_cast<size_t>(i)] = Cut::kElements;
   }
-  if (total < kLeast * kTensors) return false;
+  if (total == 0) return false;
   static const Op &part = Op::get(std::string(call.op->name) + "_part"),
                   &counters = Op::get(std::string(call.op->name) + "_counters");
   cut.op = &part;

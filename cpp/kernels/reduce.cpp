@@ -208,6 +208,8 @@ struct Loader {
   }
 };
 
+constexpr int64_t kLeastColumns = 4;  // with fewer each is reduced by itself
+
 struct Plan {
   const Reducer& r;
   const char* data;
@@ -413,7 +415,7 @@ void run_reducer(const Call& call, const Reducer& r) {
   if (p.kept.count > 0) {
     const Axis& inner = p.kept.axis[p.kept.count - 1];
     const bool along = p.reduced.count == 0 || inner.in < p.reduced.axis[p.reduced.count - 1].in;
-    if ((along && inner.n >= 4 && inner.in > 0) ||
+    if ((along && inner.n >= kLeastColumns && inner.in > 0) ||
         (p.reduced.numel <= kShortReduction && inner.n >= 16)) {
       p.columns = true;
       p.lane = inner;
@@ -496,6 +498,8 @@ bool cut_columns(const Call& c, int parts, Cut& cut) {
   const auto leading = (uint64_t{1} << last) - 1;
   const int64_t n = x.sizes[last];
   if (static_cast<uint64_t>(c.i(0)) != leading || n <= kUnit * (parts - 1)) return false;
+  // The last part is reduced by columns, too.
+  if (n <= kUnit * parts && n % kUnit != 0 && n % kUnit < kLeastColumns) return false;
   cut.size = n;
   cut.unit = kUnit;
   cut.along = {static_cast<int8_t>(out.ndim() - 1), static_cast<int8_t>(last)};
