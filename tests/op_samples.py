@@ -74,7 +74,6 @@ class Row:
     high: float = 3.0
     grad: bool = True  # derivatives of floating inputs are compared
     gradgrad: bool = True  # second derivatives too
-    gradcheck: bool = True  # False: not for finite differences (of symmetric matrices, say)
     values: bool = (
         True  # False: only shape and dtype can be compared (random numbers, uninitialised memory)
     )
@@ -764,7 +763,6 @@ LINALG = [
     *[
         calls(
             f"linalg.{n}", lambda m: (call(m.spd(3)), call(m.spd(3).expand(2, 3, 3))), dtypes=SINGLES, tolerance=loose,
-            gradcheck=n != "cholesky",
         )
         for n in "inv det cholesky".split()
     ],
@@ -775,7 +773,7 @@ LINALG = [
         tolerance=loose,
     ),
     with_args("linalg.qr", a(), shapes=((3, 2), (3, 3), (2, 4)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
-    calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False, gradcheck=False),
+    calls("linalg.eigvalsh", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     with_args("linalg.svdvals", a(), shapes=((3, 2), (2, 3)), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     with_args("linalg.pinv", a(), shapes=((3, 2),), dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, gradgrad=False),
     with_args("linalg.matrix_power", a(3), a(0), a(-1), shapes=((3, 3),), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}),
@@ -1196,6 +1194,26 @@ ROWS = [
     *CONVOLUTIONS, *CREATION, *RANDOM, *CONVERSIONS,
     *COMPOSED,
 ]  # fmt: skip
+
+# Derivatives that finite differences do not confirm at some sample; PyTorch's fail there as well, which
+# test_gradcheck_and_gradgradcheck asserts.
+UNCHECKED = {
+    name: reason
+    for reason, names in {
+        "not implemented in PyTorch, random": "binomial",
+        "jumps at the sample": "round",
+        "one element has no variance": "var var_mean std_mean",
+        "kinks: equal elements": "mode cdist",
+        "a product with an element of zero": "scatter_reduce",
+        "reads one half of a symmetric matrix": "linalg.cholesky linalg.cholesky_ex linalg.eigvalsh",
+        "NaN or infinity by definition": "segment_reduce masked.log_softmax",
+        "no derivative there either": "heaviside unique unique_consecutive igamma igammac special.gammainc "
+        "special.gammaincc special.zeta geqrf histogram histogramdd",
+    }.items()
+    for name in names.split()
+}
+# Second derivatives that PyTorch has and gradstep does not: docs/differences.md.
+NOT_YET = {("grid_sampler", "gradgradcheck"), ("dist", "gradgradcheck")}
 
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
 # the package's own and have tests with their callers (test_optim.py, test_autograd.py).

@@ -48,7 +48,7 @@ VIEWS = [
 
 ARITHMETIC = [
     *[binary(n, grad=False, dtypes=("int64",)) for n in "gcd lcm".split()],
-    binary("nextafter", dtypes=SINGLES, gradgrad=False, gradcheck=False),
+    binary("nextafter", dtypes=SINGLES, gradgrad=False),
     unary("frexp", grad=False, dtypes=SINGLES),
     unary("angle", dtypes=(*SINGLES, "int64"), gradgrad=False),
     *[binary(n, 0.5, 5, dtypes=SINGLES, tolerance=loose, grad=False) for n in "igamma igammac".split()],
@@ -84,7 +84,7 @@ LINALG = [
     # PyTorch gives gradients to the half of L that is not read as well.
     calls("cholesky_solve", lambda m: (call(m(3, 2), torch.linalg.cholesky(m.spd(3))),), dtypes=SINGLES, tolerance=loose, grad=False),
     calls("cholesky_inverse", lambda m: (call(torch.linalg.cholesky(m.spd(3))),), dtypes=SINGLES, tolerance=loose, grad=False),
-    calls("linalg.cholesky_ex", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradcheck=False, gradgrad=False),
+    calls("linalg.cholesky_ex", lambda m: (call(m.spd(3)),), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     calls(
         "linalg.solve_triangular",
         lambda m: (
@@ -115,7 +115,7 @@ LINALG = [
     calls("linalg.solve_ex", lambda m: (call(_square(m), m(3, 2)),), dtypes=SINGLES, tolerance=loose, gradgrad=False),
     with_args("matrix_exp", a(), shapes=((3, 3), (2, 2, 2), (0, 0)), dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, aliases=("linalg.matrix_exp",)),
     with_args("linalg.matrix_rank", a(), shapes=MATRICES, dtypes=SINGLES, grad=False),
-    calls("linalg.lstsq", lambda m: (call(m(4, 2), m(4, 3), driver="gelsd"), call(m(3, 3), m(3, 1))), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}, gradgrad=False, gradcheck=False),
+    calls("linalg.lstsq", lambda m: (call(m(4, 2), m(4, 3), driver="gelsd"), call(m(3, 3), m(3, 1))), dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)}, gradgrad=False),
     calls("linalg.tensorinv", lambda m: (call(_square(m, 6).reshape(2, 3, 6), 2),), dtypes=SINGLES, tolerance=loose),
     calls("linalg.tensorsolve", lambda m: (call(_square(m, 6).reshape(2, 3, 6), m(2, 3)),), dtypes=SINGLES, tolerance=loose),
     with_args("linalg.vander", a(), a(N=5), shapes=((3,), (2, 3)), dtypes=(*SINGLES, "int64")),
@@ -132,7 +132,7 @@ LINALG = [
 NUMERIC = [
     calls("broadcast_shapes", lambda m: (call((2, 1), (3,)), call(2, (3, 1))), grad=False, dtypes=("float32",)),
     calls("cov", lambda m: (call(m(3, 5)), call(m(4)), call(m(2, 4), correction=0, fweights=m.ints(3, 4) + 1), call(m(2, 4), aweights=torch.tensor([0.5, 1, 2, 0.25]).to(m.dtype))), dtypes=SINGLES, tolerance=loose),
-    calls("corrcoef", lambda m: (call(m(3, 5)),), dtypes=SINGLES, tolerance=loose, gradcheck=False),
+    calls("corrcoef", lambda m: (call(m(3, 5)),), dtypes=SINGLES, tolerance=loose),
     calls("trapezoid", lambda m: (call(m(2, 4)), call(m(2, 4), m(4)), call(m(2, 4), dx=0.5, dim=0)), dtypes=SINGLES, aliases=("trapz",)),
     calls("cumulative_trapezoid", lambda m: (call(m(2, 4)), call(m(2, 4), m(2, 4)), call(m(2, 4), dx=0.5, dim=0)), dtypes=SINGLES),
     calls("gradient", lambda m: (call(m(4, 3)), call(m(4, 3), spacing=2.0, dim=1, edge_order=2), call(m(4), spacing=(torch.tensor([0, 1.0, 3, 4]),))), dtypes=SINGLES, tolerance=loose),
@@ -145,7 +145,7 @@ NUMERIC = [
     calls("nonzero_static", lambda m: (call(m.mask(2, 3), size=2), call(m.mask(2, 3), size=8, fill_value=-7)), grad=False, dtypes=("float32",)),
     with_args("renorm", a(2, 0, 1.5), a(1, 1, 2.0), shapes=((3, 4), (2, 3, 2)), dtypes=SINGLES, gradgrad=False),
     calls("unravel_index", lambda m: (call(m.ints(12, 5), (3, 4)),), grad=False, dtypes=("int64",)),
-    calls("segment_reduce", lambda m: tuple(call(m(5, 2), how, lengths=torch.tensor([2, 0, 3])) for how in ("sum", "mean", "max", "min", "prod")), dtypes=SINGLES, gradgrad=False, gradcheck=False),
+    calls("segment_reduce", lambda m: tuple(call(m(5, 2), how, lengths=torch.tensor([2, 0, 3])) for how in ("sum", "mean", "max", "min", "prod")), dtypes=SINGLES, gradgrad=False),
     calls("_unsafe_masked_index", lambda m: (call(m(3, 4), torch.tensor([True, False]), [torch.tensor([0, 9]), torch.tensor([1, 2])], 5.0),), dtypes=SINGLES),
     calls("_unsafe_masked_index_put_accumulate", lambda m: (call(m(3, 4), torch.tensor([True, False]), [torch.tensor([0, 2]), torch.tensor([1, 2])], m(2)),), dtypes=SINGLES),
     # PyTorch passes gradients of the first result only.
