@@ -1203,8 +1203,8 @@ UNCHECKED = {
         "not implemented in PyTorch, random": "binomial",
         "jumps at the sample": "round",
         "one element has no variance": "var var_mean std_mean",
-        "kinks: equal elements": "mode cdist",
-        "a product with an element of zero": "scatter_reduce",
+        "kinks: equal elements": "mode scatter_reduce",
+        "no second derivative in PyTorch": "cdist",
         "reads one half of a symmetric matrix": "linalg.cholesky linalg.cholesky_ex linalg.eigvalsh",
         "NaN or infinity by definition": "segment_reduce masked.log_softmax",
         "no derivative there either": "heaviside unique unique_consecutive igamma igammac special.gammainc "
