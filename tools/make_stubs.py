@@ -461,6 +461,9 @@ def module_members() -> str:
     functions, constants = "\n", ""
     for name in sorted(vars(_C)):
         value = getattr(_C, name)
+        if getattr(value, "__module__", "") == "gradstep._native_names":
+            constants += f"{name}: Any\n"
+            continue
         if isinstance(value, type) or (name.startswith("__") and name.endswith("__")):
             continue
         if hasattr(value, "__signatures__"):

@@ -3671,6 +3671,14 @@ def zeros(*size: builtins.int, out: Tensor | None = None, dtype: _dtype | None =
 def zeros_like(input: Tensor, *, dtype: _dtype | None = None, layout: _layout | None = None, device: _device_like | None = None, pin_memory: builtins.bool = False, requires_grad: builtins.bool = False, memory_format: _memory_format | None = None) -> Tensor:
     """All zeros, in the shape of input."""
 
+DisableTorchFunction: Any
+DisableTorchFunctionSubclass: Any
+DispatchKey: Any
+DispatchKeySet: Any
+_ExcludeDispatchKeyGuard: Any
+_are_functorch_transforms_active: Any
+_get_tracing_state: Any
+_log_api_usage_once: Any
 _optim: ModuleType
 bfloat16: _dtype
 bool: _dtype

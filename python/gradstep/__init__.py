@@ -31,7 +31,7 @@ from ._C import (  # noqa: E402,F401
 
 __version__ = "0.1.0"
 
-from . import _tensor, autograd as autograd, nn as nn, optim as optim  # noqa: E402
+from . import _native_names, _tensor, autograd as autograd, nn as nn, optim as optim  # noqa: E402
 from ._numerics import broadcast_shapes as broadcast_shapes, finfo as finfo, iinfo as iinfo  # noqa: E402,F401
 from ._settings import (  # noqa: E402,F401
     are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
@@ -291,13 +291,8 @@ else:
         return _missing.lookup(sys.modules[__name__], name, sys._getframe(1))
 
 
-def _native_name(name: str) -> Any:
-    from . import _native_names
-
-    if name in _native_names.__all__:
-        return getattr(_native_names, name)
-    raise AttributeError(f"module 'gradstep._C' has no attribute {name!r}")
-
-
-_C.__getattr__ = _native_name  # type: ignore[method-assign]
+# Put there one by one: a module with a __getattr__ loses CPython's inline caches for all its names.
+for _name in _native_names.__all__:
+    setattr(_C, _name, getattr(_native_names, _name))
+del _name
 _missing.add_missing_methods(Tensor)
