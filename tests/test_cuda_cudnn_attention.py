@@ -88,13 +88,10 @@ CASES = {
     "odd keys": (2, {"keys": 70}),
     "mask": (2, {"mask": ((20, 128), "bool")}),
     "mask of keys": (2, {"mask": ((2, 1, 1, 128), "bool")}),
-    "causal mask": (2, {"mask": ((2, 1, 20, 128), "float"), "options": {"is_causal": True}}),
+    "mask of each batch": (2, {"mask": ((2, 1, 20, 128), "float")}),
     "full mask": (2, {"mask": ((2, 2, 20, 128), "float")}),
     "blind rows": (2, {"mask": ((20, 128), "bool", True)}),
-    "blind rows of keys": (
-        2,
-        {"mask": ((1, 2, 20, 128), "float", True), "options": {"is_causal": True}},
-    ),
+    "blind rows of keys": (2, {"mask": ((1, 2, 20, 128), "float", True)}),
     # The gradients where cuDNN's are not trusted are those of our own kernels.
     "mask of odd keys": (1, {"keys": 70, "mask": ((20, 70), "bool", True)}),
     "one query": (1, {"queries": 1}),
