@@ -23,10 +23,10 @@ struct Cut {
   std::vector<int8_t> along;
   const Op* op = nullptr;  // of a part. Null: the same op on parts of the operands; else it gets
   Params params;           // .. all operands, and these params followed by its begin and end
-  // Work that is left when all parts are there: calls of `then` with the same operands and params.
+  // Work on what is whole that is left when all parts are there: one call of `then` with the same
+  // operands and params, or some, each for rows of the output, whose begin and end follow.
   const Op* then = nullptr;
-  int64_t then_rows =
-      0;  // 0: one call; else each has rows of the output, whose begin and end follow
+  int64_t then_rows = 0;
   // Parts of sums: of what is whole only the first one writes outputs. All calls get the address of
   // this many bytes of other memory as their last number.
   size_t more_bytes = 0;

@@ -22,7 +22,8 @@ namespace gradstep {
 // Only calls that raise nothing are part of a stretch. A call is cut where its kernel says that
 // parts have the bits of the whole (graph/cut.h); calls that are not cut run their parallel_for
 // inline, which gives the same bits, too. A product that sums over the rows that each thread made
-// is cut along them, and added up when somebody looks.
+// is cut along them, and added up when somebody looks. An update is cut into elements of every
+// parameter, so that a thread keeps to its part of the weights, too.
 // Nobody waits for a thread that is not there: a strand that no thread has taken is advanced by
 // whoever waits for it.
 
@@ -187,11 +188,18 @@ class Team::Builder {
     Params params;
     int64_t rows, address;        // 0: there is one call, there is no memory
     std::vector<uint32_t> after;  // by strand: so many of its items come before
+    std::vector<Use> uses;        // what the parts leave whole
   };
 
   void begin_rest(const Cut& cut) {
-    std::vector<uint32_t> after(at(t_.n_threads_), 0);
-    Rest rest{step_, cut.then, cut.params, cut.then_rows, 0, std::move(after)};
+    const Step& s = p_.steps[step_];
+    Rest rest{step_, cut.then, cut.params, cut.then_rows, 0, {}, {}};
+    rest.after.assign(at(t_.n_threads_), 0);
+    for (size_t k = 0; k < s.operands.size(); ++k) {
+      if (s.operands[k] < 0 || cut.along[k] != Cut::kWhole) continue;
+      const bool write = writes_operand(*s.op, s.n_out, static_cast<int>(k));
+      rest.uses.push_back(use_of(p_, s.operands[k], write));
+    }
     if (cut.more_bytes != 0) {
       t_.sums_.emplace_back(Storage::create(cut.more_bytes, Device{}));
       rest.address = reinterpret_cast<intptr_t>(t_.sums_.back()->data);
@@ -202,10 +210,10 @@ class Team::Builder {
   void finish_before(const Step& s) {
     const std::vector<Use> uses = uses_of(p_, s);
     for (size_t k = 0; k < rests_.size();) {
-      const std::vector<Use> own = uses_of(p_, p_.steps[rests_[k].step]);
+      const std::vector<Use>& own = rests_[k].uses;
       const bool looks = std::any_of(own.begin(), own.end(), [&](const Use& x) {
-        return x.write &&
-               std::any_of(uses.begin(), uses.end(), [&](const Use& u) { return meet_now(u, x); });
+        return std::any_of(uses.begin(), uses.end(),
+                           [&](const Use& u) { return (u.write || x.write) && meet_now(u, x); });
       });
       looks ? finish(k) : void(++k);
     }
@@ -222,7 +230,7 @@ class Team::Builder {
       if (rest.address != 0) call.params.push(rest.address);
       add(strand, call, uses, rest.after);
     };
-    if (rest.rows == 0) return finish_with(0, uses_of(p_, p_.steps[step_]));
+    if (rest.rows == 0) return finish_with(0, rest.uses);
     for_parts(rest.rows, 1, [&](int t, int64_t from, int64_t to) {
       call.params = rest.params;
       call.params.push(from);

@@ -53,6 +53,18 @@ GemmArgs<T> block(const GemmArgs<T>& g, int64_t i, int64_t rows, int64_t j, int6
   return b;
 }
 
+/// Whether k goes down the rows of A and of B as they are stored: gradients of weights.
+template <class T>
+bool rows_of_both(const GemmArgs<T>& g) {
+  return g.a_row == 1 && g.a_col != 1 && g.b_col == 1;
+}
+/// Half cycles that a thread waits for what other threads wrote, which makes that part of a product
+/// of k: cutting k leaves each with the rows that it made.
+template <class T>
+int64_t cost_of_reading(const GemmArgs<T>& part, int64_t k) {
+  return rows_of_both(part) && part.k == k ? (part.m + part.n) * k * 4 / 5 : 0;
+}
+
 /// Blocks of C and of k, each one chunk's. The product is halved again and again, along the side
 /// that leaves the cheaper halves: a block turns or copies its own parts of A and B, reads what
 /// other threads made, and where k is cut there are sums to add up.
@@ -79,7 +91,7 @@ GemmCuts cuts_of(const GemmArgs<T>& g, int64_t cost) {
       const GemmArgs<T> b = block(g, 0, c.rows, 0, c.cols, 0, c.depth);
       *cut.side = whole;
       cut.cost = own<T>().cost(b);
-      cut.more += cut.cost + gemm_cost_of_reading(b, g.k);
+      cut.more += cut.cost + cost_of_reading(b, g.k);
       if (!best || cut.more < best->more) best = &cut;
     }
     if (!best) break;

@@ -76,18 +76,6 @@ void gemm_layers(const GemmArgs<T>& g, const GemmCuts& cuts, int64_t begin, int6
 /// Adds the first `n` matrices of `more` to rows [begin, end) of C.
 template <class T>
 void gemm_add_layers(const GemmArgs<T>& g, const T* more, int64_t n, int64_t begin, int64_t end);
-/// Whether k goes down the rows of A and of B as they are stored: gradients of weights.
-template <class T>
-bool rows_of_both(const GemmArgs<T>& g) {
-  return g.a_row == 1 && g.a_col != 1 && g.b_col == 1;
-}
-/// Half cycles that a thread waits for what other threads wrote, which makes that part of a product
-/// of k: cutting k leaves each with the rows that it made.
-template <class T>
-int64_t gemm_cost_of_reading(const GemmArgs<T>& part, int64_t k) {
-  return rows_of_both(part) && part.k == k ? (part.m + part.n) * k * 4 / 5 : 0;
-}
-
 /// One product per batch entry; entry i starts at a + i * stride_a, and so on. A stride of 0 shares
 /// a matrix.
 template <class T>
