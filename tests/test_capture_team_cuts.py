@@ -151,3 +151,33 @@ def test_a_transposed_operand_has_its_gradient_in_its_own_layout() -> None:
         return [t.grad.stride() for t in (x, w, q, k)]
 
     assert strides(gs) == strides(torch)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int32"])
+@pytest.mark.parametrize(
+    "shape",
+    [(128, 18), (300, 50), (12, 64, 40), (2100, 7), (257, 130), (129, 3), (1200, 2)],
+    ids=str,
+)
+def test_sums_over_rows_are_made_of_pieces(shape: tuple[int, ...], dtype: str) -> None:
+    """With the bits of eager sums, whose pieces depend on the shape only."""
+    gs.manual_seed(0)
+    x = (gs.randn(*shape) * 8).to(getattr(gs, dtype))
+    rows = tuple(range(len(shape) - 1))
+
+    def step(x: Any) -> Any:
+        doubled = x * 2
+        sums = doubled.sum(rows), doubled.sum(rows, keepdim=True), doubled.sum(0)
+        if x.dtype.is_floating_point:
+            sums += (doubled.mean(rows),)
+        return (*sums, sums[0] + sums[1], doubled)
+
+    captured = gs.capture(step)
+    found = [captured(x) for _ in range(4)]
+    gs.set_num_threads(1)
+    for results in found:
+        for got, want in zip(results, step(x), strict=True):
+            assert gs.equal(got, want)
+    expected = x.numpy().astype("float64") if dtype != "bfloat16" else x.double().numpy()
+    close = found[-1][0].double().numpy() - 2 * expected.sum(rows)
+    assert abs(close).max() <= {"bfloat16": 8.0, "float32": 1e-3}.get(dtype, 1e-9)
