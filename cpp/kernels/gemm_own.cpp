@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "kernels/gemm_folded.h"
 #include "kernels/gemm_vectors.h"
 
 namespace gradstep {
@@ -20,9 +21,10 @@ namespace {
 // must be turned beforehand; where A has fewer rows than B has columns it is cheaper to turn A, and
 // C^T = B^T A^T is made by the same tiles, written transposed ("swapped"). That also serves
 // products with few columns, whose vectors would be mostly empty. Where both have short sides and
-// long rows, tiles of dot products need no copy at all. A few columns are folded: see folded(). If
-// they are the last of many, they are a product by themselves. Every element is a sum over k from
-// front to back within blocks of k; dot products and folded tiles have a sum for each lane.
+// long rows, tiles of dot products need no copy at all. A few columns are folded, see
+// gemm_folded.h; if they are the last of many, they are a product by themselves. A few steps of k
+// are worth no tile: C is written row by row ("thin"). Every element is a sum over k from front to
+// back within blocks of k; dot products and rows that are folded have a sum for each lane.
 
 #if defined(__AVX512F__)
 constexpr int kRows = 8;  // 24 of 32 registers hold the tile
@@ -41,8 +43,8 @@ constexpr int kTallRows = 12;
 constexpr int kDotRows = 2;
 #endif
 constexpr int kDotCols = 4;
-constexpr int64_t kInPlaceRows = 32;  // with fewer rows of A a panel is not copied
-constexpr int64_t kDepth = 512;       // k of one block
+constexpr int64_t kInPlaceRows = 32;    // with fewer rows of A a panel is not copied
+constexpr int64_t kDepth = kFoldDepth;  // k of one block
 // Columns of A, a cache line each, meet in few sets of the caches if their distance is a power
 // of 2.
 constexpr int64_t kDepthOfColumns = 256;
@@ -348,177 +350,81 @@ void tiles(const GemmArgs<T>& g) {
   }
 }
 
-// ---- products of few columns, folded ----
+// ---- products of a few steps of k ----
 
-// A vector holds `lane` steps of k for each of kFold columns: 16 bytes of a row of A, which are
-// contiguous, are multiplied with all of them, and lanes are added up at the end.
-constexpr int kFold = kVectorBytes / 16;
-constexpr int kFolds = 2;  // vectors side by side; with more, one of the other forms is as fast
-#if defined(__AVX512F__)
-constexpr int kFoldRows = 8;
-#else
-constexpr int kFoldRows = 4;
-#endif
+constexpr int kThin = 4;
+constexpr int kThinVectors = kVectorBytes == 64 ? 4 : 2;  // of columns, kept for each step
 
-/// x in each 16 bytes.
-template <class T>
-GS_INLINE Vector<T> spread(Lane<T> x) {
-#if defined(__AVX512F__)
-  return (Vector<T>)_mm512_maskz_broadcast_f32x4(0xffff, (__m128)x);
-#elif defined(__AVX__)
-  return (Vector<T>)_mm256_insertf128_ps(_mm256_castps128_ps256((__m128)x), (__m128)x, 1);
-#else
-  return x;
-#endif
-}
-
-/// Element r of lane c: the sum of lane c of vector r. Then kFold lanes follow each other in rows.
-template <class T>
-GS_INLINE Vector<T> add_in_lanes(const Vector<T> (&v)[Traits<T>::lane]) {
-  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
-  typename Traits<T>::Index low, high, first, second, rows;
-#pragma GCC unroll 16
-  for (int i = 0; i < width; ++i) {
-    const int begin = i / lane * lane, e = i % lane;
-    // Of two vectors in turns: elements 0 and 1 (0 if a lane has two), then the others.
-    low[i] = begin + e / 2 + (e % 2) * width;
-    high[i] = low[i] + lane / 2;
-    first[i] = begin + e % 2 + (e / 2) * width;
-    second[i] = first[i] + 2;
-    rows[i] = i % kFold * lane + i / kFold;
-  }
-  Vector<T> sum = __builtin_shuffle(v[0], v[1], low) + __builtin_shuffle(v[0], v[1], high);
-  if constexpr (lane == 4) {
-    const Vector<T> more = __builtin_shuffle(v[2], v[3], low) + __builtin_shuffle(v[2], v[3], high);
-    sum = __builtin_shuffle(sum, more, first) + __builtin_shuffle(sum, more, second);
-  }
-  return __builtin_shuffle(sum, rows);
-}
-
-/// out[r * kFold + c] = row r of A times column c of B, then the same for each further vector of
-/// columns.
-template <class T, int G>
-__attribute__((noinline)) void folded_tile(int64_t k, const T* const (&a)[kFoldRows], const T* b,
-                                           T* out) {
-  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
-  Vector<T> sum[G][kFoldRows];
-#pragma GCC unroll 16
-  for (int i = 0; i < G * kFoldRows; ++i) sum[i / kFoldRows][i % kFoldRows] = Vector<T>{};
-  const auto step = [&](auto&& get) __attribute__((always_inline)) {
-    Vector<T> y[G];
-#pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) y[g] = load<T>(b + g * width);
-#pragma GCC unroll 16
-    for (int r = 0; r < kFoldRows; ++r) {
-      const Vector<T> x = spread<T>(get(a[r]));
-#pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) sum[g][r] = add_product<T>(sum[g][r], x, y[g]);
-    }
-    b += G * width;
+/// V vectors of columns, `last` elements of the last one, of all rows: B stays in registers, and C
+/// is written row by row. Adds: beta is not 0.
+template <class T, int K, int V, bool Adds>
+__attribute__((noinline)) void thin_columns(const GemmArgs<T> g, int64_t j, int last) {
+  constexpr int width = Traits<T>::width;
+  const bool whole = last == width;
+  const auto get = [&](const T* p, int v) __attribute__((always_inline)) {
+    return v < V - 1 || whole ? load<T>(p + v * width) : load_first<Vector<T>>(p + v * width, last);
   };
-  int64_t p = 0;
-  for (; p + lane <= k; p += lane) {
-    step([&](const T* x) __attribute__((always_inline)) { return load_as<Lane<T>>(x + p); });
+  Vector<T> x[K][V], bias[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+#pragma GCC unroll 4
+    for (int p = 0; p < K; ++p) x[p][v] = g.alpha * get(g.b + p * g.b_row + j, v);
+    bias[v] = g.bias ? get(g.bias + j, v) : Vector<T>{};
   }
-  if (p < k) {
-    const int rest = static_cast<int>(k - p);
-    step([&](const T* x)
-             __attribute__((always_inline)) { return load_first<Lane<T>>(x + p, rest); });
-  }
+  const T* a = g.a;
+  T* c = g.c + j;
+  const int64_t a_row = g.a_row, a_col = g.a_col, ldc = g.ldc;
+  for (int64_t i = g.m; i > 0; --i, a += a_row, c += ldc) {
+    Vector<T> sum[V];
 #pragma GCC unroll 4
-  for (int g = 0; g < G; ++g) {
+    for (int v = 0; v < V; ++v) sum[v] = bias[v];
 #pragma GCC unroll 4
-    for (int r = 0; r < kFoldRows; r += lane) {
-      Vector<T> v[lane];
+    for (int p = 0; p < K; ++p) {
+      const Vector<T> y = broadcast<T>(a[p * a_col]);
 #pragma GCC unroll 4
-      for (int i = 0; i < lane; ++i) v[i] = sum[g][r + i];
-      store(out + (g * kFoldRows + r) * kFold, add_in_lanes<T>(v));
+      for (int v = 0; v < V; ++v) sum[v] = add_product<T>(sum[v], x[p][v], y);
     }
-  }
-}
-
-/// B for folded tiles: `lane` steps of k for kFold columns after each other, 0 beyond k and n.
-template <class T, int G>
-void pack_folded(const GemmArgs<T>& g, T* out) {
-  constexpr int width = Traits<T>::width, lane = Traits<T>::lane;
-  const int64_t steps = (g.k + lane - 1) / lane;
-  for (int64_t i = 0; i < steps * G * width; i += width) store(out + i, Vector<T>{});
-  for (int64_t j = 0; j < g.n; ++j) {
-    T* to = out + j * lane;
-    const T* from = g.b + j * g.b_col;
-    int64_t p = 0;
-    if (g.b_row == 1) {
-      for (; p + lane <= g.k; p += lane) store(to + p * G * kFold, load_as<Lane<T>>(from + p));
-    }
-    for (; p < g.k; ++p) to[(p / lane * lane) * G * kFold + p % lane] = from[p * g.b_row];
-  }
-}
-
-template <class T, int G>
-void folded_block(const GemmArgs<T>& g, T* buffer) {
-  using Row = typename VectorOf<T, kFold * sizeof(T)>::type;
-  pack_folded<T, G>(g, buffer);
-  alignas(64) T out[G * kFoldRows * kFold];
-  for (int64_t i = 0; i < g.m; i += kFoldRows) {
-    const int rows = g.m - i < kFoldRows ? static_cast<int>(g.m - i) : kFoldRows;
-    const T* a[kFoldRows];
-#pragma GCC unroll 16
-    for (int r = 0; r < kFoldRows; ++r) a[r] = g.a + (i + (r < rows ? r : rows - 1)) * g.a_row;
-    folded_tile<T, G>(g.k, a, buffer, out);
 #pragma GCC unroll 4
-    for (int q = 0; q < G; ++q) {
-      const int64_t j = q * kFold;
-      const int cols = g.n - j < kFold ? static_cast<int>(g.n - j) : kFold;
-      for (int r = 0; r < rows; ++r) {
-        write_vector<T>(load_as<Row>(out + (q * kFoldRows + r) * kFold), g.alpha, g.beta,
-                        g.bias ? g.bias + j : nullptr, g.c + (i + r) * g.ldc + j, cols);
+    for (int v = 0; v < V; ++v) {
+      if constexpr (Adds) sum[v] += g.beta * get(c, v);
+      if (v < V - 1 || whole) {
+        store(c + v * width, sum[v]);
+      } else {
+        store_first(c + v * width, sum[v], last);
       }
     }
   }
 }
 
-/// Up to kFolds * kFold columns; A's rows are contiguous.
+template <class T, int K, bool Adds>
+void thin(const GemmArgs<T>& g) {
+  constexpr int width = Traits<T>::width, most = kThinVectors * width;
+  for (int64_t j = 0; j < g.n; j += most) {
+    const int cols = g.n - j < most ? static_cast<int>(g.n - j) : most;
+    const int vectors = (cols + width - 1) / width, last = cols - (vectors - 1) * width;
+    switch (vectors) {
+      case 1: thin_columns<T, K, 1, Adds>(g, j, last); break;
+      case 2: thin_columns<T, K, 2, Adds>(g, j, last); break;
+      case 3: thin_columns<T, K, 3, Adds>(g, j, last); break;
+      default: thin_columns<T, K, kThinVectors, Adds>(g, j, last);
+    }
+  }
+}
+
 template <class T>
-void folded(const GemmArgs<T>& g) {
-  alignas(64) T buffer[kFolds * kFold * kDepth];
-  for (int64_t p = 0; p < g.k; p += kDepth) {
-    GemmArgs<T> part = g;
-    part.k = g.k - p < kDepth ? g.k - p : kDepth;
-    part.a += p;
-    part.b += p * g.b_row;
-    if (p > 0) {
-      part.beta = T(1);
-      part.bias = nullptr;
-    }
-    if (g.n <= kFold) {
-      folded_block<T, 1>(part, buffer);
-    } else {
-      folded_block<T, 2>(part, buffer);
-    }
+void thin(const GemmArgs<T>& g) {
+  const auto of = [&](auto k) {
+    return g.beta == T(0) ? thin<T, k(), false>(g) : thin<T, k(), true>(g);
+  };
+  switch (g.k) {
+    case 1: return of(std::integral_constant<int, 1>());
+    case 2: return of(std::integral_constant<int, 2>());
+    case 3: return of(std::integral_constant<int, 3>());
+    default: return of(std::integral_constant<int, kThin>());
   }
 }
 
 // ---- products by dots ----
-
-/// Adds up lanes while vectors are merged: lane j of the first ends as the sum of vector j.
-template <class T, int H>
-GS_INLINE void add_lanes_of(Vector<T> (&v)[Traits<T>::width]) {
-  constexpr int width = Traits<T>::width;
-  if constexpr (H < width) {
-    typename Traits<T>::Index low, high;
-#pragma GCC unroll 16
-    for (int j = 0; j < width; ++j) {
-      low[j] = j & H ? width + j - H : j;
-      high[j] = j & H ? width + j : j + H;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < width; i += 2 * H) {
-      const Vector<T> x = v[i], y = v[i + H];
-      v[i] = __builtin_shuffle(x, y, low) + __builtin_shuffle(x, y, high);
-    }
-    add_lanes_of<T, 2 * H>(v);
-  }
-}
 
 /// sums[r * kDotCols + c] = a row r times b row c; both are contiguous.
 template <class T, int R>
@@ -555,7 +461,7 @@ GS_INLINE void dot_tile(int64_t k, const T* const (&a)[kDotRows], const T* const
     Vector<T> group[width];
 #pragma GCC unroll 16
     for (int i = 0; i < width; ++i) group[i] = sum[g + i];
-    add_lanes_of<T, 1>(group);
+    add_lanes<T>(group);
     store(sums + g, group[0]);
   }
 }
@@ -623,7 +529,7 @@ void dots(const GemmArgs<T>& g) {
 
 // ---- which form ----
 
-enum class Form { kTiles, kSwapped, kDots, kFolded };
+enum class Form { kTiles, kSwapped, kThin, kDots, kFolded, kFoldedDown };
 
 struct Choice {
   Form form;
@@ -642,8 +548,9 @@ int64_t tile_cost(int64_t m, int64_t n, int64_t k, bool b_turned) {
 
 template <class T>
 Choice choose(const GemmArgs<T>& g) {
-  constexpr int64_t width = Traits<T>::width, lane = Traits<T>::lane;
+  constexpr int64_t width = Traits<T>::width;
   const auto count = [](int64_t n, int64_t step) { return (n + step - 1) / step; };
+  if (g.k <= kThin && g.b_col == 1) return {Form::kThin, g.m * count(g.n, width) * (g.k + 3) + 40};
   Choice best{Form::kTiles, tile_cost<T>(g.m, g.n, g.k, g.b_col != 1)};
   if (g.b_col == 1 && g.n % width == 0) return best;
   const auto offer = [&](Form form, int64_t cost) {
@@ -651,6 +558,8 @@ Choice choose(const GemmArgs<T>& g) {
   };
   // C is turned too.
   offer(Form::kSwapped, tile_cost<T>(g.n, g.m, g.k, g.a_col == 1) + g.m * g.n * 2);
+  if (g.a_row == 1 && g.b_col == 1 && g.n <= kFolds * kFold)
+    offer(Form::kFoldedDown, folded_down_cost<T>(g));
   if (g.a_col != 1) return best;
   if (g.b_row == 1 || g.n <= kDotSide) {
     constexpr int64_t kEnd = 80;  // adds up the lanes
@@ -658,12 +567,7 @@ Choice choose(const GemmArgs<T>& g) {
     offer(Form::kDots, n_tiles * (kDotRows * kDotCols * count(g.k, width) + kEnd) +
                            (g.b_row == 1 ? 0 : 2 * g.n * g.k));
   }
-  if (g.n <= kFolds * kFold) {
-    constexpr int64_t kEnd = 14;
-    offer(Form::kFolded,
-          count(g.n, kFold) * count(g.m, kFoldRows) * kFoldRows * (count(g.k, lane) + kEnd) +
-              (g.b_row == 1 ? 1 : 2) * g.n * g.k);
-  }
+  if (g.n <= kFolds * kFold) offer(Form::kFolded, folded_cost<T>(g));
   return best;
 }
 
@@ -690,7 +594,9 @@ void run(Form form, const GemmArgs<T>& g) {
   switch (form) {
     case Form::kTiles: return tiles<T, false>(g);
     case Form::kDots: return dots<T>(g);
+    case Form::kThin: return thin<T>(g);
     case Form::kFolded: return folded<T>(g);
+    case Form::kFoldedDown: return folded_down<T>(g);
     case Form::kSwapped: {
       GemmArgs<T> s = g;
       s.m = g.n;

@@ -185,6 +185,27 @@ GS_INLINE void write_vector(V x, T alpha, T beta, const T* bias, T* to, int n) {
   }
 }
 
+/// Adds up lanes of N elements while N vectors are merged: element j of each lane of the first ends
+/// as the sum of that lane of vector j.
+template <class T, int N, int H = 1>
+GS_INLINE void add_lanes(Vector<T> (&v)[N]) {
+  constexpr int width = Traits<T>::width;
+  if constexpr (H < N) {
+    typename Traits<T>::Index low, high;
+#pragma GCC unroll 16
+    for (int j = 0; j < width; ++j) {
+      low[j] = j & H ? width + j - H : j;
+      high[j] = j & H ? width + j : j + H;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < N; i += 2 * H) {
+      const Vector<T> x = v[i], y = v[i + H];
+      v[i] = __builtin_shuffle(x, y, low) + __builtin_shuffle(x, y, high);
+    }
+    add_lanes<T, N, 2 * H>(v);
+  }
+}
+
 // ---- transposing ----
 
 /// From `block` rows, `lane` elements each, the columns.
