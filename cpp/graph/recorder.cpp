@@ -8,6 +8,7 @@
 #include "graph/node.h"
 #include "graph/program.h"
 #include "graph/recorded_graph.h"
+#include "graph/uses.h"
 
 namespace gradstep {
 
@@ -250,6 +251,25 @@ void Recorder::keep_host_data(int32_t at) {
   program_->steps.push_back(std::move(step));
 }
 
+namespace {
+/// Whether a call writes all of a storage: a write to a part leaves what the host may have written
+/// elsewhere.
+bool covers(const Call& call, const Storage& storage) {
+  std::vector<const TensorImpl*> parts;
+  size_t bytes = 0;
+  for (int k = 0; k < call.n_out; ++k) {
+    const TensorImpl* const t = call.operands[k];
+    if (!t || t->storage.get() != &storage) continue;
+    const bool apart = std::all_of(parts.begin(), parts.end(),
+                                   [&](const TensorImpl* p) { return are_interleaved(*p, *t); });
+    if (!apart) return false;
+    parts.push_back(t);
+    bytes += static_cast<size_t>(t->numel) * element_size(t->dtype);
+  }
+  return bytes >= storage.bytes;
+}
+}  // namespace
+
 void Recorder::launching(const Call& call) {
   if (this_thread() != thread_) return;
   look_back();
@@ -275,19 +295,25 @@ void Recorder::launching(const Call& call) {
       step.operands.push_back(-1);
       continue;
     }
-    const int32_t operand = operand_of(*t);
-    const int32_t at = program_->operands[static_cast<size_t>(operand)].place;
-    step.operands.push_back(operand);
-    const bool reads = k >= call.n_out, writes = writes_operand(*call.op, call.n_out, k);
-    Seen& seen = seen_[static_cast<size_t>(at)];
-    // A write to a part leaves what the host may have written elsewhere.
-    const bool part = static_cast<size_t>(t->numel) * element_size(t->dtype) < seen.storage->bytes;
-    if ((reads || part) && !seen.initialised) keep_host_data(at);
-    if (writes) {
-      keep_for_undo(at);
-      program_->places[static_cast<size_t>(at)].written = true;
-      seen_[static_cast<size_t>(at)].initialised = true;
-    }
+    step.operands.push_back(operand_of(*t));
+  }
+  const auto place_of_operand = [&](int k) {
+    return program_->operands[static_cast<size_t>(step.operands[static_cast<size_t>(k)])].place;
+  };
+  // Before anything counts as written: a call that works in place reads what the host made.
+  for (int k = 0; k < n; ++k) {
+    if (!call.operands[k]) continue;
+    const int32_t at = place_of_operand(k);
+    const bool from_host =
+        k >= call.n_out || !covers(call, *seen_[static_cast<size_t>(at)].storage);
+    if (from_host && !seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
+  }
+  for (int k = 0; k < n; ++k) {
+    if (!call.operands[k] || !writes_operand(*call.op, call.n_out, k)) continue;
+    const int32_t at = place_of_operand(k);
+    keep_for_undo(at);
+    program_->places[static_cast<size_t>(at)].written = true;
+    seen_[static_cast<size_t>(at)].initialised = true;
   }
   keep_generator(*call.op, call.params, call.operands[0]->device);
   program_->steps.push_back(std::move(step));

@@ -119,7 +119,8 @@ class Team::Builder {
         const bool same = in.begin == out.begin &&
                           p_.places[at(in.place)].base == p_.places[at(out.place)].base &&
                           a.sizes == b.sizes && a.strides == b.strides && a.dtype == b.dtype;
-        if (!same && meet_now(in, out)) return true;
+        const bool apart = in.place == out.place && are_interleaved(a, b);
+        if (!same && !apart && meet_now(in, out)) return true;
       }
     }
     return false;

@@ -2,7 +2,9 @@
 #include "graph/uses.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 namespace gradstep {
 
@@ -15,6 +17,23 @@ std::pair<ptrdiff_t, ptrdiff_t> span_of(const TensorImpl& t, ptrdiff_t from) {
   }
   const auto item = static_cast<ptrdiff_t>(element_size(t.dtype));
   return {from + low * item, from + (high + 1) * item};
+}
+
+bool are_interleaved(const TensorImpl& a, const TensorImpl& b) {
+  if (a.dtype != b.dtype || a.sizes != b.sizes || a.strides != b.strides) return false;
+  const auto item = static_cast<ptrdiff_t>(element_size(a.dtype));
+  const ptrdiff_t bytes = std::abs(a.data - b.data), distance = bytes / item;
+  if (bytes % item != 0) return false;
+  // Blocks no longer than the distance repeat every `period`, and both fit into one.
+  ptrdiff_t block = 1, period = 0;
+  for (int d = 0; d < a.ndim(); ++d) {
+    const ptrdiff_t stride = a.strides[d];
+    if (a.sizes[d] == 1) continue;
+    if (stride <= distance) block += (a.sizes[d] - 1) * stride;
+    if (stride > distance) period = std::gcd(period, stride);
+    if (stride < 0) return false;
+  }
+  return block <= distance && (period == 0 || distance + block <= period);
 }
 
 Use use_of(const Program& p, int32_t operand, bool write) {

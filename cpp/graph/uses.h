@@ -23,6 +23,10 @@ std::vector<Use> uses_of(const Program& p, const Step& s);
 /// The bytes that a tensor whose first element is byte `from` of a place spans there.
 std::pair<ptrdiff_t, ptrdiff_t> span_of(const TensorImpl& t, ptrdiff_t from);
 
+/// Whether two views of a storage surely share no element although their spans meet: columns of one
+/// matrix, heads that lie side by side.
+bool are_interleaved(const TensorImpl& a, const TensorImpl& b);
+
 inline bool is_outside(const Place& p) { return p.home != Home::Inside && p.home != Home::Escapes; }
 
 /// Whether two uses may be of the same memory; before the arena is planned, that of other places
