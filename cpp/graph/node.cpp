@@ -7,6 +7,7 @@
 #include <new>
 
 #include "core/memory.h"
+#include "core/overlap.h"
 #include "graph/anomaly.h"
 
 namespace gradstep {
@@ -451,16 +452,11 @@ Node* grad_fn_to_look_at(const Tensor& t, bool always) {
   return grad_fn(t);
 }
 
-void check_inplace(const Tensor& t) {
+void check_inplace(const Tensor& t, bool may_repeat) {
   GS_CHECK(modes().inference || !t->inference,
            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
            "clone to get a normal tensor before doing inplace update.");
-  for (int d = 0; d < t.ndim(); ++d) {
-    GS_CHECK(
-        t.strides()[d] != 0 || t.sizes()[d] <= 1 || t.numel() == 0,
-        "unsupported operation: more than one element of the written-to tensor refers to a single "
-        "memory location. Please clone() the tensor before performing the operation.");
-  }
+  if (!may_repeat) check_writable(*t.get());
   if (!grad_enabled()) return;
   const bool leaf = !t->grad_fn;
   GS_CHECK(!(leaf && t->requires_grad),

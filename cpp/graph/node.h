@@ -244,8 +244,8 @@ void set_history(const Tensor& output, const Ref<Node>& node, uint32_t index);
 void retain_grad(const Tensor& t);
 
 /// Before an in-place write to `t`: raises where PyTorch does (leaf that requires grad, view of
-/// one, ..).
-void check_inplace(const Tensor& t);
+/// one, ..). An axis that repeats elements is taken only where equal ones are given equal values.
+void check_inplace(const Tensor& t, bool may_repeat = false);
 /// After an in-place write that `node` describes (with t among its inputs if it read it): t's
 /// history is now that node; for a view, the base's history becomes a copy-into-slice of it. Edge 0
 /// of the node must be that of t itself.

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "core/overlap.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "ops/sort.h"
@@ -13,9 +14,11 @@ namespace gradstep {
 
 // ---- writing ----
 
-Tensor write_target(const Tensor& self, bool inplace) {
+Tensor write_target(const Tensor& self, bool inplace, std::initializer_list<const Tensor*> reads,
+                    bool may_repeat) {
   if (inplace) {
-    check_inplace(self);
+    check_inplace(self, may_repeat);
+    for (const Tensor* t : reads) check_apart(*self.get(), *t->get());
     return self;
   }
   const GradMode off(false);
@@ -298,7 +301,10 @@ Tensor index_put(const Tensor& self, std::span<const Tensor> indices, const Tens
       expandable_to(values.sizes(), sizes),
       "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
       values.sizes(), sizes);
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&values}, true);
+  if (inplace) {
+    for (const Tensor& t : a.tensors) check_apart(*self.get(), *t.get());
+  }
   {
     const GradMode off(false);
     const Tensor source = apart(values, out);
@@ -597,7 +603,7 @@ Tensor index_add(const Tensor& self, int64_t dim, const Tensor& index, const Ten
       self.sizes(), source.sizes());
   const Tensor values = alpha.to_double() == 1 ? source : to(mul(source, alpha), self.dtype());
   const Tensor at = as_vector(as_int64(index));
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index, &source});
   write_axis(out, dim, at, values, true, IndexRule::Gather);
   finish_write(op, params(dim, values.sizes()), out, inplace, {&self, &values}, {keep(at)});
   return out;
@@ -642,7 +648,7 @@ Tensor index_copy(const Tensor& self, int64_t dim, const Tensor& index, const Te
                  "index_copy_(): Number of indices ({}) should be equal to source.size(dim) ({})",
                  index.numel(), n);
   const Tensor at = as_vector(index);
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index, &source});
   write_axis(out, dim, at, source, false, IndexRule::Copy);
   finish_write(op, params(dim, source.sizes()), out, inplace, {&self, &source}, {keep(at)});
   return out;
@@ -661,7 +667,7 @@ Tensor index_fill(const Tensor& self, int64_t dim, const Tensor& index, const Op
   const Tensor at = as_vector(index);
   const Tensor v = value.tensor ? to(*value.tensor, self.dtype())
                                 : scalar_tensor(value.number, options_of(self));
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index}, true);
   {
     const GradMode off(false);
     Dims sizes = self.ndim() == 0 ? Dims{1} : self.sizes();
@@ -707,7 +713,7 @@ Tensor put(const Tensor& self, const Tensor& index, const Tensor& source, bool a
                  "source.numel() "
                  "= {}, index.numel() = {}",
                  source.numel(), index.numel());
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index, &source});
   {
     const GradMode off(false);
     const Tensor dense = contiguous(out);
@@ -763,7 +769,10 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Operand& value,
   } else if (!is_floating(self.dtype())) {
     number = self.dtype() == DType::Bool ? Scalar(number.to_bool()) : Scalar(number.to_int());
   }
-  if (inplace) check_inplace(self);
+  if (inplace) {
+    check_inplace(self, true);
+    check_partial_overlap(*self.get(), *mask.get());
+  }
   const Tensor out = inplace ? self : empty(sizes, options_of(self));
   const Operand operands[] = {mask, value.tensor ? Operand(v) : Operand(number), x};
   map_into(where_op, out, operands);
@@ -794,7 +803,9 @@ Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& sour
   const std::vector<Tensor> at = nonzero_tuple(m);
   const int64_t n = at[0].numel();
   GS_CHECK(source.numel() >= n, "Number of elements of source < number of ones in mask");
-  const Tensor values = narrow(reshape(source, {-1}), 0, 0, n);
+  if (inplace) check_inplace(self);
+  const Tensor read = inplace && source->storage == self->storage ? clone(source) : source;
+  const Tensor values = narrow(reshape(read, {-1}), 0, 0, n);
   Tensor x = self.sizes() == sizes ? self : expand(self, sizes);
   if (x.ndim() == 0) {
     if (!inplace) return reshape(index_put(unsqueeze(x, 0), at, values), {});

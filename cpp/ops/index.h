@@ -100,8 +100,10 @@ Tensor bincount(const Tensor& self, const Tensor& weights, int64_t minlength);
 
 // ---- for the ops beside these ----
 
-/// The tensor that a functional (a copy) or in-place (self, checked) op writes into.
-Tensor write_target(const Tensor& self, bool inplace);
+/// The tensor that a functional (a copy) or in-place (self, checked) op writes into. In place it
+/// must have no memory of what the op reads; `may_repeat` as in check_inplace.
+Tensor write_target(const Tensor& self, bool inplace,
+                    std::initializer_list<const Tensor*> reads = {}, bool may_repeat = false);
 /// After the write: raises the version and hangs the history on `out`; inputs[0] is self.
 void finish_write(const Op& op, const Params& params, const Tensor& out, bool inplace,
                   std::initializer_list<const Tensor*> inputs, std::initializer_list<Save> saves);

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "core/layout.h"
+#include "core/overlap.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 
@@ -423,6 +424,9 @@ Tensor map_inplace_planned(const Op& op, std::span<const Operand> operands, cons
     wanted = t && needs_grad(*t);
   }
   check_inplace(self);
+  for (size_t k = 1; k < operands.size(); ++k) {
+    if (operands[k].tensor) check_partial_overlap(*self.get(), *operands[k].tensor->get());
+  }
   const Compute compute = compute_type(plan.common);
   if (!wanted) {
     launch_map(op, self, operands, compute);

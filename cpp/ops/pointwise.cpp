@@ -4,6 +4,7 @@
 
 #include "core/cuda_api.h"
 #include "core/layout.h"
+#include "core/overlap.h"
 
 #include "ops/create.h"
 #include "ops/reduce.h"
@@ -252,9 +253,9 @@ Tensor copy_(const Tensor& self, const Tensor& src, bool non_blocking) {
       expandable_to(src.sizes(), self.sizes()),
       "The size of tensor a ({}) must match the size of tensor b ({}) at non-singleton dimension 0",
       self.sizes(), src.sizes());
-  // An overlapping source (another view of the same storage) is copied first.
-  const bool same_view = self.get() == src.get();
-  if (same_view) return self;
+  if (self.get() == src.get()) return self;
+  check_partial_overlap(*self.get(), *src.get());
+  // A source of which that can't be told (another view of the same storage) is copied first.
   const Tensor source =
       self->storage == src->storage && !(self->data == src->data && self.strides() == src.strides())
           ? [&] {
@@ -282,7 +283,7 @@ Tensor fill_(const Tensor& self, const Operand& value) {
              value.tensor->ndim());
     return copy_(self, *value.tensor);
   }
-  check_inplace(self);
+  check_inplace(self, true);
   const Compute compute = compute_type(self.dtype());
   Params p;
   p.push(value.number, compute);

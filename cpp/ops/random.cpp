@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "core/layout.h"
+#include "core/overlap.h"
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
@@ -78,6 +79,7 @@ void overwritten_backward(Backward& b) { b.set(0, zeros_like(b.grad())); }
 Tensor fill_inplace(const char* history, const char* kernel, const Params& params,
                     const Tensor& self, const Tensor& p = {}) {
   check_inplace(self);
+  if (p.defined()) check_partial_overlap(*self.get(), *p.get());
   fill_random_values(Op::get(kernel), params, self, p);
   bump_version(self);
   if (needs_grad(self) && is_floating(self.dtype())) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/overlap.h"
 #include "ops/create.h"
 #include "ops/index.h"
 #include "ops/pointwise.h"
@@ -161,7 +162,7 @@ Tensor scatter(const Tensor& self, int64_t dim, const Tensor& index, const Opera
   check_scatter(self, dim, at, src.tensor);
   const Tensor values =
       src.tensor ? trim(*src.tensor, at) : scalar_tensor(src.number, options_of(self));
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index, &values});
   if (at.numel() != 0) write_scatter(out, dim, at, values, kWrite);
   finish_write(op, params(dim, int64_t{src.tensor == nullptr}), out, inplace, {&self, &values},
                {keep(at)});
@@ -175,7 +176,7 @@ Tensor scatter_add(const Tensor& self, int64_t dim, const Tensor& index, const T
   const Tensor at = checked_index_tensor(index, "scatter");
   check_scatter(self, dim, at, &src);
   const Tensor values = trim(src, at);
-  const Tensor out = write_target(self, inplace);
+  const Tensor out = write_target(self, inplace, {&index, &values});
   if (at.numel() != 0) write_scatter(out, dim, at, values, kAdd);
   finish_write(op, params(dim), out, inplace, {&self, &values}, {keep(at)});
   return out;

@@ -429,7 +429,7 @@ void triu_backward(Backward& b) { b.set(0, triu(b.grad(), b.i(0))); }
 Tensor triangle(const Op& op, const Tensor& x, int64_t k, bool upper, bool inplace) {
   static const Op& kernel = Op::get("triangle");
   GS_CHECK(x.ndim() >= 2, "{}: input tensor must have at least 2 dimensions", op.name);
-  if (inplace) check_inplace(x);
+  if (inplace) check_inplace(x, true);
   const Tensor out = inplace ? x : empty_like(x);
   run(kernel, params(k, int64_t{upper}), {&out}, {&x});
   finish_write(op, params(k), out, inplace, {&x}, {});

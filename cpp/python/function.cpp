@@ -11,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/overlap.h"
 #include "ops/autocast.h"
 #include "ops/pointwise.h"
 #include "python/interop.h"
@@ -673,18 +674,52 @@ PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields
   return out;
 }
 
+namespace {
+/// Compares out= (argument i) with the tensors before it.
+void check_out(const Args& a, int i, const Tensor& out, bool apart) {
+  const auto compare = [&](PyObject* o) {
+    if (!python::is_tensor(o)) return;
+    const Tensor t = unwrap(o);
+    if (apart) {
+      check_apart(*out.get(), *t.get());
+    } else if (t.sizes() == out.sizes()) {
+      check_partial_overlap(*out.get(), *t.get());
+    }
+  };
+  for (int k = 0; k < i; ++k) {
+    if (!PyTuple_Check(a.value[k]) && !PyList_Check(a.value[k])) {
+      compare(a.value[k]);
+      continue;
+    }
+    PyObject* const* items = PySequence_Fast_ITEMS(a.value[k]);
+    for (Py_ssize_t n = 0; n < PySequence_Fast_GET_SIZE(a.value[k]); ++n) compare(items[n]);
+  }
+}
+}  // namespace
+
 PyObject* wrap_named_out(const Args& a, int i, const char* type,
                          std::initializer_list<const char*> fields, const Tensor& first,
-                         const Tensor& second) {
+                         const Tensor& second, bool apart) {
   if (!a.has(i)) return wrap_named(type, fields, {first, second});
   const std::vector<Tensor> out = a.tensors(i);
   GS_CHECK_TYPE(out.size() == 2, "{}(): out= takes a tuple of two tensors", type);
+  for (const Tensor& o : out) check_out(a, i, o, apart);
   return wrap_named(type, fields, {write_out(out[0], first), write_out(out[1], second)});
 }
 
 PyObject* wrap_out(const Args& a, int i, const Tensor& result) {
   if (!a.has(i)) return wrap(result);
-  return wrap(write_out(a.tensor(i), result));
+  const Tensor out = a.tensor(i);
+  check_out(a, i, out, false);
+  return wrap(write_out(out, result));
+}
+
+PyObject* wrap_out_apart(const Args& a, int i, const Tensor& result) {
+  if (!a.has(i)) return wrap(result);
+  const Tensor out = a.tensor(i);
+  check_writable(*out.get());
+  check_out(a, i, out, true);
+  return wrap(write_out(out, result));
 }
 
 }  // namespace gradstep::python

@@ -110,8 +110,12 @@ PyObject* wrap_named(const char* type, std::initializer_list<const char*> fields
 /// Two results, or `out=` (argument i, a pair) after they were written into it.
 PyObject* wrap_named_out(const Args& a, int i, const char* type,
                          std::initializer_list<const char*> fields, const Tensor& first,
-                         const Tensor& second);
-/// The result, or `out=` (argument i) after the result was written into it.
+                         const Tensor& second, bool apart = false);
+/// The result, or `out=` (argument i) after the result was written into it. An `out` that shares a
+/// part of the memory of an argument of its own shape is refused, as PyTorch's elementwise
+/// functions do.
 PyObject* wrap_out(const Args& a, int i, const Tensor& result);
+/// For functions whose out= must have no memory of any argument before it, nor any element twice.
+PyObject* wrap_out_apart(const Args& a, int i, const Tensor& result);
 
 }  // namespace gradstep::python

@@ -25,49 +25,15 @@ PyObject* given(const Args& a, int i, const Tensor& result) {
   return wrap_out(a, i, result);
 }
 
-/// For functions whose out= (argument i) must be apart from their inputs and from itself, as in
-/// PyTorch. Like there, only contiguous tensors are compared.
-PyObject* wrap_out_apart(const Args& a, int i, std::span<const Tensor> inputs,
-                         const Tensor& result) {
-  if (!a.has(i)) return wrap(result);
-  const Tensor out = a.tensor(i);
-  for (int d = 0; d < out.ndim(); ++d) {
-    GS_CHECK(out.numel() == 0 || out.size(d) < 2 || out.strides()[static_cast<size_t>(d)] != 0,
-             "unsupported operation: more than one element of the written-to tensor refers to a "
-             "single memory location. Please clone() the tensor before performing the operation.");
-  }
-  const auto begin = [](const Tensor& t) { return static_cast<const char*>(t->data); };
-  const auto end = [&](const Tensor& t) {
-    return begin(t) + t.numel() * static_cast<int64_t>(element_size(t.dtype()));
-  };
-  for (const Tensor& t : inputs) {
-    const bool comparable = t->storage == out->storage && t.numel() > 0 && out.numel() > 0 &&
-                            t.contiguous() && out.contiguous();
-    GS_CHECK(!comparable || end(t) <= begin(out) || end(out) <= begin(t),
-             "unsupported operation: some elements of the input tensor and the written-to tensor "
-             "refer to a single memory location. Please clone() the tensor before performing the "
-             "operation.");
-  }
-  return wrap_out(a, i, result);
-}
-
-PyObject* wrap_out_apart(const Args& a, int i, std::initializer_list<Tensor> inputs,
-                         const Tensor& result) {
-  return wrap_out_apart(a, i, std::span<const Tensor>(inputs.begin(), inputs.size()), result);
-}
-
 PyObject* gather_row(Args& a) {
   const Tensor x = a.tensor(0), index = a.tensor(2);
   GS_CHECK(!a.has(4) || a.tensor(4).dtype() == x.dtype(),
-           "Expected out tensor to have dtype {}, but got {} instead", scalar_name(x.dtype()),
-           scalar_name(a.tensor(4).dtype()));
-  return wrap_out_apart(a, 4, {x}, gather(x, a.i(1), index));
+           "Expected out tensor to have dtype {}, but got {} instead", element_name(x.dtype()),
+           element_name(a.tensor(4).dtype()));
+  return wrap_out_apart(a, 4, gather(x, a.i(1), index));
 }
 
-PyObject* cat_row(Args& a) {
-  const std::vector<Tensor> parts = a.tensors(0);
-  return wrap_out_apart(a, 2, parts, cat(parts, a.i(1)));
-}
+PyObject* cat_row(Args& a) { return wrap_out_apart(a, 2, cat(a.tensors(0), a.i(1))); }
 
 template <bool kInPlace>
 PyObject* scatter_row(Args& a) {
@@ -326,10 +292,7 @@ const FunctionRow kRows[] = {
      Method, "scatter_reduce() into the tensor itself.", &scatter_reduce_row<true>},
     {"index_select", "(Tensor input, int dim, Tensor index, *, Tensor? out=None)", Fn | Method,
      "The slices along dim that index names.",
-     [](Args& a) {
-       return wrap_out_apart(a, 3, {a.tensor(0), a.tensor(2)},
-                             index_select(a.tensor(0), a.i(1), a.tensor(2)));
-     }},
+     [](Args& a) { return wrap_out_apart(a, 3, index_select(a.tensor(0), a.i(1), a.tensor(2))); }},
     {"index_add",
      "(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1, Tensor? out=None)",
      Fn | Method, "A copy of input with alpha * source added to the slices that index names.",
@@ -349,15 +312,13 @@ const FunctionRow kRows[] = {
      Fn | Method,
      "Values along dim at indices, with broadcasting; without dim, of the flattened input.",
      [](Args& a) {
-       return wrap_out(a, 3, take_along_dim(a.tensor(0), a.tensor(1), a.opt_int(2)));
+       return wrap_out_apart(a, 3, take_along_dim(a.tensor(0), a.tensor(1), a.opt_int(2)));
      }},
 
     // ---- flat, masks, advanced ----
     {"take", "(Tensor input, Tensor index, *, Tensor? out=None)", Fn | Method,
      "Values of the flattened input at index.",
-     [](Args& a) {
-       return wrap_out_apart(a, 2, {a.tensor(0), a.tensor(1)}, take(a.tensor(0), a.tensor(1)));
-     }},
+     [](Args& a) { return wrap_out_apart(a, 2, take(a.tensor(0), a.tensor(1))); }},
     {"put", "(Tensor input, Tensor index, Tensor source, bool accumulate=False)", Fn | Method,
      "A copy of input with source written or added at places of the flattened input.",
      &put_row<false>},
@@ -373,10 +334,7 @@ const FunctionRow kRows[] = {
      "masked_fill() into the tensor itself.", &masked_fill_row<true>},
     {"masked_select", "(Tensor input, Tensor mask, *, Tensor? out=None)", Fn | Method,
      "The elements where mask is set, as a vector.",
-     [](Args& a) {
-       return wrap_out_apart(a, 2, {a.tensor(0), a.tensor(1)},
-                             masked_select(a.tensor(0), a.tensor(1)));
-     }},
+     [](Args& a) { return wrap_out_apart(a, 2, masked_select(a.tensor(0), a.tensor(1))); }},
     {"masked_scatter", "(Tensor input, Tensor mask, Tensor source)", Fn | Method,
      "A copy of input with source's elements, in order, where mask is set.",
      &masked_scatter_row<false>},
@@ -428,7 +386,7 @@ const FunctionRow kRows[] = {
      Fn | Method, "The k-th smallest value along dim, k from 1, and where it is.",
      [](Args& a) {
        const Sorted s = kthvalue(a.tensor(0), a.i(1), a.i(2), a.flag(3));
-       return wrap_named_out(a, 4, "kthvalue", {"values", "indices"}, s.values, s.indices);
+       return wrap_named_out(a, 4, "kthvalue", {"values", "indices"}, s.values, s.indices, true);
      }},
     {"unique",
      "(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? "

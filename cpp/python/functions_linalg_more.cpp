@@ -75,7 +75,7 @@ const FunctionRow kRows[] = {
      [](Args& a) { return wrap_out(a, 2, kron(a.tensor(0), a.tensor(1))); }},
     {"cross", "(Tensor input, Tensor other, int? dim=None, *, Tensor? out=None)", Fn | Method,
      "The cross product along an axis of size 3, by default the first.",
-     [](Args& a) { return wrap_out(a, 3, cross(a.tensor(0), a.tensor(1), a.opt_int(2))); }},
+     [](Args& a) { return wrap_out_apart(a, 3, cross(a.tensor(0), a.tensor(1), a.opt_int(2))); }},
     {"chain_matmul", "(TensorList* matrices, *, Tensor? out=None)", Fn,
      "The product of matrices in the order that costs least.",
      [](Args& a) { return wrap_out(a, 1, chain_matmul(a.tensors(0))); }},
