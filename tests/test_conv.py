@@ -402,3 +402,23 @@ def test_convolutions_of_few_channels_do_not_depend_on_the_number_of_threads():
             found[threads] += [y, *gs.autograd.grad(y, (*operands, bias), dy)]
     for one, three in zip(found[1], found[3], strict=True):
         assert gs.equal(one, three)
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("name", ["int64", "int32", "int16", "int8", "uint8"])
+@pytest.mark.parametrize("nd", [1, 2, 3])
+def test_integers_equal_pytorch(nd, name):
+    for groups, stride, padding, dilation in [(1, 1, 0, 1), (2, 2, 1, 1), (1, 1, 2, 2)]:
+        if dilation > 1 and name != "int64":
+            continue  # PyTorch has no kernel
+        arrays = [np.rint(3 * a).astype(name) for a in operands(nd, groups, True)]
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        mine = conv(gs, nd, *map(gs.tensor, arrays), **options)
+        theirs = conv(torch, nd, *map(torch.from_numpy, arrays), **options)
+        assert str(mine.dtype) == str(theirs.dtype)
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+        if name == "int64":
+            arrays = [np.rint(3 * a).astype(name) for a in operands(nd, groups, True, True)]
+            mine = conv_transpose(gs, nd, *map(gs.tensor, arrays), **options)
+            theirs = conv_transpose(torch, nd, *map(torch.from_numpy, arrays), **options)
+            np.testing.assert_array_equal(mine.numpy(), theirs.numpy())

@@ -312,3 +312,39 @@ def test_extremes_of_small_integers_equal_pytorch(name, shape):
 def test_operators_of_two_numbers_are_computed_as_int64():
     assert gs.sub(300, 1, alpha=2).item() == torch.sub(torch.tensor(300), 1, alpha=2).item() == 298
     assert gs.add(2**40, 1).item() == 2**40 + 1
+
+
+def _of_integers(t, name):
+    dtype = getattr(t, name)
+    x, index = t.arange(6).to(dtype), t.tensor([1, 2])
+    grid = x.reshape(2, 3)
+    return [
+        t.addmv(x[:2], grid, x[:3], beta=2.9, alpha=1.7),
+        t.addr(grid, x[1:3], x[:3], beta=2, alpha=3),
+        t.addr(grid.bool(), index > 1, x[:3].bool(), beta=3, alpha=2),
+        x[1].sum_to_size(()),
+        (x[1] > 0).sum_to_size(()),
+        t.logspace(4.3, 1.2, 4, 2.0, dtype=dtype),
+        t.logspace(0, 5, 7, 2.0, dtype=dtype),
+        t.linalg.vander(x[:4]),
+        t.unravel_index(x, (2, 3))[1],
+        t.masked.cumsum(x, 0, mask=x > 2),
+        t.masked.cumprod(x, 0, mask=x > 2),
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "int" in n])
+def test_results_of_integers_equal_pytorch(name):
+    for mine, theirs in zip(_of_integers(gs, name), _of_integers(torch, name), strict=True):
+        assert short(mine.dtype) == short(theirs.dtype)
+        np.testing.assert_array_equal(mine.cpu().numpy(), theirs.numpy())
+
+
+def test_norms_of_halves_are_summed_in_float():
+    for name, value in (("float16", 300.0), ("bfloat16", 3.0)):
+        x, y = (lib.full((9,), value, dtype=getattr(lib, name)) for lib in (gs, torch))
+        for order in (2, 3, 6):
+            mine, theirs = x.norm(order), y.norm(order)
+            assert short(mine.dtype) == name and mine.item() == theirs.item()
+        mine, theirs = gs.dist(x, x * 0), torch.dist(y, y * 0)
+        assert mine.item() == theirs.item()

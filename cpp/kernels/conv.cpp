@@ -253,6 +253,7 @@ void conv_transpose_forward(const ConvShape& s, const T* x, const T* weight, con
   template void conv_transpose_forward<T>(const ConvShape&, const T*, const T*, const T*, T*);
 GS_INSTANTIATE(float)
 GS_INSTANTIATE(double)
+GS_INSTANTIATE(int64_t)
 #undef GS_INSTANTIATE
 
 }  // namespace gradstep

@@ -4,7 +4,7 @@
 //   weight[, bias]; x, y
 // conv_data is the gradient of the input and, with a bias, a transposed convolution. Slots: nd,
 // groups, then nd each of stride, padding, dilation. Operands are contiguous. Halves are computed
-// in float.
+// in float, integers in int64.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -38,13 +38,13 @@ ConvShape shape_of(const Call& call, const TensorImpl& x, const TensorImpl& weig
   return s;
 }
 
-/// The elements of a tensor as T: its own memory, or for halves a float copy that is stored back at
-/// the end.
+/// The elements of a tensor as T: its own memory, or for halves and narrow integers a wider copy
+/// that is stored back at the end.
 template <class T>
 class Values {
  public:
   Values(const TensorImpl& t, bool written) : tensor_(t), written_(written) {
-    if (t.dtype == DType::Float16 || t.dtype == DType::BFloat16) {
+    if (t.dtype != kWide) {
       values_ = static_cast<T*>(allocate(bytes()));
       if (!written) move<true>();
     } else {
@@ -60,13 +60,15 @@ class Values {
   T* get() const { return values_; }
 
  private:
+  static constexpr DType kWide = std::is_same_v<T, double>  ? DType::Float64
+                                 : std::is_same_v<T, float> ? DType::Float32
+                                                            : DType::Int64;
   size_t bytes() const { return static_cast<size_t>(tensor_.numel) * sizeof(T); }
 
   template <bool load>
   void move() {
-    constexpr DType wide = std::is_same_v<T, double> ? DType::Float64 : DType::Float32;
     const ConvertLoop convert =
-        load ? convert_loop_for(wide, tensor_.dtype) : convert_loop_for(tensor_.dtype, wide);
+        load ? convert_loop_for(kWide, tensor_.dtype) : convert_loop_for(tensor_.dtype, kWide);
     const auto item = static_cast<int64_t>(element_size(tensor_.dtype));
     parallel_for(tensor_.numel, kGrain, [&](int64_t begin, int64_t end) {
       char* const narrow = tensor_.data + begin * item;
@@ -98,11 +100,12 @@ struct OptionalValues {
 template <class F>
 void with_compute_type(const Call& call, F&& f) {
   const DType dtype = call.out(0).dtype;
-  GS_CHECK(is_floating(dtype), "convolution: expected a floating dtype, got {}", dtype);
   if (dtype == DType::Float64) {
     f(double{});
-  } else {
+  } else if (is_floating(dtype)) {
     f(float{});
+  } else {
+    f(int64_t{});
   }
 }
 

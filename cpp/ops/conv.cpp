@@ -212,23 +212,18 @@ std::string type_string(const Tensor& t) {
   return format("torch.{}Tensor", scalar_name(t.dtype()));
 }
 
-const char* c_name(DType t) {
-  switch (t) {
-    case DType::Float16: return "c10::Half";
-    case DType::BFloat16: return "c10::BFloat16";
-    case DType::Float64: return "double";
-    case DType::Float32: return "float";
-    case DType::Int64: return "long int";
-    case DType::Int32: return "int";
-    default: return name(t);
-  }
+/// Integers on the CPU, transposed only int64, as in PyTorch.
+bool has_kernel(const Tensor& x, bool transposed) {
+  if (is_floating(x.dtype())) return true;
+  if (x.device().type != DeviceType::CPU || x.dtype() == DType::Bool) return false;
+  return !transposed || x.dtype() == DType::Int64;
 }
 
-void check_types(const Tensor& x, const Tensor& w, const Tensor& bias) {
+void check_types(const Tensor& x, const Tensor& w, const Tensor& bias, bool transposed) {
   common_device({&x, &w, &bias}, "convolution");
   GS_CHECK(!bias.defined() || x.dtype() == bias.dtype(),
-           "Input type ({}) and bias type ({}) should be the same", c_name(x.dtype()),
-           c_name(bias.dtype()));
+           "Input type ({}) and bias type ({}) should be the same", element_name(x.dtype()),
+           element_name(bias.dtype()));
   if (x.dtype() != w.dtype()) {
     const bool half = is_half(x.dtype());
     GS_CHECK(half, "expected scalar type {} but found {}", scalar_name(x.dtype()),
@@ -239,8 +234,8 @@ void check_types(const Tensor& x, const Tensor& w, const Tensor& bias) {
          "dense tensor",
          type_string(x), type_string(w));
   }
-  GS_CHECK_KIND(NotImplemented, is_floating(x.dtype()), "\"convolution\" not implemented for '{}'",
-                scalar_name(x.dtype()));
+  GS_CHECK_KIND(NotImplemented, has_kernel(x, transposed),
+                "\"convolution\" not implemented for '{}'", scalar_name(x.dtype()));
 }
 
 void check_shapes(const Tensor& x, const Tensor& w, const Tensor& bias, const Geometry& g,
@@ -330,7 +325,7 @@ Tensor batched(const Tensor& x, int nd, const char* name, bool& added) {
 
 Tensor forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Geometry& g) {
   check_shapes(x, w, bias, g, false);
-  check_types(x, w, bias);
+  check_types(x, w, bias, false);
   return forward_product(x, w, bias, g);
 }
 
@@ -339,7 +334,7 @@ Tensor transposed(const Tensor& x, const Tensor& w, const Tensor& bias, const Ge
   GS_CHECK(!any_below(extra, 0), "negative output_padding is not supported");
   for (const int64_t v : extra) GS_CHECK(v <= INT32_MAX, "integer out of range");
   check_shapes(x, w, bias, g, true);
-  check_types(x, w, bias);
+  check_types(x, w, bias, true);
   bool valid = true;
   bool beyond = false;
   for (int d = 0; d < g.nd; ++d) {

@@ -105,8 +105,12 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, Options options) {
 }
 
 Tensor logspace(Scalar start, Scalar end, int64_t steps, double base, Options options) {
+  // To integers the ends are truncated first.
+  const auto exponent = [&](const Scalar& s) {
+    return is_floating(options.dtype) ? s.to_double() : std::trunc(s.to_double());
+  };
   const Tensor exponents =
-      linspace(start.to_double(), end.to_double(), steps, {DType::Float64, options.device});
+      linspace(exponent(start), exponent(end), steps, {DType::Float64, options.device});
   static const Op& pow = Op::get("pow");
   const Tensor wide = map(pow, {Scalar(base), exponents});
   const Tensor out = empty({steps}, options);

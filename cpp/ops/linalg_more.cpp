@@ -37,8 +37,8 @@ Tensor contract(Tensor left, Tensor right, uint32_t summed) {
     const int64_t sl = left.sizes()[d], sr = right.sizes()[d];
     const bool in_left = sl != 1, in_right = sr != 1;
     if (summed >> d & 1) {
-      if (in_left && !in_right) left = sum(left, {d}, true);
-      if (in_right && !in_left) right = sum(right, {d}, true);
+      if (in_left && !in_right) left = sum(left, {d}, true, left.dtype());
+      if (in_right && !in_left) right = sum(right, {d}, true, right.dtype());
       both.push_back(d);
       n_both *= left.sizes()[d];
     } else if (in_left && in_right) {
@@ -280,8 +280,8 @@ Tensor tensordot(const Tensor& first, const Tensor& second, const Dims& dims_a,
   for (int k = 0; k < dims_a.size(); ++k) {
     const int64_t da = wrap_dim(dims_a[k], a.ndim()), db = wrap_dim(dims_b[k], b.ndim());
     // A contracted axis of size 1 broadcasts.
-    if (a.size(da) == 1 && b.size(db) != 1) b = sum(b, {db}, true);
-    if (b.size(db) == 1 && a.size(da) != 1) a = sum(a, {da}, true);
+    if (a.size(da) == 1 && b.size(db) != 1) b = sum(b, {db}, true, b.dtype());
+    if (b.size(db) == 1 && a.size(da) != 1) a = sum(a, {da}, true, a.dtype());
     GS_CHECK(a.size(da) == b.size(db),
              "contracted dimensions need to match, but first has size {} in dim {} and second has "
              "size {} in dim {}",

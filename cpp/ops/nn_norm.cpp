@@ -400,15 +400,20 @@ Tensor batch_norm_of(const Tensor& x, const Tensor& weight, const Tensor& bias,
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
                   const Tensor& running_mean, const Tensor& running_var, bool training,
                   double momentum, double eps) {
-  GS_CHECK(x.ndim() >= 2, "Expected at least 2 dimensions for input tensor but received {}",
-           x.ndim());
-  const int64_t channels = x.size(1);
+  const int64_t channels = x.ndim() < 2 ? 0 : x.size(1);
   check_channels("running_mean", running_mean, channels);
   check_channels("running_var", running_var, channels);
   check_channels("weight", weight, channels);
   check_channels("bias", bias, channels);
   GS_CHECK(training || (running_mean.defined() && running_var.defined()),
            "running_mean and running_var must be defined in evaluation mode");
+  if (x.ndim() < 2) {  // PyTorch takes a vector without elements
+    GS_CHECK_INDEX(x.ndim() == 1 && x.numel() == 0,
+                   "Dimension out of range (expected to be in range of [{}, {}], but got 1)",
+                   -std::max(x.ndim(), 1), std::max(x.ndim(), 1) - 1);
+    const Tensor scaled = weight.defined() ? mul(x, weight) : clone(x);
+    return bias.defined() ? add(scaled, bias) : scaled;
+  }
   if (training) {
     GS_CHECK_VALUE(
         channels == 0 || x.numel() / channels != 1,

@@ -507,9 +507,10 @@ Tensor norm_value(const Tensor& x, double p, uint32_t mask, bool keepdim, DType 
                                       : "norm_neg_inf";
   if (name) return reduce(Op::get(name), x, mask, keepdim, out_type, compute_type(out_type));
   const GradMode off(false);
-  const Tensor powers = pow(abs(to(x, out_type)), p);
-  return pow(reduce(Op::get("sum"), powers, mask, keepdim, out_type, compute_type(out_type)),
-             1 / p);
+  const DType wide = is_half(out_type) ? DType::Float32 : out_type;
+  const Tensor powers = pow(abs(to(x, wide)), p);
+  const Tensor total = reduce(Op::get("sum"), powers, mask, keepdim, wide, compute_type(out_type));
+  return to(pow(total, 1 / p), out_type);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "ops/create.h"
 #include "ops/linalg.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/require.h"
 #include "ops/view.h"
 #include "python/function.h"
@@ -123,10 +124,30 @@ PyObject* split_rows(Args& a) {
 /// beta * x + alpha * product, with beta and alpha at 3 and 4. As in BLAS, beta = 0 ignores x, NaN
 /// included.
 Tensor add_product(const Args& a, const Tensor& x, const Tensor& product) {
-  const Scalar beta = a.scalar(3), alpha = a.scalar(4);
+  // Of integers they are truncated first, of bools they are bools.
+  const DType common = promote(x.dtype(), product.dtype());
+  const auto factor = [&](int i) -> Scalar {
+    const Scalar s = a.scalar(i);
+    if (common == DType::Bool) return s.to_bool();
+    return is_floating(common) || !s.is_float() ? s : Scalar(s.to_int());
+  };
+  const Scalar beta = factor(3), alpha = factor(4);
   const Tensor scaled = alpha.to_double() == 1 ? product : mul(product, alpha);
   if (beta.to_double() == 0) return scaled;
   return add(beta.to_double() == 1 ? x : mul(x, beta), scaled);
+}
+
+Tensor add_outer(const Args& a, const Tensor& x) {
+  const Tensor product = outer(a.tensor(1), a.tensor(2));
+  const DType common = promote(x.dtype(), product.dtype());
+  for (const auto& [i, name] : {std::pair(3, "beta"), std::pair(4, "alpha")}) {
+    const Category kind = a.scalar(i).category();
+    GS_CHECK(kind != Category::Float || is_floating(common),
+             "For integral input tensors, argument {} must not be a floating point number.", name);
+    GS_CHECK(kind != Category::Bool || common == DType::Bool,
+             "Boolean {} only supported for Boolean results.", name);
+  }
+  return add_product(a, x, product);
 }
 
 /// In-place forms of views change the tensor's own geometry.
@@ -317,7 +338,7 @@ const FunctionRow kRows[] = {
        const Tensor x = a.tensor(0);
        const Dims sizes = a.dims(1);
        GS_CHECK(expandable_to(sizes, x.sizes()), "size {} is not expandable to size {}.", sizes, x.sizes());
-       return wrap(sum_to_size(x, sizes));
+       return wrap(sizes.empty() ? sum(x) : sum_to_size(x, sizes));
      }},
     {"permute", "(Tensor input, IntList* dims)", Fn | Method, "Axes in another order.",
      [](Args& a) { return wrap(permute(a.tensor(0), a.dims(1))); }},
@@ -441,10 +462,10 @@ const FunctionRow kRows[] = {
      }},
     {"addr", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1, Tensor? out=None)", Fn | Method,
      "beta * input + alpha * outer(vec1, vec2).",
-     [](Args& a) { return wrap_out(a, 5, add_product(a, a.tensor(0), outer(a.tensor(1), a.tensor(2)))); }},
+     [](Args& a) { return wrap_out(a, 5, add_outer(a, a.tensor(0))); }},
     {"addr_", "(Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1)", Method, "",
      [](Args& a) {
-       assign_by(a.tensor(0), [&](const Tensor& x) { return add_product(a, x, outer(a.tensor(1), a.tensor(2))); });
+       assign_by(a.tensor(0), [&](const Tensor& x) { return add_outer(a, x); });
        return self(a);
      }},
     {"linear", "(Tensor input, Tensor weight, Tensor? bias=None)", NnFunctional, "input @ weight.T + bias.",

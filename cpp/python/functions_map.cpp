@@ -51,9 +51,10 @@ PyObject* call_activation(Args& a) {
 /// Functors whose rows are written by hand.
 const std::set<std::string_view>& handwritten() {
   static const std::set<std::string_view> names = {
-      "add",      "bitwise_not", "clamp", "clamp_max",  "clamp_min", "div", "floor_divide", "gelu",
-      "hardtanh", "isclose",     "logit", "nan_to_num", "neg",       "pow", "remainder",    "round",
-      "softplus", "square",      "sub",   "threshold",  "xlogy"};
+      "add",          "bitwise_not", "clamp",     "clamp_max", "clamp_min", "div",
+      "floor_divide", "gelu",        "hardtanh",  "isclose",   "logit",     "nan_to_num",
+      "neg",          "pow",         "remainder", "round",     "softplus",  "softshrink",
+      "square",       "sub",         "threshold", "xlogy"};
   return names;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementwise functions whose signature is more than their operands: alpha, rounding_mode, optional
 // bounds.
+#include <limits>
+
 #include "ops/create.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
@@ -148,6 +150,30 @@ Tensor square_of(const Tensor& x) {
 }
 const Op& complement(const Tensor& x) {
   return op(x.dtype() == DType::Bool ? "logical_not" : "bitwise_not");
+}
+
+/// softshrink's lambd is not negative and a number of the input's type.
+void check_shrink(double lambd, DType dtype) {
+  double largest = std::numeric_limits<float>::max();
+  const char* shown = "3.40282e+38";
+  switch (dtype) {
+    case DType::Float64:
+      largest = std::numeric_limits<double>::max();
+      shown = "1.79769e+308";
+      break;
+    case DType::BFloat16:
+      largest = 3.3895313892515355e38;
+      shown = "3.38953e+38";
+      break;
+    case DType::Float16:
+      largest = 65504;
+      shown = "65504";
+      break;
+    default: break;
+  }
+  GS_CHECK(lambd >= 0 && lambd <= largest,
+           "lambda must be in range [0, {}] for input dtype {}, but found {}", shown,
+           scalar_name(dtype), lambd);
 }
 
 Tensor gelu(const Args& a) {
@@ -323,6 +349,12 @@ const FunctionRow kRows[] = {
      [](Args& a) {
        map_inplace(op("logit"), {a.operand(0), a.has(1) ? a.f(1) : -1.0});
        return self(a);
+     }},
+    {"softshrink", "(Tensor input, float lambd=0.5, *, Tensor? out=None)", NnFunctional,
+     "input moved towards 0 by lambd: sign(input) * max(|input| - lambd, 0).",
+     [](Args& a) {
+       check_shrink(a.f(1), a.tensor(0).dtype());
+       return wrap_out(a, 2, map(op("softshrink"), {a.operand(0), a.scalar(1)}));
      }},
     {"gelu", "(Tensor input, *, str approximate='none')", NnFunctional,
      "x * Phi(x), the Gaussian error linear unit.", [](Args& a) { return wrap(gelu(a)); }},

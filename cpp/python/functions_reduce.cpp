@@ -188,6 +188,11 @@ const FunctionRow kRows[] = {
      [](Args& a) {
        const Tensor x = a.tensor(0);
        const Dims dims = a.has(1) ? Dims{a.i(1)} : Dims{};
+       for (const Tensor& out : a.tensors(3)) {
+         GS_CHECK(out.dtype() == x.dtype(),
+                  "Expected out tensor to have dtype {}, but got {} instead",
+                  element_name(x.dtype()), element_name(out.dtype()));
+       }
        return wrap_named_out(a, 3, "aminmax", {"min", "max"}, amin(x, dims, a.flag(2)),
                              amax(x, dims, a.flag(2)));
      }},

@@ -44,7 +44,7 @@ RULES = {
 RULE_RAISES = {"bitwise": "RuntimeError for floating operands"}
 # Elementwise functions whose rows are written by hand.
 RULE_OF = {
-    "floating": "div divide true_divide logit softplus xlogy gelu",
+    "floating": "div divide true_divide logit softplus softshrink xlogy gelu",
     "arithmetic": "abs absolute pow add sub subtract rsub mul multiply neg negative round clamp clamp_max clamp_min clip remainder "
     "floor_divide hardtanh threshold nan_to_num addcmul addcdiv lerp",
     "comparison": "isclose",

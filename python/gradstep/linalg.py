@@ -580,7 +580,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     if x.dtype is _C.bool:
         x = x.to(_C.int64)
     ones = _C.ones_like(x).unsqueeze(-1)
-    columns = x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1, dtype=x.dtype)
+    columns = x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1)
     return _C.cat([ones, columns], -1)
 
 

@@ -103,12 +103,12 @@ def prod(
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """Running sums in which masked elements are 0."""
-    return _filled(input.to(_wide(input, dtype)), mask, 0).cumsum(dim)
+    return _filled(input, mask, 0).cumsum(dim, dtype=dtype or input.dtype)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """Running products in which masked elements are 1."""
-    return _filled(input.to(_wide(input, dtype)), mask, 1).cumprod(dim)
+    return _filled(input, mask, 1).cumprod(dim, dtype=dtype or input.dtype)
 
 
 def amax(

@@ -38,6 +38,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {tuple(sizes)}")
     strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    indices = indices.to(_C.int64)
     return tuple((indices // s) % n for s, n in zip(strides, sizes, strict=True))
 
 

@@ -100,7 +100,30 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The cross entropy of linear(input, linear_weight, linear_bias). The weight is (classes, .., in_features); options
     tell PyTorch how to cut the work and change nothing here."""
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
+    if linear_weight.dim() < 2:
+        raise RuntimeError(
+            f"expected linear_weight with dimensionality at least 2, got {linear_weight.dim()}"
+        )
+    features, wanted = input.shape[-1], linear_weight.shape[-1]
+    if features != wanted:
+        raise RuntimeError(
+            "expected equal input and linear_weight last dimensions (in_features), "
+            f"got {features} and {wanted}, respectively"
+        )
     classes, inner = linear_weight.shape[0], tuple(linear_weight.shape[1:-1])
+    if linear_bias is not None and tuple(linear_bias.shape) != (classes, *inner):
+        raise RuntimeError(
+            f"expected linear_bias shape {(classes, *inner)}, got {tuple(linear_bias.shape)}"
+        )
+    if inner and input.dim() == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires"
+            f" batched input, (N, {features}), got unbatched input with shape {tuple(input.shape)}"
+        )
+    if ignore_index is not None and target.shape == (*input.shape[:-1], classes, *inner):
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     logits = _C.linear(input, flat, bias)

@@ -254,7 +254,9 @@ def local_response_norm(
         return input
     square = input.mul(input).movedim(1, -1)
     square = _C.pad(square, (size // 2, (size - 1) // 2))
-    mean = square.unfold(-1, size, 1).mean(-1).movedim(-1, 1)
+    window = square.unfold(-1, size, 1)
+    mean = window.mean(-1) if input.is_floating_point() else window.sum(-1) // size
+    mean = mean.movedim(-1, 1)
     return input / mean.mul(alpha).add(k).pow(beta)
 
 
