@@ -3,7 +3,7 @@
 
 import torch
 
-from op_samples import SINGLES, a, binary, call, calls, loose, unary, with_args
+from op_rows import SINGLES, a, binary, call, calls, loose, unary, with_args
 
 MATRICES = ((3, 3), (2, 3, 4), (4, 3))
 

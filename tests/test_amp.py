@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
-from op_samples import ROWS, Maker  # noqa: E402
+from op_rows import Maker  # noqa: E402
+from op_samples import ROWS  # noqa: E402
 from op_samples_composed import COMPOSED  # noqa: E402
 from test_ops import ours, resolve, walk  # noqa: E402
 

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
 from gradstep import _C  # noqa: E402
-from op_samples import ROWS, Maker  # noqa: E402
+from op_rows import Maker  # noqa: E402
+from op_samples import ROWS  # noqa: E402
 from test_ops import attempt, describe, is_floating, leaves, ours, resolve, walk  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")

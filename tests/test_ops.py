@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradstep as gs  # noqa: E402
-from op_samples import NOT_OPS, NOT_OPS_METHODS, NOT_YET, ROWS, UNCHECKED, Maker  # noqa: E402
+from op_rows import Maker  # noqa: E402
+from op_samples import NOT_OPS, NOT_OPS_METHODS, NOT_YET, ROWS, UNCHECKED  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOLERANCES = {
