@@ -19,7 +19,7 @@ from gradstep import _C
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.nn.modules.module import Module
 from gradstep.nn.modules.normalization import _BatchNorm
-from gradstep.optim.lr_scheduler import LR, LRScheduler, _per_group
+from gradstep.optim._lr_base import LR, LRScheduler, _per_group
 
 __all__ = [
     "SWALR",
