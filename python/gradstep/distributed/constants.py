@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long PyTorch waits for other processes."""
 
-from .distributed_c10d import default_pg_nccl_timeout, default_pg_timeout
+from datetime import timedelta
 
 __all__ = ["default_pg_nccl_timeout", "default_pg_timeout"]
+
+default_pg_timeout = timedelta(minutes=30)
+default_pg_nccl_timeout = timedelta(minutes=10)
