@@ -11,6 +11,7 @@ from gradstep._autocast import as_it_is, in_float32_on_cpu, in_lower
 from gradstep._C import Tensor
 from gradstep._ops import lu as _lu
 from gradstep._ops._results import named
+from gradstep._ops.factorisations import reflect
 from gradstep.linalg import (  # noqa: F401
     det as det,
     matrix_exp as matrix_exp,
@@ -233,9 +234,9 @@ def ormqr(
             f"{name}: Expected batch dimensions of other to be equal to input.shape[:-2], but got {list(other.shape)}"
         )
     if left:
-        result = linalg.reflect(input, tau, other, not transpose)
+        result = reflect(input, tau, other, not transpose)
     else:
-        result = linalg.reflect(input, tau, other.mT, transpose).mT
+        result = reflect(input, tau, other.mT, transpose).mT
     return result if out is None else out.resize_(result.shape).copy_(result)
 
 
