@@ -391,8 +391,6 @@ UNCHECKED = {
     }.items()
     for name in names.split()
 }
-# Second derivatives that PyTorch has and gradstep does not: docs/differences.md.
-NOT_YET = {("grid_sampler", "gradgradcheck"), ("dist", "gradgradcheck")}
 
 # Exported by the native module, but nothing that a samples row could hold. Names with a leading underscore are
 # the package's own and have tests with their callers (test_optim.py, test_autograd*.py).

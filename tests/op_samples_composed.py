@@ -215,6 +215,60 @@ NN = [
         lambda m: (call(m(1, 2, 5, 5, 6), 2, output_size=(3, 2, 4), return_indices=True, _random_samples=torch.tensor([[[0.1, 0.9, 0.4]] * 2]).to(m.dtype)),),
         dtypes=SINGLES, gradgrad=False,
     ),
+    with_args("F.glu", a(), a(0), shapes=((4, 2), (2, 4, 6)), dtypes=SINGLES),
+    with_args("F.local_response_norm", a(3), a(2, alpha=0.1, beta=0.5, k=2.0), shapes=((2, 4, 3), (1, 3, 2, 2)), dtypes=SINGLES, tolerance=loose),
+    *[
+        with_args(f"F.lp_pool{nd}d", a(2.0, 2), a(3.0, 2, stride=1, ceil_mode=True), shapes=((1, 2, *(5, 4, 3)[:nd]),), low=0.2, dtypes=SINGLES, tolerance=loose)
+        for nd in (1, 2, 3)
+    ],
+    calls(
+        "F.embedding_bag",
+        lambda m: (
+            call(m.ints(4, 2, 3), m(4, 3), mode="sum"),
+            call(m.ints(4, 6), m(4, 3), torch.tensor([0, 2, 2])),
+            call(m.ints(4, 6), m(4, 3), torch.tensor([0, 4]), mode="sum", per_sample_weights=m(6)),
+            call(m.ints(4, 2, 3), m(4, 3), mode="max"),
+            call(m.ints(4, 2, 3), m(4, 3), padding_idx=1),
+        ),
+        dtypes=SINGLES, tolerance=loose,
+    ),
+    calls(
+        "F.grid_sample",
+        lambda m: tuple(
+            call(m(1, 2, *(4, 3, 2)[:nd]), m(1, *(2, 3, 2)[:nd], nd, low=-1.4, high=1.4), mode=mode, padding_mode=padding, align_corners=align)
+            for nd in (2, 3) for mode in ("bilinear", "nearest", "bicubic") if (nd, mode) != (3, "bicubic")
+            for padding in ("zeros", "border", "reflection") for align in (True, False)
+        ),
+        dtypes=SINGLES, tolerance=loose,
+    ),
+    calls(
+        "F.affine_grid",
+        lambda m: tuple(call(m(2, nd, nd + 1), (2, 1, *(2, 3, 2)[:nd]), align_corners=align) for nd in (2, 3) for align in (True, False)),
+        dtypes=SINGLES, tolerance=loose,
+    ),
+    calls(
+        "F.multilabel_margin_loss",
+        lambda m: tuple(call(m(2, 4), torch.tensor([[3, 0, -1, 1], [1, -1, 0, 2]]), reduction=r) for r in ("none", "mean", "sum")),
+        dtypes=SINGLES, tolerance=loose,
+    ),
+    with_args("F.pdist", a(), a(1.0), a(3.0), shapes=((4, 3),), dtypes=SINGLES, tolerance=loose, gradgrad=False),
+    calls(
+        "F.triplet_margin_with_distance_loss",
+        lambda m: (call(m(3, 4), m(3, 4), m(3, 4)), call(m(3, 4), m(3, 4), m(3, 4), margin=2.0, swap=True, reduction="none")),
+        dtypes=SINGLES, tolerance=loose,
+    ),
+    *[
+        calls(f"F.max_unpool{nd}d", lambda m, nd=nd: (call(m(1, 2, *(2, 2, 2)[:nd]), torch.arange(2**nd).reshape(1, 1, *(2,) * nd).expand(1, 2, *(2,) * nd) * 2, 2),), dtypes=SINGLES)
+        for nd in (1, 2, 3)
+    ],
+    with_args("F.upsample_nearest", a(scale_factor=2), a(size=(3, 5)), shapes=((1, 2, 3, 4),), dtypes=SINGLES),
+    with_args("F.upsample_bilinear", a(scale_factor=2), a(size=(3, 5)), shapes=((1, 2, 3, 4),), dtypes=SINGLES, tolerance=loose),
+    with_args("F.upsample", a(scale_factor=2), a(size=(3, 5), mode="bicubic"), shapes=((1, 2, 3, 4),), dtypes=SINGLES, tolerance=loose),
+    *[
+        calls(n, lambda m, k=k: (call(m(2, 3), m(2, 4), m(4 * k, 3), m(4 * k, 4), m(4 * k), m(4 * k)), call(m(2, 3), m(2, 4), m(4 * k, 3), m(4 * k, 4))), dtypes=SINGLES, tolerance=loose)
+        for n, k in (("gru_cell", 3), ("rnn_tanh_cell", 1), ("rnn_relu_cell", 1))
+    ],
+    calls("lstm_cell", lambda m: (call(m(2, 3), [m(2, 4), m(2, 4)], m(16, 3), m(16, 4), m(16), m(16)),), dtypes=SINGLES, tolerance=loose),
     calls("F.linear_cross_entropy", lambda m: (call(m(4, 3), m(5, 3), m.ints(5, 4)), call(m(4, 3), m(5, 3), m.ints(5, 4), linear_bias=m(5), reduction="sum")), dtypes=SINGLES, tolerance=loose),
 ]  # fmt: skip
 

@@ -314,3 +314,20 @@ def test_cross_entropy_of_short_and_long_rows_equals_torch(rows, classes):
         found.append(results)
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_ctc_loss_has_pytorchs_gradient_of_scores_that_are_a_leaf():
+    """Probability less posterior, as if log_softmax followed; 0 beyond a sample's length."""
+    scores = np.random.default_rng(0).standard_normal((9, 3, 5))
+    scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
+    found = []
+    for lib in (gs, torch):
+        x = lib.tensor(scores, requires_grad=True)
+        targets = lib.tensor([[1, 2, 2], [3, 4, 0], [2, 0, 0]])
+        loss = lib.nn.functional.ctc_loss(
+            x, targets, lib.tensor([9, 7, 4]), lib.tensor([3, 2, 1]), reduction="none"
+        )
+        (loss * lib.tensor([1.0, 2.0, 3.0], dtype=lib.float64)).sum().backward()
+        found.append((loss.detach().cpu().numpy(), x.grad.cpu().numpy()))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)

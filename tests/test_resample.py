@@ -112,15 +112,6 @@ def test_places_that_are_not_numbers_are_outside():
     assert gs.nn.functional.grid_sample(x, grid, align_corners=False).tolist() == [[[[0, 0]]]]
 
 
-def test_sampling_has_no_second_derivative():
-    x = gs.ones(1, 1, 3, 3).requires_grad_()
-    grid = gs.zeros(1, 2, 2, 2).requires_grad_()
-    y = gs.nn.functional.grid_sample(x, grid, align_corners=False)
-    (dx,) = gs.autograd.grad(y.sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="grid_sampler_2d_backward is not implemented"):
-        dx.sum().backward()
-
-
 @pytest.mark.parametrize("corners", [False, True])
 def test_affine_grids_equal_torchs(corners):
     rng = np.random.default_rng(0)

@@ -472,6 +472,12 @@ Moment std_mean(const Tensor& x, const Dims& dims, double correction, bool keepd
 
 namespace {
 
+/// dy / y, and 0 where y is 0, to every order.
+Tensor over(const Tensor& dy, const Tensor& y) {
+  const Tensor none = eq(y, 0);
+  return zero_where(none, dy / where(none, 1, y));
+}
+
 // params: mask, keepdim, p. The subgradient at 0 is 0.
 void norm_backward(Backward& b) {
   const Tensor x = b.saved(0);
@@ -482,7 +488,7 @@ void norm_backward(Backward& b) {
   const Tensor y = restored(b, b.saved(1), x.ndim());
   Tensor dx;
   if (p == 2) {
-    dx = x * zero_where(eq(y, 0), dy / y);
+    dx = x * over(dy, y);
   } else if (std::isinf(p)) {
     const Tensor size = abs(detach(x));
     const Tensor places = logical_or(eq(size, y), isnan(size));
@@ -493,7 +499,7 @@ void norm_backward(Backward& b) {
     dx = sign(x) * zero_where(eq(x, 0), pow(abs(x), p - 1)) * dy * pow(y, 1 - p);
   } else {
     const Tensor scaled = p < 2 ? sign(x) * pow(abs(x), p - 1) : x * pow(abs(x), p - 2);
-    dx = scaled * zero_where(eq(y, 0), dy / pow(y, p - 1));
+    dx = scaled * over(dy, pow(y, p - 1));
   }
   b.set(0, to(dx, x.dtype()));
 }

@@ -3,7 +3,11 @@
 // its derivative; kernels/resample.cpp has the details.
 #include "ops/resample.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "ops/create.h"
+#include "ops/index.h"
 #include "ops/pointwise.h"
 #include "ops/view.h"
 
@@ -112,13 +116,127 @@ Tensor pad_repeat(const Tensor& x, std::span<const int64_t> pad, Border border) 
 namespace {
 
 // PyTorch has no second derivative either.
-void grid_sample_grad_backward(Backward&) {
-  fail(ErrorKind::Runtime, "derivative for aten::grid_sampler_2d_backward is not implemented");
+// ---- a grid's values, composed ----
+// The same as cpp/fn/grid_sample.h with tensors, for derivatives of derivatives.
+
+/// What one axis of the image gives to each place: elements, as int64, and their weights.
+struct AxisTaps {
+  std::vector<Tensor> elements, weights;
+};
+
+/// A place moved into the image; the ends have no slope.
+Tensor moved_inside(const Tensor& at, int64_t size, Outside outside, bool align) {
+  if (outside == Outside::Zeros) return at;
+  const double limit = static_cast<double>(size - 1);
+  Tensor x = at;
+  if (outside == Outside::Reflection) {
+    const double low = align ? 0 : -0.5, span = align ? limit : static_cast<double>(size);
+    if (span <= 0) return zeros_like(at);
+    const Tensor d = abs(sub(x, low));
+    const Tensor turns = map(Op::get("floor"), {detach(div(d, span))});
+    const Tensor rest = d - mul(turns, span);
+    const Tensor odd = eq(map(Op::get("remainder"), {turns, 2}), 1);
+    x = add(where(odd, sub(span, rest), rest), low);
+  }
+  const Tensor within = logical_and(gt(x, 0), lt(x, limit));
+  return where(within, x, map(Op::get("clamp"), {detach(x), 0, limit}));
+}
+
+AxisTaps taps_of(const Tensor& g, int64_t size, Sampling mode, Outside outside, bool align) {
+  const double n = static_cast<double>(size);
+  const Tensor at = align ? mul(add(g, 1), (n - 1) / 2) : mul(sub(mul(add(g, 1), n), 1), 0.5);
+  AxisTaps taps;
+  const auto put = [&](const Tensor& element, const Tensor& weight) {
+    const Tensor where_inside = logical_and(ge(element, 0), lt(element, n));
+    taps.elements.push_back(to(where(where_inside, element, 0), DType::Int64));
+    taps.weights.push_back(where(where_inside, weight, 0));
+  };
+  const auto whole = [](const char* how, const Tensor& x) {
+    const GradMode off(false);
+    return map(Op::get(how), {x});
+  };
+  if (mode == Sampling::Nearest) {
+    put(whole("round", moved_inside(at, size, outside, align)), ones_like(at));
+  } else if (mode == Sampling::Bilinear) {
+    const Tensor x = moved_inside(at, size, outside, align), low = whole("floor", x);
+    const Tensor f = x - low;
+    put(low, sub(1, f));
+    put(add(low, 1), f);
+  } else {
+    constexpr double a = -0.75;  // Keys' cubic convolution
+    const auto outer = [](const Tensor& t) {
+      return sub(mul(add(mul(sub(mul(t, a), 5 * a), t), 8 * a), t), 4 * a);
+    };
+    const auto inner = [](const Tensor& t) {
+      return add(mul(sub(mul(t, a + 2), a + 3), t * t), 1);
+    };
+    const Tensor low = whole("floor", at), f = at - low;
+    const Tensor weights[] = {outer(add(f, 1)), inner(f), inner(sub(1, f)), outer(sub(2, f))};
+    for (int k = 0; k < 4; ++k)
+      put(detach(moved_inside(add(low, k - 1), size, outside, align)), weights[k]);
+  }
+  return taps;
+}
+
+Tensor composed_grid_sample(const Tensor& x, const Tensor& grid, Sampling mode, Outside outside,
+                            bool align) {
+  const int nd = x.ndim() - 2;
+  const int64_t n = x.sizes()[0], channels = x.sizes()[1];
+  Dims sizes{n, channels};
+  for (int d = 1; d <= nd; ++d) sizes.push_back(grid.sizes()[d]);
+  const Tensor flat = reshape(x, {n, channels, -1});
+  const int64_t places = grid.numel() / std::max<int64_t>(1, n * nd);
+  std::vector<AxisTaps> axes;  // the grid names the last axis first
+  for (int d = 0; d < nd; ++d) {
+    const Tensor g = reshape(select(grid, -1, nd - 1 - d), {n, 1, places});
+    axes.push_back(taps_of(g, x.sizes()[2 + d], mode, outside, align));
+  }
+  const size_t each = axes[0].elements.size();
+  size_t combinations = 1;
+  for (int d = 0; d < nd; ++d) combinations *= each;
+  Tensor out;
+  for (size_t c = 0; c < combinations; ++c) {
+    Tensor element, weight;
+    size_t rest = c;
+    for (int d = 0; d < nd; ++d, rest /= each) {
+      const AxisTaps& taps = axes[static_cast<size_t>(d)];
+      const Tensor& e = taps.elements[rest % each];
+      const Tensor& w = taps.weights[rest % each];
+      element = d == 0 ? e : add(mul(element, x.sizes()[2 + d]), e);
+      weight = d == 0 ? w : weight * w;
+    }
+    const Tensor values = gather(flat, 2, expand(element, {n, channels, places}));
+    out = c == 0 ? values * weight : out + values * weight;
+  }
+  return reshape(out, sizes);
+}
+
+/// The gradients of the composed form: differentiable to any order.
+void composed_grid_sample_backward(Backward& b) {
+  Tensor inputs[] = {b.saved(0), b.saved(1)};
+  std::vector<Tensor> wanted;
+  for (int k = 0; k < 2; ++k) {
+    if (!b.needs(k)) continue;
+    inputs[k] = view(inputs[k], inputs[k].sizes());  // a point in the graph that only this reads
+    wanted.push_back(inputs[k]);
+  }
+  const Tensor out[] = {composed_grid_sample(inputs[0], inputs[1], static_cast<Sampling>(b.i(0)),
+                                             static_cast<Outside>(b.i(1)), b.i(2) != 0)};
+  const Tensor grads[] = {b.grad()};
+  std::vector<Tensor> found = out[0].wants_grad() ? gradients(out, grads, wanted, true, true, true)
+                                                  : std::vector<Tensor>(wanted.size());
+  size_t i = 0;
+  for (int k = 0; k < 2; ++k) {
+    if (!b.needs(k)) continue;
+    b.set(k, found[i].defined() ? found[i] : zeros_like(wanted[i]));
+    ++i;
+  }
 }
 
 void grid_sample_backward(Backward& b) {
-  static const Op& dx_op = define("grid_sample_dx", &grid_sample_grad_backward);
-  static const Op& dgrid_op = define("grid_sample_dgrid", &grid_sample_grad_backward);
+  static const Op& dx_op = Op::get("grid_sample_dx");
+  static const Op& dgrid_op = Op::get("grid_sample_dgrid");
+  if (grad_enabled()) return composed_grid_sample_backward(b);
   const Tensor x = b.saved(0), grid = b.saved(1), dy = b.grad();
   const auto inputs = [&] {
     const GradMode off(false);
@@ -127,13 +245,11 @@ void grid_sample_backward(Backward& b) {
   if (b.needs(0)) {
     const Tensor dx = empty(x.sizes(), options_of(x));
     run(dx_op, b.node.params, {&dx}, {&inputs[0], &inputs[2]});
-    if (needs_grad(dy, grid)) record(dx_op, params(), {&dx}, {&dy, &grid}, {});
     b.set(0, dx);
   }
   if (b.needs(1)) {
     const Tensor dgrid = empty(grid.sizes(), options_of(x));
     run(dgrid_op, b.node.params, {&dgrid}, {&inputs[0], &inputs[1], &inputs[2]});
-    if (needs_grad(dy, x, grid)) record(dgrid_op, params(), {&dgrid}, {&dy, &x, &grid}, {});
     b.set(1, dgrid);
   }
 }

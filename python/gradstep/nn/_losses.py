@@ -285,6 +285,10 @@ def ctc_loss(
     first[:, :2] = 0.0
     alpha = first + log_probs[0].gather(1, index)
     lengths = _C.tensor(in_lengths, device=device)
+    # PyTorch's gradient is that of unnormalised scores, probability less posterior: what log_softmax
+    # hands on is the same. This sum has the gradient and, less its own value, adds nothing.
+    used = (_C.arange(n_steps, device=device).unsqueeze(1) < lengths).unsqueeze(2)
+    mass = (log_probs.exp() * used).sum((0, 2))
     gap1 = _C.full((n_batch, 1), low, dtype=dtype, device=device)
     gap2 = _C.full((n_batch, 2), low, dtype=dtype, device=device)
     for t in range(1, n_steps):
@@ -298,7 +302,7 @@ def ctc_loss(
     last = alpha.gather(1, ends)
     blank_only = _C.tensor([[False, n == 0] for n in out_lengths], device=device)
     last = _C.where(blank_only, _C.full_like(last, low), last)
-    loss = -_C.logsumexp(last, 1)
+    loss = -_C.logsumexp(last, 1) + (mass - mass.detach())
     impossible = loss > -0.5 * low
     loss = _C.where(impossible, _C.full_like(loss, 0.0 if zero_infinity else math.inf), loss)
     if reduction == "mean":

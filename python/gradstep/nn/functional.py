@@ -325,23 +325,22 @@ def embedding_bag(
         raise ValueError(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
         )
-    if padding_idx is not None:
-        keep = input != padding_idx % weight.shape[0]
-        input, bags = input[keep], bags[keep]
-        if per_sample_weights is not None:
-            per_sample_weights = per_sample_weights[keep]
+    all_bags = n_bags
+    if padding_idx is not None:  # padding has a bag of its own, which is left out at the end
+        bags = _C.where(input == padding_idx % weight.shape[0], n_bags, bags)
+        all_bags += 1
     rows = _C.embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
-    out = rows.new_zeros((n_bags, weight.shape[1]))
+    out = rows.new_zeros((all_bags, weight.shape[1]))
     if mode == "max":
         index = bags.unsqueeze(1).expand(rows.shape)
-        return out.scatter_reduce(0, index, rows, "amax", include_self=False)
+        return out.scatter_reduce(0, index, rows, "amax", include_self=False)[:n_bags]
     out = out.index_add(0, bags, rows)
     if mode == "mean":
-        counts = out.new_zeros(n_bags).index_add(0, bags, out.new_ones(bags.shape[0]))
+        counts = out.new_zeros(all_bags).index_add(0, bags, out.new_ones(bags.shape[0]))
         out = out / counts.clamp_min(1).unsqueeze(1)
-    return out
+    return out[:n_bags]
 
 
 # ---- dropout ----
