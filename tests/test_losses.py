@@ -331,3 +331,26 @@ def test_ctc_loss_has_pytorchs_gradient_of_scores_that_are_a_leaf():
         found.append((loss.detach().cpu().numpy(), x.grad.cpu().numpy()))
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)
+
+
+def test_linear_cross_entropy_loss_equals_pytorchs():
+    x, classes = numbers(4, 3, dtype=np.float64), np.array([[0, 1], [2, 0], [1, 1], [4, 3]])
+    found = []
+    for lib in (gs, torch):
+        options = lib.nn.LinearCrossEntropyOptions(batch_chunk_size=2, chunking_method=None)
+        layer = lib.nn.LinearCrossEntropyLoss(
+            3, 5, out_features=(2,), bias=True, dtype=lib.float64, ignore_index=1
+        )
+        with lib.no_grad():
+            for k, p in enumerate(layer.parameters()):
+                p.copy_(lib.tensor(numbers(*p.shape, seed=k)))
+        input = lib.tensor(x, requires_grad=True)
+        loss = layer(input, lib.tensor(classes))
+        loss.backward()
+        found.append((loss.detach().cpu().numpy(), input.grad.cpu().numpy(), repr(options)))
+        for wrong in ({"acc_policy": "fast"}, {"batch_chunk_size": 0}, {"chunking_method": "x:1"}):
+            with pytest.raises(ValueError, match="acc_policy|batch_chunk_size|chunking_method"):
+                lib.nn.LinearCrossEntropyOptions(**wrong)
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-12, atol=1e-15)
+    assert found[0][2] == found[1][2]

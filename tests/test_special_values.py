@@ -231,3 +231,19 @@ def test_reductions_with_nan_and_infinities(name):
         results.append([t.cpu().numpy() for t in (out if isinstance(out, tuple) else (out,))])
     for mine, theirs in zip(*results):
         same(mine, theirs, 1e-12, name)
+
+
+def test_log_ndtr_of_numbers_whose_ndtr_is_too_small():
+    """To the second derivative, where PyTorch's loses digits as well: against float64."""
+    values = [-1e3, -40.0, -14.0, -9.0, -1.01, -1.0, 0.0, 8.0]
+    found = []
+    for lib, dtype in ((gs, gs.float32), (gs, gs.float64), (torch, torch.float64)):
+        x = lib.tensor(values, dtype=dtype, requires_grad=True)
+        y = lib.special.log_ndtr(x)
+        (slope,) = lib.autograd.grad(y.sum(), x, create_graph=True)
+        (bend,) = lib.autograd.grad(slope.sum(), x)
+        found.append([t.detach().cpu().numpy() for t in (y, slope, bend)])
+    for mine, wide, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(wide, theirs, rtol=1e-4)
+        np.testing.assert_allclose(mine[1:], theirs[1:], rtol=1e-4)
+    assert gs.special.ndtri(gs.tensor([0, 1], dtype=gs.uint8)).tolist() == [-np.inf, np.inf]

@@ -100,7 +100,12 @@ def log_ndtr(input: _C.Tensor) -> _C.Tensor:
     >>> log_ndtr(torch.tensor([0.0]))
     tensor([-0.6931])
     """
-    return _C.log(ndtr(input))
+    from gradstep._ops.bessel import erfcx
+
+    x = _C.where(input < -1, input, -1.0)  # where ndtr is too small a number
+    tail = _C.log(0.5 * erfcx(-_SQRT_HALF * x)) - 0.5 * x * x
+    near = _C.where(input < -1, 0.0, input)
+    return _C.where(input < -1, tail, _C.log1p(-0.5 * erfc(_SQRT_HALF * near)))
 
 
 @as_it_is
@@ -110,7 +115,8 @@ def ndtri(input: _C.Tensor) -> _C.Tensor:
     >>> ndtri(torch.tensor([0.5]))
     tensor([0.])
     """
-    return erfinv(2 * input - 1) / _SQRT_HALF
+    x = input if input.is_floating_point() else input.to(_C.get_default_dtype())
+    return erfinv(2 * x - 1) / _SQRT_HALF
 
 
 def xlog1py(input: Any, other: Any) -> _C.Tensor:

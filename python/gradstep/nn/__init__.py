@@ -24,6 +24,7 @@ from .parameter import (
 
 if TYPE_CHECKING:
     from . import common_types, parallel
+    from .modules.linear_cross_entropy_options import LinearCrossEntropyOptions
     from .parallel import DataParallel
 else:
 
@@ -34,4 +35,7 @@ else:
             return import_module(f"{__name__}.{name}")
         if name == "DataParallel":
             return import_module(f"{__name__}.parallel").DataParallel
+        if name == "LinearCrossEntropyOptions":
+            options = import_module(f"{__name__}.modules.linear_cross_entropy_options")
+            return options.LinearCrossEntropyOptions
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
