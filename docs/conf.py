@@ -42,6 +42,7 @@ PAGES = [
     ("devices", "CUDA", ["gradstep.cuda"]),
     ("files", "Files", ["gradstep.serialization"]),
     ("profiler", "Profiling", ["gradstep.profiler"]),
+    ("overrides", "Overriding functions", ["gradstep.overrides"]),
 ]  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class dtype:
     @property
     def is_signed(self) -> builtins.bool: ...
 
+class _MarkedMeta(builtins.type): ...
 class layout: ...
 class memory_format: ...
 
@@ -233,10 +234,12 @@ SPECIAL = {
 PYTHON_METHODS = {
     "__array_priority__": None,
     "__copy__": "(self) -> Tensor",
+    "__torch_function__": "(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any",
     "__deepcopy__": "(self, memo: dict[builtins.int, Any]) -> Tensor",
     "__format__": "(self, spec: builtins.str) -> builtins.str",
     "__reduce_ex__": "(self, protocol: Any) -> Any",
     "__reversed__": "(self) -> Tensor",
+    "_make_wrapper_subclass": "(*args: Any, **kwargs: Any) -> Any",
     "_make_subclass": "(*args: Any, **kwargs: Any) -> Any",
     "apply_": "(self, callable: Callable[[Any], Any]) -> Tensor",
     "polygamma": "(self, n: builtins.int) -> Tensor",
@@ -437,7 +440,9 @@ def tensor_class() -> str:
         elif name in PYTHON_METHODS or name in SPECIAL:
             form = PYTHON_METHODS.get(name, SPECIAL.get(name))
             if form:
-                out += "    @staticmethod\n" if name == "_make_subclass" else ""
+                kind = {"_make_subclass": "static", "_make_wrapper_subclass": "static"}.get(name)
+                kind = "class" if name == "__torch_function__" else kind
+                out += f"    @{kind}method\n" if kind else ""
                 out += function(name, [form], "", "    ")
         elif hasattr(value, "__signatures__"):
             out += function(

@@ -31,6 +31,7 @@
 #include "python/capture_guard.h"
 #include "python/function.h"
 #include "python/interop.h"
+#include "python/overrides.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -114,7 +115,10 @@ struct Flat {
 
   void add(PyObject* o) {
     if (is_tensor(o)) {
-      tokens.push_back({Token::Kind::Tensor, attributes_of(o)});
+      // The class of one that overrides functions, so that no program of other tensors fits.
+      const bool overrides = overrides_in_use && takes_over(o);
+      tokens.push_back({Token::Kind::Tensor, attributes_of(o),
+                        overrides ? reinterpret_cast<PyObject*>(Py_TYPE(o)) : nullptr});
       tensors.push_back(unwrap(o));
       if (tokens.back().n == 0) return;
       PyObject *name, *value;

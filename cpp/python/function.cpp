@@ -15,6 +15,7 @@
 #include "ops/autocast.h"
 #include "ops/pointwise.h"
 #include "python/interop.h"
+#include "python/overrides.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -296,7 +297,8 @@ void cast_arguments(const Parsed& sig, Args& a) {
 
 struct FunctionGroup {
   std::string name;
-  std::vector<FunctionRow> rows = {};
+  const std::vector<FunctionRow>& rows;  // those of all objects of the name
+  PyObject* owner;                       // borrowed: the callable
   std::vector<Parsed> parsed = {};
 
   /// Fills `a` if the arguments fit; else says why in `reason`.
@@ -389,6 +391,7 @@ struct FunctionGroup {
         cast_arguments(p, a);
       return p.row->impl(a);
     }
+    if (PyObject* result = overridden(owner, args, n, names, how_overridable(name))) return result;
     std::string reason;
     if (parsed.size() == 1) {
       match(parsed[0], a, args, n, names, &reason);
@@ -411,9 +414,14 @@ struct FunctionGroup {
 
 namespace {
 
+/// Where a function is found. torch.add, Tensor.add and F.relu are objects of their own, as
+/// overrides tell them apart.
+enum class Home : uint8_t { Torch, Tensor, Functional };
+
 struct PyFunction {
   PyObject_HEAD vectorcallfunc vectorcall;
   FunctionGroup* group;
+  Home home;
 };
 PyTypeObject* function_type;
 PyObject* native_module;
@@ -422,6 +430,25 @@ PyObject* function_call(PyObject* self, PyObject* const* args, size_t nargsf, Py
   return guard([&] {
     return reinterpret_cast<PyFunction*>(self)->group->call(args, PyVectorcall_NARGS(nargsf),
                                                             names);
+  });
+}
+/// The entry once there are overrides.
+PyObject* function_call_overridable(PyObject* self, PyObject* const* args, size_t nargsf,
+                                    PyObject* names) {
+  return guard([&] {
+    FunctionGroup* const group = reinterpret_cast<PyFunction*>(self)->group;
+    const Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    PyObject* const result = overridden(self, args, n, names);
+    return result ? result : group->call(args, n, names);
+  });
+}
+PyObject* function_call_by_modes(PyObject* self, PyObject* const* args, size_t nargsf,
+                                 PyObject* names) {
+  return guard([&] {
+    FunctionGroup* const group = reinterpret_cast<PyFunction*>(self)->group;
+    const Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    PyObject* const result = overridden(self, args, n, names, Overridable::ByModes);
+    return result ? result : group->call(args, n, names);
   });
 }
 PyObject* function_get(PyObject* self, PyObject* object, PyObject*) {
@@ -434,18 +461,40 @@ PyObject* function_repr(PyObject* self) {
 PyObject* function_name(PyObject* self, void*) {
   return PyUnicode_FromString(reinterpret_cast<PyFunction*>(self)->group->name.c_str());
 }
-PyObject* function_module(PyObject*, void*) { return PyUnicode_FromString("gradstep._C"); }
-std::string texts_of(const FunctionGroup& g) {
+PyObject* function_qualname(PyObject* self, void*) {
+  const auto* f = reinterpret_cast<PyFunction*>(self);
+  return wrap((f->home == Home::Tensor ? "Tensor." : "") + f->group->name);
+}
+PyObject* function_module(PyObject* self, void*) {
+  const bool functional = reinterpret_cast<PyFunction*>(self)->home == Home::Functional;
+  return PyUnicode_FromString(functional ? "gradstep.nn.functional" : "gradstep._C");
+}
+std::string texts_of(const std::vector<FunctionRow>& rows) {
   std::string texts;
-  for (const FunctionRow& r : g.rows) {
+  for (const FunctionRow& r : rows) {
     if (r.doc && *r.doc) texts += std::string("\n") + r.doc + "\n";
   }
   return texts;
 }
-/// All groups by name; functions and methods of one name share one.
-std::unordered_map<std::string, PyFunction*>& functions() {
-  static auto* map = new std::unordered_map<std::string, PyFunction*>;
+/// The rows of a name and its objects, by Home; null where there is none.
+struct Functions {
+  std::vector<FunctionRow> rows = {};
+  PyFunction* at[3] = {};
+};
+std::unordered_map<std::string, Functions>& functions() {
+  static auto* map = new std::unordered_map<std::string, Functions>;
   return *map;
+}
+PyObject* function_at(const std::string& name, Home home) {
+  Functions& f = functions()[name];
+  PyFunction*& o = f.at[static_cast<int>(home)];
+  if (!o) {
+    o = reinterpret_cast<PyFunction*>(check(function_type->tp_alloc(function_type, 0)));
+    o->vectorcall = &function_call;
+    o->group = new FunctionGroup{name, f.rows, reinterpret_cast<PyObject*>(o)};
+    o->home = home;
+  }
+  return reinterpret_cast<PyObject*>(o);
 }
 /// The signatures, then what the function does; of an in-place form what the plain one does, too.
 /// What families of functions share (shapes, dtypes, errors) is added by gradstep._texts.
@@ -453,10 +502,10 @@ PyObject* function_doc(PyObject* self, void*) {
   const FunctionGroup* g = reinterpret_cast<PyFunction*>(self)->group;
   std::string doc;
   for (const FunctionRow& r : g->rows) doc += g->name + r.signature + "\n";
-  doc += texts_of(*g);
+  doc += texts_of(g->rows);
   if (g->name.size() > 1 && g->name.back() == '_') {
     const auto plain = functions().find(g->name.substr(0, g->name.size() - 1));
-    if (plain != functions().end()) doc += texts_of(*plain->second->group);
+    if (plain != functions().end()) doc += texts_of(plain->second.rows);
   }
   PyObject* const texts = check(PyImport_ImportModule("gradstep._texts"));
   PyObject* const whole = PyObject_CallMethod(texts, "complete", "Os", self, doc.c_str());
@@ -480,11 +529,11 @@ PyObject* function_signatures(PyObject* self, void*) {
   }
   return list;
 }
-PyObject* function_reduce(PyObject* self, PyObject*) { return function_name(self, nullptr); }
+PyObject* function_reduce(PyObject* self, PyObject*) { return function_qualname(self, nullptr); }
 
 PyMethodDef function_methods[] = {{"__reduce__", function_reduce, METH_NOARGS, nullptr}, {}};
 PyGetSetDef function_getset[] = {{"__name__", function_name, nullptr, nullptr, nullptr},
-                                 {"__qualname__", function_name, nullptr, nullptr, nullptr},
+                                 {"__qualname__", function_qualname, nullptr, nullptr, nullptr},
                                  {"__module__", function_module, nullptr, nullptr, nullptr},
                                  {"__doc__", function_doc, nullptr, nullptr, nullptr},
                                  {"__signatures__", function_signatures, nullptr, nullptr, nullptr},
@@ -513,16 +562,29 @@ void init_functions(PyObject* module) {
 
 void add_functions(std::span<const FunctionRow> rows) {
   for (const FunctionRow& row : rows) {
-    PyFunction*& f = functions()[row.name];
-    if (!f) {
-      f = reinterpret_cast<PyFunction*>(check(function_type->tp_alloc(function_type, 0)));
-      f->vectorcall = &function_call;
-      f->group = new FunctionGroup{row.name};
+    Functions& f = functions()[row.name];
+    f.rows.push_back(row);
+    if (row.as & (Fn | NnFunctional))
+      PyModule_AddObjectRef(native_module, row.name, function_at(row.name, Home::Torch));
+    if (row.as & Method) set_tensor_attribute(row.name, function_at(row.name, Home::Tensor));
+  }
+}
+
+PyObject* functional_twin(PyObject* function) {
+  GS_CHECK_TYPE(Py_TYPE(function) == function_type, "expected a native function, got {}",
+                Py_TYPE(function)->tp_name);
+  return Py_NewRef(
+      function_at(reinterpret_cast<PyFunction*>(function)->group->name, Home::Functional));
+}
+
+void arm_functions() {
+  for (auto& [name, f] : functions()) {
+    const Overridable how = how_overridable(name);
+    for (PyFunction* o : f.at) {
+      if (!o || how == Overridable::Never) continue;
+      o->vectorcall =
+          how == Overridable::ByModes ? &function_call_by_modes : &function_call_overridable;
     }
-    f->group->rows.push_back(row);
-    auto* o = reinterpret_cast<PyObject*>(f);
-    if (row.as & (Fn | NnFunctional)) PyModule_AddObjectRef(native_module, row.name, o);
-    if (row.as & Method) set_tensor_attribute(row.name, o);
   }
 }
 

@@ -92,6 +92,8 @@ struct FunctionRow {
 
 /// Adds rows to the module and to the Tensor type.
 void add_functions(std::span<const FunctionRow> rows);
+/// The object that stands for a function of the module in nn.functional where PyTorch's are two.
+PyObject* functional_twin(PyObject* function);
 
 // ---- results ----
 

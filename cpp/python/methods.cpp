@@ -5,6 +5,7 @@
 #include "ops/view.h"
 #include "python/autograd.h"
 #include "python/function.h"
+#include "python/overrides.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -208,6 +209,57 @@ PyGetSetDef kGetSet[] = {
     {"_base", get_base, nullptr, "The tensor this is a view of.", nullptr},
     {}};
 
+/// A property as it was before overrides took its place in kGetSet.
+struct Property {
+  PyGetSetDef plain;
+  PyObject* method(const char* name) const {  // Tensor.shape.__get__
+    const Owned descriptor(
+        PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), plain.name));
+    return check(PyObject_GetAttrString(descriptor.p, name));
+  }
+};
+PyObject* get_overridable(PyObject* s, void* property) {
+  return guard([&]() -> PyObject* {
+    const auto* p = static_cast<const Property*>(property);
+    if (takes_over(s)) {
+      const Owned get(p->method("__get__"));
+      if (PyObject* result = overridden(get.p, &s, 1, nullptr)) return result;
+    }
+    return p->plain.get(s, p->plain.closure);
+  });
+}
+int set_overridable(PyObject* s, PyObject* v, void* property) {
+  const auto* p = static_cast<const Property*>(property);
+  bool done = false;
+  const int status = guard_int([&] {
+    if (!takes_over(s)) return;
+    const Owned set(p->method(v ? "__set__" : "__delete__"));
+    PyObject* const args[] = {s, v};
+    PyObject* const result = overridden(set.p, args, v ? 2 : 1, nullptr);
+    done = result != nullptr;
+    Py_XDECREF(result);
+  });
+  return status < 0 || done ? status : p->plain.set(s, v, p->plain.closure);
+}
+
+/// The type of Parameter and Buffer: an object of another subclass passes for one of them if its
+/// attribute `_mark` of the class says so. Parameter(MyTensor(..)) is such an object.
+PyObject* marked_instance(PyObject* cls, PyObject* instance) {
+  auto* const type = reinterpret_cast<PyTypeObject*>(cls);
+  if (PyObject_TypeCheck(instance, type)) Py_RETURN_TRUE;
+  if (!is_tensor(instance)) Py_RETURN_FALSE;
+  PyObject* const dict = reinterpret_cast<PyTensor*>(instance)->dict;
+  PyObject* const mark = dict ? PyDict_GetItemString(type->tp_dict, "_mark") : nullptr;
+  PyObject* const set = mark ? PyDict_GetItemWithError(dict, mark) : nullptr;
+  if (!set) return PyErr_Occurred() ? nullptr : Py_NewRef(Py_False);
+  return PyBool_FromLong(PyObject_IsTrue(set) == 1);
+}
+PyMethodDef meta_methods[] = {{"__instancecheck__", marked_instance, METH_O, nullptr}, {}};
+PyType_Slot meta_slots[] = {
+    {Py_tp_base, &PyType_Type}, {Py_tp_methods, meta_methods}, {0, nullptr}};
+PyType_Spec meta_spec = {"gradstep._C._MarkedMeta", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                         meta_slots};
+
 PyObject* make_subclass(Args& a) {
   PyObject* type = a.object(0);
   GS_CHECK_TYPE(
@@ -243,6 +295,14 @@ const FunctionRow kRows[] = {
 
 }  // namespace
 
+void arm_properties() {
+  for (PyGetSetDef* g = kGetSet; g->name; ++g) {
+    g->closure = new Property{*g};
+    g->get = &get_overridable;
+    if (g->set) g->set = &set_overridable;
+  }
+}
+
 void add_methods(PyObject* module) {
   native = module;
   for (PyGetSetDef* g = kGetSet; g->name; ++g) {
@@ -251,6 +311,7 @@ void add_methods(PyObject* module) {
     Py_DECREF(descriptor);
   }
   add_functions(kRows);
+  PyModule_AddObject(module, "_MarkedMeta", check(PyType_FromSpec(&meta_spec)));
   PyObject* make = check(PyObject_GetAttrString(module, "_make_subclass"));
   PyObject* method = check(PyStaticMethod_New(make));
   set_tensor_attribute("_make_subclass", method);

@@ -10,6 +10,7 @@
 #include "python/autograd.h"
 #include "python/function.h"
 #include "python/interop.h"
+#include "python/overrides.h"
 #include "python/tensor_type.h"
 #include "python/types.h"
 
@@ -128,6 +129,7 @@ PYBIND11_MODULE(_C, m) {
   add_tensor_type(m.ptr());
   add_methods(m.ptr());
   add_interop(m.ptr());
+  add_overrides(m.ptr());
   add_autograd(m.ptr());
   add_map_functions();
   add_pointwise_functions();

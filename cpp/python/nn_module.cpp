@@ -8,6 +8,7 @@
 #include "ops/autocast.h"
 #include "ops/linalg.h"
 #include "python/function.h"
+#include "python/overrides.h"
 #include "python/tensor_type.h"
 
 namespace gradstep::python {
@@ -184,7 +185,8 @@ PyObject* linear_forward(PyObject* self, PyObject* const* args, Py_ssize_t n, Py
         bias(PyObject_GetAttr(self, bias_name));
     const bool tensors =
         is_tensor(input) && is_tensor(weight.p) && (is_tensor(bias.p) || bias.p == Py_None);
-    if (tensors && !modes().autocast) {  // whose casts the function makes
+    // The function makes the casts of autocast, and asks whoever overrides it.
+    if (tensors && !modes().autocast && !overrides_in_use) {
       return wrap(
           linear(unwrap(input), unwrap(weight.p), bias.p == Py_None ? Tensor() : unwrap(bias.p)));
     }
@@ -214,7 +216,7 @@ bool just_runs(PyObject* module, PyObject* method_name) {
 /// gelu(linear(value)) in one call, where the two modules on a GPU do no more than that; null where
 /// they do. Nobody can see what is in between, and the graph is that of two calls.
 PyObject* linear_and_gelu(PyObject* linear, PyObject* gelu, PyObject* value) {
-  if (!just_runs(gelu, gelu_forward_name)) return nullptr;
+  if (overrides_in_use || !just_runs(gelu, gelu_forward_name)) return nullptr;
   const Owned approximate(PyObject_GetAttr(gelu, approximate_name));
   const bool tanh = PyUnicode_Check(approximate.p) &&
                     PyUnicode_CompareWithASCIIString(approximate.p, "tanh") == 0;

@@ -5,7 +5,9 @@
 
 #include <structmember.h>
 
+#include <initializer_list>
 #include <new>
+#include <optional>
 
 #include "ops/autocast.h"
 #include "ops/linalg.h"
@@ -14,6 +16,7 @@
 #include "python/function.h"
 #include "python/indexing.h"
 #include "python/interop.h"
+#include "python/overrides.h"
 #include "python/types.h"
 
 namespace gradstep::python {
@@ -155,61 +158,114 @@ bool as_operand(PyObject* o, Tensor& held, Operand& out) {
   return false;
 }
 
+/// What an operator is to overrides: methods of Tensor, those that PyTorch calls for it.
+struct Methods {
+  const char* plain;      // x op y
+  const char* reflected;  // 2 op x
+  const char* in_place;   // x op= y
+};
+
+PyObject* other_operand(const char* name, const char* reflected, PyObject* a, PyObject* b) {
+  if (PyObject* result = overridden_operator(name, reflected, a, b)) return result;
+  Py_RETURN_NOTIMPLEMENTED;
+}
+
 /// number op tensor, tensor op number, tensor op tensor; NotImplemented for anything else.
 template <class F>
-PyObject* binary(PyObject* a, PyObject* b, F&& f) {
+PyObject* binary(const Methods& m, PyObject* a, PyObject* b, F&& f) {
   return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_operator(m.plain, m.reflected, a, b)) return result;
+    }
     Tensor x, y;
     Operand left(0), right(0);
-    if (!as_operand(a, x, left) || !as_operand(b, y, right)) Py_RETURN_NOTIMPLEMENTED;
+    if (!as_operand(a, x, left) || !as_operand(b, y, right))
+      return other_operand(m.plain, m.reflected, a, b);
     return wrap(f(left, right));
   });
 }
 template <class F>
-PyObject* inplace(PyObject* a, PyObject* b, F&& f) {
+PyObject* inplace(const Methods& m, PyObject* a, PyObject* b, F&& f) {
   return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_operator(m.in_place, m.in_place, a, b)) return result;
+    }
     Tensor x, y;
     Operand left(0), right(0);
-    if (!as_operand(a, x, left) || !as_operand(b, y, right)) Py_RETURN_NOTIMPLEMENTED;
+    if (!as_operand(a, x, left) || !as_operand(b, y, right))
+      return other_operand(m.in_place, m.in_place, a, b);
     f(left, right);
     return Py_NewRef(a);
   });
 }
+/// A slot without a second operand that counts.
+template <class F>
+PyObject* unary(const char* method, PyObject* a, F&& f) {
+  return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_method(method, {a})) return result;
+    }
+    return f(a);
+  });
+}
+/// The value of an override that has to be a number; -1 with an error set where it is none.
+/// nothing: nobody takes over.
+std::optional<Py_ssize_t> overridden_number(const char* method,
+                                            std::initializer_list<PyObject*> args) {
+  if (!overrides_in_use) return {};
+  std::optional<Py_ssize_t> value;
+  const int status = guard_int([&] {
+    PyObject* const result = overridden_method(method, args);
+    if (!result) return;
+    value = PyLong_Check(result) ? PyLong_AsSsize_t(result) : PyObject_IsTrue(result);
+    Py_DECREF(result);
+  });
+  if (status < 0) return -1;
+  return value;
+}
 
-#define GS_OP(slot, op)                                                                         \
-  PyObject* nb_##slot(PyObject* a, PyObject* b) {                                               \
-    static const Op& kOp = Op::get(op);                                                         \
-    return binary(a, b, [](const Operand& x, const Operand& y) { return map(kOp, {x, y}); });   \
-  }                                                                                             \
-  PyObject* nb_inplace_##slot(PyObject* a, PyObject* b) {                                       \
-    static const Op& kOp = Op::get(op);                                                         \
-    return inplace(a, b, [](const Operand& x, const Operand& y) { map_inplace(kOp, {x, y}); }); \
+#define GS_OP(slot, op, ...)                                                              \
+  PyObject* nb_##slot(PyObject* a, PyObject* b) {                                         \
+    static const Op& kOp = Op::get(op);                                                   \
+    return binary(Methods{__VA_ARGS__}, a, b,                                             \
+                  [](const Operand& x, const Operand& y) { return map(kOp, {x, y}); });   \
+  }                                                                                       \
+  PyObject* nb_inplace_##slot(PyObject* a, PyObject* b) {                                 \
+    static const Op& kOp = Op::get(op);                                                   \
+    return inplace(Methods{__VA_ARGS__}, a, b,                                            \
+                   [](const Operand& x, const Operand& y) { map_inplace(kOp, {x, y}); }); \
   }
-GS_OP(add, "add")
-GS_OP(multiply, "mul")
-GS_OP(true_divide, "div")
-GS_OP(floor_divide, "floor_divide")
-GS_OP(remainder, "remainder")
-GS_OP(and, "bitwise_and")
-GS_OP(or, "bitwise_or")
-GS_OP(xor, "bitwise_xor")
-GS_OP(lshift, "bitwise_left_shift")
-GS_OP(rshift, "bitwise_right_shift")
+GS_OP(add, "add", "add", "add", "add_")
+GS_OP(multiply, "mul", "mul", "mul", "mul_")
+GS_OP(true_divide, "div", "div", "__rtruediv__", "div_")
+GS_OP(floor_divide, "floor_divide", "__floordiv__", "__rfloordiv__", "floor_divide_")
+GS_OP(remainder, "remainder", "remainder", "__rmod__", "remainder_")
+GS_OP(and, "bitwise_and", "__and__", "bitwise_and", "__iand__")
+GS_OP(or, "bitwise_or", "__or__", "bitwise_or", "__ior__")
+GS_OP(xor, "bitwise_xor", "__xor__", "bitwise_xor", "__ixor__")
+GS_OP(lshift, "bitwise_left_shift", "__lshift__", "__rlshift__", "__ilshift__")
+GS_OP(rshift, "bitwise_right_shift", "__rshift__", "__rrshift__", "__irshift__")
 #undef GS_OP
+constexpr Methods kSub{"sub", "__rsub__", "sub_"};
+constexpr Methods kPow{"__pow__", "__rpow__", "__ipow__"};
 
 PyObject* nb_subtract(PyObject* a, PyObject* b) {
-  return binary(a, b, [](const Operand& x, const Operand& y) { return sub(x, y); });
+  return binary(kSub, a, b, [](const Operand& x, const Operand& y) { return sub(x, y); });
 }
 PyObject* nb_inplace_subtract(PyObject* a, PyObject* b) {
   static const Op& op = Op::get("sub");
-  return inplace(a, b, [](const Operand& x, const Operand& y) { map_inplace(op, {x, y}); });
+  return inplace(kSub, a, b, [](const Operand& x, const Operand& y) { map_inplace(op, {x, y}); });
 }
 PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
   if (mod != Py_None) Py_RETURN_NOTIMPLEMENTED;
   return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_operator(kPow.plain, kPow.reflected, a, b)) return result;
+    }
     Tensor x, y;
     Operand base(0), exponent(0);
-    if (!as_operand(a, x, base) || !as_operand(b, y, exponent)) Py_RETURN_NOTIMPLEMENTED;
+    if (!as_operand(a, x, base) || !as_operand(b, y, exponent))
+      return other_operand(kPow.plain, kPow.reflected, a, b);
     if (modes().autocast) [[unlikely]]
       autocast_arguments("pow", {&x, &y});
     return wrap(
@@ -217,11 +273,14 @@ PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
   });
 }
 PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
-  return inplace(a, b, [](const Operand& x, const Operand& y) { pow_inplace(*x.tensor, y); });
+  return inplace(kPow, a, b, [](const Operand& x, const Operand& y) { pow_inplace(*x.tensor, y); });
 }
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
-  if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-  return guard([&] {
+  return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_operator("matmul", "__rmatmul__", a, b)) return result;
+    }
+    if (!is_tensor(a) || !is_tensor(b)) return other_operand("matmul", "__rmatmul__", a, b);
     Tensor x = unwrap(a), y = unwrap(b);
     if (modes().autocast) [[unlikely]]
       autocast_arguments("matmul", {&x, &y});
@@ -235,22 +294,25 @@ PyObject* nb_divmod(PyObject* a, PyObject* b) {
   return r ? Py_BuildValue("(NN)", q, r) : (Py_DECREF(q), nullptr);
 }
 PyObject* nb_negative(PyObject* a) {
-  return guard([&] { return wrap(neg(unwrap(a))); });
+  return unary("neg", a, [](PyObject* x) { return wrap(neg(unwrap(x))); });
 }
-PyObject* nb_positive(PyObject* a) { return Py_NewRef(a); }
+PyObject* nb_positive(PyObject* a) {
+  return unary("positive", a, [](PyObject* x) { return Py_NewRef(x); });
+}
 PyObject* nb_absolute(PyObject* a) {
-  return guard([&] { return wrap(gradstep::abs(unwrap(a))); });
+  return unary("abs", a, [](PyObject* x) { return wrap(gradstep::abs(unwrap(x))); });
 }
 PyObject* nb_invert(PyObject* a) {
   static const Op& bits = Op::get("bitwise_not");
-  return guard([&] {
-    const Tensor x = unwrap(a);
+  return unary("__invert__", a, [](PyObject* o) {
+    const Tensor x = unwrap(o);
     GS_CHECK_TYPE(!is_floating(x.dtype()),
                   "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
     return wrap(x.dtype() == DType::Bool ? logical_not(x) : map(bits, {x}));
   });
 }
 int nb_bool(PyObject* a) {
+  if (const auto given = overridden_number("__bool__", {a})) return static_cast<int>(*given);
   int result = -1;
   guard_int([&] {
     const Tensor t = unwrap(a);
@@ -261,17 +323,17 @@ int nb_bool(PyObject* a) {
   return result;
 }
 PyObject* nb_int(PyObject* a) {
-  return guard([&]() -> PyObject* {
-    const Scalar s = item(unwrap(a));
+  return unary("__int__", a, [](PyObject* o) -> PyObject* {
+    const Scalar s = item(unwrap(o));
     return s.is_float() ? check(PyLong_FromDouble(s.to_double())) : wrap(s.to_int());
   });
 }
 PyObject* nb_float(PyObject* a) {
-  return guard([&] { return wrap(item(unwrap(a)).to_double()); });
+  return unary("__float__", a, [](PyObject* o) { return wrap(item(unwrap(o)).to_double()); });
 }
 PyObject* nb_index(PyObject* a) {
-  return guard([&] {
-    const Tensor t = unwrap(a);
+  return unary("__index__", a, [](PyObject* o) {
+    const Tensor t = unwrap(o);
     GS_CHECK_TYPE(t.numel() == 1 && !is_floating(t.dtype()),
                   "only integer tensors of a single element can be converted to an index");
     return wrap(item(t).to_int());
@@ -281,7 +343,11 @@ PyObject* nb_index(PyObject* a) {
 PyObject* tensor_compare(PyObject* a, PyObject* b, int op) {
   static const Op* ops[] = {&Op::get("lt"), &Op::get("le"), &Op::get("eq"),
                             &Op::get("ne"), &Op::get("gt"), &Op::get("ge")};
-  return binary(a, b, [op](const Operand& x, const Operand& y) { return map(*ops[op], {x, y}); });
+  static constexpr Methods kMethods[] = {{"lt", "gt", ""},         {"le", "ge", ""},
+                                         {"__eq__", "__eq__", ""}, {"ne", "ne", ""},
+                                         {"gt", "lt", ""},         {"ge", "le", ""}};
+  return binary(kMethods[op], a, b,
+                [op](const Operand& x, const Operand& y) { return map(*ops[op], {x, y}); });
 }
 Py_hash_t tensor_hash(PyObject* o) {
   return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(o) >> 4);
@@ -290,6 +356,7 @@ Py_hash_t tensor_hash(PyObject* o) {
 // ---- items ----
 
 Py_ssize_t tensor_length(PyObject* o) {
+  if (const auto given = overridden_number("__len__", {o})) return *given;
   const Tensor t = unwrap(o);
   if (t.ndim() == 0) {
     PyErr_SetString(PyExc_TypeError, "len() of a 0-d tensor");
@@ -297,7 +364,16 @@ Py_ssize_t tensor_length(PyObject* o) {
   }
   return static_cast<Py_ssize_t>(t.sizes()[0]);
 }
+/// Apart from the function that calls it, whose registers it would take. Null without an error if
+/// nobody takes over.
+[[gnu::noinline]] PyObject* overridden_subscript(PyObject* o, PyObject* key) {
+  return guard([&] { return overridden_method("__getitem__", {o, key}); });
+}
 PyObject* tensor_subscript(PyObject* o, PyObject* key) {
+  if (overrides_in_use) [[unlikely]] {
+    PyObject* const result = overridden_subscript(o, key);
+    if (result || PyErr_Occurred()) return result;
+  }
   return guard([&]() -> PyObject* {
     const Tensor t = unwrap(o);
     if (PyLong_CheckExact(key)) {
@@ -313,13 +389,24 @@ PyObject* tensor_subscript(PyObject* o, PyObject* key) {
 int tensor_assign_subscript(PyObject* o, PyObject* key, PyObject* value) {
   return guard_int([&] {
     GS_CHECK_TYPE(value, "Tensor does not support deleting items");
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_method("__setitem__", {o, key, value})) {
+        Py_DECREF(result);
+        return;
+      }
+    }
     setitem(unwrap(o), key, value);
   });
 }
 PyObject* tensor_item_at(PyObject* o, Py_ssize_t i) {
-  return guard([&] { return wrap(select(unwrap(o), 0, i)); });
+  return guard([&] {
+    const Owned index(PyLong_FromSsize_t(i));
+    return tensor_subscript(o, index.p);
+  });
 }
 int tensor_contains(PyObject* o, PyObject* value) {
+  if (const auto given = overridden_number("__contains__", {o, value}))
+    return static_cast<int>(*given);
   PyObject* any = nullptr;
   PyObject* equal = PyObject_RichCompare(o, value, Py_EQ);
   if (equal && is_tensor(equal)) any = PyObject_CallMethod(equal, "any", nullptr);
@@ -339,7 +426,9 @@ PyObject* tensor_iter(PyObject* o) {
   return guard([&]() -> PyObject* {
     const Tensor t = unwrap(o);
     GS_CHECK_TYPE(t.ndim() > 0, "iteration over a 0-d tensor");
-    PyObject* tuple = wrap(unbind(t, 0));
+    if (overrides_in_use) Py_DECREF(check(PyObject_CallMethod(o, "dim", nullptr)));
+    PyObject* tuple =
+        overrides_in_use ? check(PyObject_CallMethod(o, "unbind", "i", 0)) : wrap(unbind(t, 0));
     PyObject* iter = PyObject_GetIter(tuple);
     Py_DECREF(tuple);
     return iter;
@@ -355,7 +444,7 @@ PyObject* tensor_repr(PyObject* o) {
     Py_DECREF(module);
     if (!fn) return nullptr;
   }
-  return PyObject_CallOneArg(fn, o);
+  return unary("__repr__", o, [](PyObject* x) { return check(PyObject_CallOneArg(fn, x)); });
 }
 
 PyMemberDef tensor_members[] = {
@@ -436,6 +525,7 @@ PyObject* wrap(const Tensor& t) {
 }
 
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t) {
+  notice_subclass(type);
   PyObject* o = check(type->tp_alloc(type, 0));
   attach(o, t);
   return o;

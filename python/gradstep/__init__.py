@@ -91,8 +91,8 @@ def set_printoptions(
 
 _LAZY = frozenset(
     """__config__ _custom_ops _dynamo _inductor _utils accelerator amp backends compiler cpu cuda distributed
-    distributions fft func functional futures fx hub jit library linalg masked mps mtia multiprocessing onnx ops profiler
-    random serialization signal special testing types utils version xpu""".split()
+    distributions fft func functional futures fx hub jit library linalg masked mps mtia multiprocessing onnx ops overrides
+    profiler random serialization signal special testing types utils version xpu""".split()
 )
 _LAZY_FROM = {
     **dict.fromkeys(("load", "load_safetensors", "save", "save_safetensors"), "serialization"),
@@ -130,6 +130,7 @@ if TYPE_CHECKING:
         mps as mps,
         mtia as mtia,
         multiprocessing as multiprocessing,
+        overrides as overrides,
         profiler as profiler,
         random as random,
         serialization as serialization,

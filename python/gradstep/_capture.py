@@ -524,7 +524,10 @@ class CapturedFunction(_C._Captured):
         if not self._fallback:
             return self._record(args, kwargs, self._check_unchanged(args, kwargs))
         tensors, _ = _C._flatten(args, kwargs)
-        signature = (_C.is_grad_enabled(), *((t.shape, t.dtype, t.device) for t in tensors))
+        signature = (
+            _C.is_grad_enabled(),
+            *((t.shape, t.dtype, t.device, type(t)) for t in tensors),
+        )
         if signature in self._eager:
             return fn(*args, **kwargs)
         try:
@@ -595,6 +598,11 @@ class CapturedFunction(_C._Captured):
                     "not look at; pass a tensor"
                 )
         walk = _Walk.of(fn, constants)
+        if _C._has_torch_function((*tensors, *walk.tensors)):
+            raise CaptureError(
+                f"{_user_frame()}: a mode is on, or a tensor is of a class with a __torch_function__, "
+                "which a replay would not call; pass tensor.as_subclass(torch.Tensor)"
+            )
         walk.keep((args, kwargs))
         hooks = _Walk.of_hooks(walk.tensors)
         fitted = [entry for entry in self._entries() if entry.guard.check() < 0]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What library code asks of torch._C and gradstep's native module does not have: the state of a tracer and a dispatcher
-that are not there."""
+"""What library code asks of torch._C and gradstep's native module does not have: contexts in Python, the state of a
+tracer and a dispatcher that are not there."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NoReturn
+
+from gradstep import _C
 
 __all__ = [
     "DisableTorchFunction",
@@ -14,6 +16,7 @@ __all__ = [
     "DispatchKeySet",
     "_ExcludeDispatchKeyGuard",
     "_are_functorch_transforms_active",
+    "_disabled_torch_dispatch_impl",
     "_get_tracing_state",
     "_log_api_usage_once",
 ]
@@ -48,7 +51,32 @@ class _Nothing(contextlib.nullcontext[None]):
         super().__init__()
 
 
-_ExcludeDispatchKeyGuard = DisableTorchFunction = DisableTorchFunctionSubclass = _Nothing
+_ExcludeDispatchKeyGuard = _Nothing
+
+
+class DisableTorchFunctionSubclass:
+    """In the block no argument takes over a function; modes do."""
+
+    _off = 1
+
+    def __enter__(self) -> None:
+        before = _C._torch_function_off(2)
+        _C._torch_function_off(max(self._off, before))
+        self._before = before
+
+    def __exit__(self, *exc: object) -> None:
+        _C._torch_function_off(self._before)
+
+
+class DisableTorchFunction(DisableTorchFunctionSubclass):
+    """In the block neither an argument nor a mode takes over a function."""
+
+    _off = 2
+
+
+def _disabled_torch_dispatch_impl(*args: Any) -> NoReturn:
+    """What a class has that takes no part in __torch_dispatch__, which gradstep does not have."""
+    raise NotImplementedError("__torch_dispatch__ is not implemented in gradstep")
 
 
 def _get_tracing_state() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of Tensor that are Python: copying, pickling, formatting, types by name."""
 
+from types import FunctionType
 from typing import Any
 
 from gradstep import _C, _ops
@@ -161,13 +162,20 @@ def _deepcopy(self: Tensor, memo: dict[Any, Any]) -> Tensor:
 
 
 def _copy(self: Tensor) -> Tensor:
-    out = self.detach().requires_grad_(self.requires_grad)
+    out = Tensor._make_subclass(type(self), self, self.requires_grad)
     out.__dict__.update(self.__dict__)
     return out
 
 
+def _make_wrapper_subclass(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Raises NotImplementedError: a tensor without memory of its own needs __torch_dispatch__."""
+    raise NotImplementedError(
+        "Tensor._make_wrapper_subclass is not implemented in gradstep, which has no __torch_dispatch__"
+    )
+
+
 def _format(self: Tensor, spec: str) -> str:
-    if self.dim() == 0:
+    if self.dim() == 0 and type(self) is Tensor:
         return format(self.item(), spec)
     return object.__format__(self, spec)
 
@@ -277,6 +285,7 @@ for _name, _value in {
     "__deepcopy__": _deepcopy,
     "__copy__": _copy,
     "__format__": _format,
+    "_make_wrapper_subclass": staticmethod(_make_wrapper_subclass),
     "__reversed__": _reversed,
     "storage": _storage,
     "untyped_storage": _storage,
@@ -287,4 +296,6 @@ for _name, _value in {
     **{name: _ops.as_method(name) for name in _ops.METHODS},
     **{name + "_": _ops.as_in_place(name) for name in _ops.IN_PLACE},
 }.items():
+    if isinstance(_value, FunctionType):  # overrides are told this name
+        _value.__name__, _value.__qualname__ = _name, f"Tensor.{_name}"
     setattr(Tensor, _name, _value)

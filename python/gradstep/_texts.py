@@ -164,6 +164,7 @@ FAMILIES = [
     Family("diagonal", "input (*, n, m); result (*, k)." + VIEW, INPUT_DTYPE, "RuntimeError if both axes are the same"),
     Family("as_strided as_strided_", "result size with these strides in elements, over the input's memory.", INPUT_DTYPE,
            "RuntimeError if it would reach beyond that memory"),
+    Family("as_subclass", SAME, INPUT_DTYPE, "TypeError if cls is no subclass of Tensor"),
     Family("detach detach_ conj real positive contiguous clone", SAME, INPUT_DTYPE),
     Family("resize_", "self becomes (*size).", "self's.", "RuntimeError if self wants a gradient"),
     Family("flip fliplr flipud roll rot90", "input (*); the result the same (rot90: both axes swapped for odd k).", INPUT_DTYPE,

@@ -508,6 +508,14 @@ def linear_cross_entropy(
     return _sampled.linear_cross_entropy(input, linear_weight, target, **arguments)
 
 
+# PyTorch has these twice, here and in torch: an override is told which it was.
+for _name in (
+    "alpha_dropout batch_norm binary_cross_entropy_with_logits celu cosine_embedding_loss dropout embedding "
+    "feature_alpha_dropout group_norm hinge_embedding_loss instance_norm layer_norm margin_ranking_loss max_pool1d "
+    "max_pool2d max_pool3d poisson_nll_loss relu rms_norm selu sigmoid tanh threshold triplet_margin_loss"
+).split():
+    globals()[_name] = _C._functional_twin(globals()[_name])
+
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",

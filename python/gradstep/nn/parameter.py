@@ -21,10 +21,29 @@ def _rebuild_buffer(data: Tensor, requires_grad: bool, persistent: bool) -> Buff
     return buffer.requires_grad_() if requires_grad else buffer
 
 
-class Parameter(Tensor):
+def _has_class_of_its_own(data: Any) -> bool:
+    """Whether it is an object of a subclass that overrides functions, which Parameter and Buffer do not."""
+    override = getattr(type(data), "__torch_function__", None)
+    return type(data) is not Tensor and override is not _C._disabled_torch_function_impl
+
+
+def _marked(data: Tensor, requires_grad: bool, name: str) -> Any:
+    """data of a class of its own, without history: an object of that class that counts as a parameter or a buffer."""
+    made: Any = data.detach().requires_grad_(requires_grad)
+    if type(made) is not type(data):
+        raise RuntimeError(
+            f"Creating a {name} from an instance of type {type(data).__name__} requires that detach() returns an "
+            f"instance of the same type, but return type {type(made).__name__} was found instead. To use the type as "
+            f"a {name}, please correct the detach() semantics defined by its __torch_dispatch__() implementation."
+        )
+    return made
+
+
+class Parameter(Tensor, metaclass=_C._MarkedMeta):
     """Parameter(data=None, requires_grad=True)
 
-    A tensor that becomes a parameter of the module that it is assigned to.
+    A tensor that becomes a parameter of the module that it is assigned to. Of a subclass of Tensor it is an object of
+    that class, for which isinstance(p, Parameter) is true.
 
         >>> Parameter(gs.zeros(2)).requires_grad
         True
@@ -33,10 +52,17 @@ class Parameter(Tensor):
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:
             data = _C.empty(0)
+        if _has_class_of_its_own(data):
+            made = _marked(data, requires_grad, "Parameter")
+            made._is_param = True
+            return made
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         pass
+
+    _mark = "_is_param"
+    __torch_function__ = _C._disabled_torch_function_impl
 
     def __repr__(self, **kwargs: Any) -> str:
         return "Parameter containing:\n" + Tensor.__repr__(self)
@@ -53,7 +79,7 @@ class Parameter(Tensor):
         return _rebuild_parameter, (self.detach(), self.requires_grad)
 
 
-class Buffer(Tensor):
+class Buffer(Tensor, metaclass=_C._MarkedMeta):
     """Buffer(data=None, *, persistent=True)
 
     A tensor that becomes a buffer of the module that it is assigned to.
@@ -67,12 +93,19 @@ class Buffer(Tensor):
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         if data is None:
             data = _C.empty(0)
-        buffer = Tensor._make_subclass(cls, data, data.requires_grad)
+        if _has_class_of_its_own(data):
+            buffer = _marked(data, data.requires_grad, "Buffer")
+            buffer._is_buffer = True
+        else:
+            buffer = Tensor._make_subclass(cls, data, data.requires_grad)
         buffer.persistent = persistent
         return buffer
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         pass
+
+    _mark = "_is_buffer"
+    __torch_function__ = _C._disabled_torch_function_impl
 
     def __repr__(self, **kwargs: Any) -> str:
         return "Buffer containing:\n" + Tensor.__repr__(self)

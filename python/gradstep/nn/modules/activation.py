@@ -9,6 +9,7 @@ from gradstep import _C
 from gradstep._C import Tensor
 
 from .. import functional as F
+from ..functional import relu
 from ..parameter import Parameter
 from .module import Module
 from .multihead_attention import MultiheadAttention as MultiheadAttention  # its older path
@@ -42,7 +43,7 @@ class ReLU(_InPlace):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.relu(input, self.inplace)
+        return relu(input, self.inplace)
 
 
 class Hardtanh(Module):
@@ -186,7 +187,7 @@ class Threshold(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.threshold(input, self.threshold, self.value, self.inplace)
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
     def extra_repr(self) -> str:
         inplace = ", inplace=True" if self.inplace else ""
@@ -228,7 +229,7 @@ class CELU(_Alpha):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.celu(input, self.alpha, self.inplace)
+        return F.celu(input, self.alpha, self.inplace)
 
 
 class SELU(_InPlace):
@@ -239,7 +240,7 @@ class SELU(_InPlace):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.selu(input, self.inplace)
+        return F.selu(input, self.inplace)
 
 
 # ---- smooth units ----

@@ -122,7 +122,7 @@ class _BatchNorm(_NormBase):
             weight, bias = params["weight"], params["bias"]
         except KeyError:  # see Linear.forward
             weight, bias = self.weight, self.bias
-        return _C.batch_norm(
+        return F.batch_norm(
             input,
             mean if keep else None,
             var if keep else None,
@@ -213,7 +213,7 @@ class _InstanceNorm(_NormBase):
                 "which is not used because affine=False",
                 stacklevel=2,
             )
-        out = _C.instance_norm(
+        out = F.instance_norm(
             input.unsqueeze(0) if single else input,
             self.running_mean,
             self.running_var,
@@ -316,7 +316,7 @@ class LayerNorm(Module):
             weight, bias = params["weight"], params["bias"]
         except KeyError:  # see Linear.forward
             weight, bias = self.weight, self.bias
-        return _C.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
+        return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -362,7 +362,7 @@ class RMSNorm(Module):
             init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _C.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -423,7 +423,7 @@ class GroupNorm(Module):
                 init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (

@@ -109,7 +109,7 @@ class Embedding(_Table):
         self.sparse = sparse
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.embedding(
+        return F.embedding(
             input,
             self.weight,
             self.padding_idx,

@@ -13,7 +13,7 @@ from typing import Any
 from gradstep import _C
 from gradstep._C import Tensor
 
-from .. import init
+from .. import functional as F, init
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
@@ -26,9 +26,9 @@ def _activation_of(name: Any) -> Callable[[Tensor], Tensor]:
     if not isinstance(name, str):
         return name
     if name == "relu":
-        return _C.relu
+        return F.relu
     if name == "gelu":
-        return _C.gelu
+        return F.gelu
     raise RuntimeError(f"activation should be relu/gelu, not {name}")
 
 
@@ -84,7 +84,7 @@ class TransformerEncoderLayer(_Block):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: Any = _C.relu,
+        activation: Any = F.relu,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -113,7 +113,7 @@ class TransformerEncoderLayer(_Block):
 
     def _pytorch_state(self, state: dict[str, Any]) -> dict[str, Any]:
         activation = state["activation"]
-        which = 1 if activation is _C.relu else 2 if activation is _C.gelu else 0
+        which = 1 if activation is F.relu else 2 if activation is F.gelu else 0
         return super()._pytorch_state({**state, "activation_relu_or_gelu": which})
 
     def forward(
@@ -156,7 +156,7 @@ class TransformerDecoderLayer(_Block):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: Any = _C.relu,
+        activation: Any = F.relu,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -332,7 +332,7 @@ class Transformer(Module):
         num_decoder_layers: int = 6,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: Any = _C.relu,
+        activation: Any = F.relu,
         custom_encoder: Any = None,
         custom_decoder: Any = None,
         layer_norm_eps: float = 1e-5,
