@@ -24,15 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("device", devices, indirect=True)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--share", default="0/1", help="I/N: every Nth of the tests, from the Ith on")
-
-
-@pytest.hookimpl(trylast=True)  # of what the other options leave
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    first, of = map(int, config.getoption("share").split("/"))
-    config.hook.pytest_deselected(items=[t for i, t in enumerate(items) if i % of != first])
-    items[:] = items[first::of]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     on_gpu = [item for item in items if item.get_closest_marker("cuda")]
     if on_gpu and not gradstep.cuda.is_available():
         for item in on_gpu:

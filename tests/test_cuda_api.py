@@ -524,7 +524,6 @@ def test_a_loader_of_tensors_on_the_gpu():
         lambda x, s: x.long() + s, lambda x, s: x.half() * s.double(), lambda x, s: x.addcmul(s, x),
         lambda x, s: x[0, 0] + s, lambda x, s: x.lerp(x + 1, s), lambda x, s: torch.atan2(s, x),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_number_on_the_cpu_goes_with_tensors_on_the_gpu(op):
     x, s = cpu([[0.5, 1.0, 2.0]]), cpu(1.5)
@@ -559,7 +558,6 @@ def test_gradients_reach_a_number_on_the_cpu():
         lambda x, y: nn.functional.embedding(y.long(), x[None]), lambda x, y: nn.functional.layer_norm(x, (2,), y),
         lambda x, y: torch.dot(x, y), lambda x, y: nn.Linear(2, 2, device="cpu")(x), lambda x, y: torch.linalg.solve(torch.eye(2), y),
     ],
-    ids=str,
 )  # fmt: skip
 def test_tensors_of_two_devices_are_refused(op):
     x, y = torch.tensor([1.0, 1.0]), cpu([1.0, 1.0])
