@@ -99,6 +99,15 @@ LINALG = [
         with_args(f"linalg.{n}", a(), shapes=MATRICES, dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, gradgrad=False)
         for n in "lu_factor lu_factor_ex lu".split()
     ],
+    *[
+        with_args(f"linalg.{n}", a(), shapes=((1, 1), (4, 4), (2, 5, 5), (0, 0)), grad=False, dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)})
+        for n in "ldl_factor ldl_factor_ex".split()
+    ],
+    calls(
+        "linalg.ldl_solve",
+        lambda m: tuple(call(*torch.linalg.ldl_factor(m(*shape, 5, 5)), m(*more, 5, 2)) for shape, more in (((), ()), ((2,), ()), ((), (3,)))),
+        grad=False, dtypes=SINGLES, tolerance={"float32": (1e-3, 1e-3)},
+    ),
     with_args("lu", a(), shapes=((3, 3),), dtypes=SINGLES, tolerance={"float32": (1e-4, 1e-4)}, gradgrad=False),
     calls("lu_unpack", lambda m: (call(*_factored(m)),), dtypes=SINGLES),
     calls(

@@ -29,6 +29,7 @@ from gradstep._ops.factorisations import (
     svd,
     svdvals,
 )
+from gradstep._ops.ldl import ldl_factor, ldl_factor_ex, ldl_solve
 from gradstep._ops.lu import (
     cholesky_inverse,  # noqa: F401
     cholesky_solve,  # noqa: F401
@@ -53,6 +54,9 @@ __all__ = [
     "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
     "lu",
     "lu_factor",
