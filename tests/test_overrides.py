@@ -688,3 +688,29 @@ def test_capture_refuses_subclasses_and_modes() -> None:
     with pytest.warns(UserWarning, match="runs eagerly"):
         assert plain(compiled(x)) == plain(step(x))
     assert plain(compiled(y)) == plain(step(y))
+
+
+def test_names_that_libraries_look_for() -> None:
+    """torchvision, torch_geometric and Lightning."""
+    import gradstep._tensor_str
+    from gradstep._missing import Missing
+
+    def draws(t: Any) -> Any:
+        t.manual_seed(0)
+        return plain(t._sample_dirichlet(t.tensor([[0.5, 1.0, 4.0], [2.0, 2.0, 1e-3]])))
+
+    assert draws(gradstep) == draws(torch)
+    for t in (gradstep, torch):
+        assert not hasattr(t.ops.aten, "no_such_operator")
+    assert type(gradstep.ops.aten._to_copy.default) is Missing
+    assert isinstance(gradstep.Tensor, _C._TensorMeta)
+    for args in (("cpu", gradstep.float64), (gradstep.float32,), (gradstep.ones(1),)):
+        theirs = [getattr(torch, str(a)[6:]) if isinstance(a, gradstep.dtype) else a for a in args]
+        theirs = [torch.ones(1) if isinstance(a, gradstep.Tensor) else a for a in theirs]
+        assert str(_C._nn._parse_to(*args)) == str(torch._C._nn._parse_to(*theirs))
+    assert _C._nn.linear is gradstep.nn.functional.linear
+    x = [[1.0, 2.5], [3.0, 4.0]]
+    ours = gradstep._tensor_str._tensor_str(gradstep.tensor(x), 0)
+    assert ours == torch._tensor_str._tensor_str(torch.tensor(x), 0)
+    assert gradstep._tensor_str.PRINT_OPTS.threshold == torch._tensor_str.PRINT_OPTS.threshold
+    assert gradstep.backends.cpu.get_cpu_capability() == "DEFAULT"

@@ -3703,6 +3703,7 @@ _are_functorch_transforms_active: Any
 _disabled_torch_dispatch_impl: Any
 _get_tracing_state: Any
 _log_api_usage_once: Any
+_nn: Any
 _optim: ModuleType
 bfloat16: _dtype
 bool: _dtype

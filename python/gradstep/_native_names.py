@@ -5,6 +5,7 @@ tracer and a dispatcher that are not there."""
 from __future__ import annotations
 
 import contextlib
+from types import ModuleType
 from typing import Any, NoReturn
 
 from gradstep import _C
@@ -15,11 +16,29 @@ __all__ = [
     "DispatchKey",
     "DispatchKeySet",
     "_ExcludeDispatchKeyGuard",
+    "_TensorMeta",
     "_are_functorch_transforms_active",
     "_disabled_torch_dispatch_impl",
     "_get_tracing_state",
     "_log_api_usage_once",
+    "_nn",
 ]
+
+
+class _Functional(ModuleType):
+    """torch._C._nn: functions of nn.functional, and how Module.to() reads its arguments."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__":
+            raise AttributeError(name)
+        from gradstep.nn import functional
+        from gradstep.nn.modules import module
+
+        return getattr(module if name == "_parse_to" else functional, name)
+
+
+_nn = _Functional("gradstep._C._nn")
+_TensorMeta = type  # the class of the class Tensor
 
 
 class _Keys(type):

@@ -31,7 +31,7 @@ _PROFILES = {
     "short": _Options(precision=2, edgeitems=2),
     "full": _Options(threshold=math.inf),
 }
-_options = _Options()
+PRINT_OPTS = _options = _Options()  # PyTorch's name, which library code reads
 
 
 def set_printoptions(
@@ -158,6 +158,11 @@ def _layout(nested: Any, dim: int, indent: int, form: _Formatter) -> str:
         return _vector(nested, indent, form)
     parts = ["..." if p is _GAP else _layout(p, dim - 1, indent + 1, form) for p in nested]
     return "[" + ("," + "\n" * (dim - 1) + " " * (indent + 1)).join(parts) + "]"
+
+
+def _tensor_str(self: Any, indent: int) -> str:
+    """The elements between their brackets, as library code prints them."""
+    return _contents(self.detach(), indent)
 
 
 def _contents(t: Any, indent: int) -> str:

@@ -4,8 +4,11 @@ function, method or function of nn.functional that has the name."""
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any, NoReturn
+
+from gradstep._missing import Missing, _by_attribute
 
 
 class _Overloads:
@@ -44,6 +47,9 @@ class _OpNamespace(ModuleType):
         space = self.__name__.rpartition(".")[2]
         found = _aten(name) if space in ("aten", "prims") else _registered(f"{space}::{name}")
         if found is None:
+            # PyTorch has more of these than gradstep can name: library code lists them when it is imported.
+            if space == "aten" and _by_attribute(sys._getframe(1)):
+                return Missing(f"torch.ops.aten.{name}")
             raise AttributeError(f"'_OpNamespace' {space!r} object has no attribute {name!r}")
         self.__dict__[name] = found
         return found

@@ -21,7 +21,7 @@ FUNCTIONS = {
     "index_reduce nonzero_static renorm trapezoid trapz unravel_index _segment_reduce segment_reduce "
     "_unsafe_masked_index _unsafe_masked_index_put_accumulate grid_sampler_2d grid_sampler_3d native_layer_norm "
     "native_group_norm native_batch_norm _native_batch_norm_legit _softmax_backward_data "
-    "_log_softmax_backward_data",
+    "_log_softmax_backward_data _sample_dirichlet",
     "arithmetic": "angle frexp gcd gcd_ igamma igammac lcm lcm_ mvlgamma nextafter polygamma",
     "windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
 }

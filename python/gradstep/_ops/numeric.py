@@ -8,6 +8,7 @@ import numpy as np
 
 from gradstep import _C
 from gradstep._C import Tensor
+from gradstep._numerics import finfo
 from gradstep._ops._results import named
 
 grid_sampler_2d = _C.grid_sampler
@@ -605,3 +606,13 @@ def _log_softmax_backward_data(
 ) -> Tensor:
     """The gradient of log_softmax's input: g - exp(y) sum(g)."""
     return (grad_output - output.exp() * grad_output.sum(dim, keepdim=True)).to(input_dtype)
+
+
+def _sample_dirichlet(input: Tensor, generator: Any = None) -> Tensor:
+    """Shares along the last axis with these concentrations."""
+    # Gamma numbers over their sum, in double: those of small concentrations underflow in float.
+    gammas = _C._standard_gamma(input.double(), generator)
+    share = (gammas / gammas.sum(-1, True)).to(input.dtype)
+    limits = finfo(share.dtype)
+    share.detach().clamp_(limits.tiny, 1 - limits.eps / 2)
+    return share

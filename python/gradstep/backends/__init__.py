@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from gradstep import _C
 
-from . import cuda as cuda, cudnn as cudnn
+from . import cpu as cpu, cuda as cuda, cudnn as cudnn
 
 
 class _Convolution:

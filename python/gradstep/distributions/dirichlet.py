@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gradstep import _C
 from gradstep._C import Tensor
-from gradstep._numerics import finfo
+from gradstep._ops.numeric import _sample_dirichlet
 from gradstep.distributions import constraints
 from gradstep.distributions.exp_family import ExponentialFamily
 from gradstep.nn import functional as F
@@ -51,13 +51,7 @@ class Dirichlet(ExponentialFamily):
         return mean * (1 - mean) / (total + 1)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        # Gamma numbers over their sum, in double: those of small concentrations underflow in float.
-        shape = self._extended_shape(sample_shape)
-        gammas = _C._standard_gamma(self.concentration.expand(shape).double())
-        share = (gammas / gammas.sum(-1, True)).to(self.concentration.dtype)
-        limits = finfo(share.dtype)
-        share.detach().clamp_(limits.tiny, 1 - limits.eps / 2)
-        return share
+        return _sample_dirichlet(self.concentration.expand(self._extended_shape(sample_shape)))
 
     def _log_prob(self, value: Tensor) -> Tensor:
         return (
