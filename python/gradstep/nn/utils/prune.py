@@ -263,32 +263,34 @@ class _Amount(BasePruningMethod):
         self.amount = amount
 
 
-class RandomUnstructured(_Amount):
+class _Unstructured(_Amount):
+    """Of single elements: `_places(t, n)` says which n of the flattened t go."""
+
+    PRUNING_TYPE = "unstructured"
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        n = _count(self.amount, t.nelement())
+        mask = default_mask.clone(memory_format=_C.contiguous_format)
+        if n:
+            mask.view(-1)[self._places(t, n)] = 0
+        return mask
+
+    def _places(self, t: Tensor, n: int) -> Tensor:
+        raise NotImplementedError
+
+
+class RandomUnstructured(_Unstructured):
     """Elements at random; `amount` is a part or a number of them."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        n = _count(self.amount, t.nelement())
-        mask = default_mask.clone(memory_format=_C.contiguous_format)
-        if n:
-            places = _C.topk(_C.rand_like(t).view(-1), k=n)[1]
-            mask.view(-1)[places] = 0
-        return mask
+    def _places(self, t: Tensor, n: int) -> Tensor:
+        return _C.topk(_C.rand_like(t).view(-1), k=n)[1]
 
 
-class L1Unstructured(_Amount):
+class L1Unstructured(_Unstructured):
     """The elements nearest to zero; `amount` is a part or a number of them."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        n = _count(self.amount, t.nelement())
-        mask = default_mask.clone(memory_format=_C.contiguous_format)
-        if n:
-            places = _C.topk(t.detach().abs().view(-1), k=n, largest=False)[1]
-            mask.view(-1)[places] = 0
-        return mask
+    def _places(self, t: Tensor, n: int) -> Tensor:
+        return _C.topk(t.detach().abs().view(-1), k=n, largest=False)[1]
 
 
 class RandomStructured(_Amount):
