@@ -1,24 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intel's GPUs: there are none for gradstep."""
 
-from __future__ import annotations
-
-from typing import Any
+from gradstep._no_device import device_count, empty_cache, is_available, synchronize
 
 __all__ = ["device_count", "empty_cache", "is_available", "synchronize"]
-
-
-def is_available() -> bool:
-    return False
-
-
-def device_count() -> int:
-    return 0
-
-
-def empty_cache() -> None:
-    """Nothing is held."""
-
-
-def synchronize(device: Any = None) -> None:
-    """Nothing runs."""
