@@ -34,20 +34,34 @@ class Scripts:
         self.refused_ones[f.__name__] = f
         return f
 
-    def check_equal(self, name: str) -> None:
-        try:
-            eager = self.equal[name](lambda f: f)
-            torch.set_grad_enabled(True)
-            assert self.equal[name](torch.capture) == eager
-        finally:
-            torch.set_grad_enabled(True)
+    def test_equal(self) -> Callable[..., None]:
+        """The test that each script sees the same when captured; called below the last script."""
 
-    def check_refused(self, name: str) -> None:
-        try:
-            with pytest.raises(torch.CaptureError, match=r"\.py:\d+"):
-                self.refused_ones[name](torch.capture)
-        finally:
-            torch.set_grad_enabled(True)
+        @pytest.mark.parametrize("name", self.equal)
+        @pytest.mark.cpu_only
+        def test(name: str) -> None:
+            try:
+                eager = self.equal[name](lambda f: f)
+                torch.set_grad_enabled(True)
+                assert self.equal[name](torch.capture) == eager
+            finally:
+                torch.set_grad_enabled(True)
+
+        return test
+
+    def test_refused(self) -> Callable[..., None]:
+        """The test that capture refuses each of those, naming the line."""
+
+        @pytest.mark.parametrize("name", self.refused_ones)
+        @pytest.mark.cpu_only
+        def test(name: str) -> None:
+            try:
+                with pytest.raises(torch.CaptureError, match=r"\.py:\d+"):
+                    self.refused_ones[name](torch.capture)
+            finally:
+                torch.set_grad_enabled(True)
+
+        return test
 
 
 def net(seed=0, **k):

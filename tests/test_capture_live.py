@@ -619,16 +619,8 @@ def big_accumulate(wrap):
     return out
 
 
-@pytest.mark.parametrize("name", SCRIPTS.equal)
-@pytest.mark.cpu_only
-def test_a_captured_script_sees_what_the_eager_one_sees(name):
-    SCRIPTS.check_equal(name)
-
-
-@pytest.mark.parametrize("name", SCRIPTS.refused_ones)
-@pytest.mark.cpu_only
-def test_a_script_that_a_replay_would_not_repeat_is_refused(name):
-    SCRIPTS.check_refused(name)
+test_a_captured_script_sees_what_the_eager_one_sees = SCRIPTS.test_equal()
+test_a_script_that_a_replay_would_not_repeat_is_refused = SCRIPTS.test_refused()
 
 
 @pytest.mark.cpu_only

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scripts about modules and what hangs on them, run eagerly and captured: the same is seen, or the capture is refused."""
 
-import pytest
-
 import gradstep as torch
 import gradstep.nn as nn
 from capture_scripts import Scripts, net, xs
@@ -366,13 +364,5 @@ def weight_data_replaced(wrap):
     return out
 
 
-@pytest.mark.parametrize("name", SCRIPTS.equal)
-@pytest.mark.cpu_only
-def test_a_captured_script_sees_what_the_eager_one_sees(name):
-    SCRIPTS.check_equal(name)
-
-
-@pytest.mark.parametrize("name", SCRIPTS.refused_ones)
-@pytest.mark.cpu_only
-def test_a_script_that_a_replay_would_not_repeat_is_refused(name):
-    SCRIPTS.check_refused(name)
+test_a_captured_script_sees_what_the_eager_one_sees = SCRIPTS.test_equal()
+test_a_script_that_a_replay_would_not_repeat_is_refused = SCRIPTS.test_refused()

@@ -98,18 +98,7 @@ def test_lengths_around_vector_and_block_borders(n):
 
 # ---- dtypes ----
 
-DTYPES = [
-    "bool",
-    "uint8",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "float32",
-    "float64",
-    "bfloat16",
-]
+DTYPES = "bool uint8 int8 int16 int32 int64 float16 float32 float64 bfloat16".split()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

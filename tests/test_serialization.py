@@ -17,18 +17,7 @@ from gradstep.serialization import atomic_write
 
 pytestmark = pytest.mark.cpu_only  # formats of files
 
-DTYPES = [
-    "bool",
-    "uint8",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-]
+DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
 
 
 def sample(lib):

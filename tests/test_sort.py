@@ -7,18 +7,7 @@ import pytest
 import gradstep as gs
 from parity import check, check_error, floats, ints, same, tensor, torch
 
-DTYPES = [
-    "bool",
-    "uint8",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-]
+DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
 SHAPES = [
     ((), 0),
     ((1,), 0),

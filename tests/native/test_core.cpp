@@ -19,18 +19,9 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "expect.h"
 
 namespace {
-
-int n_failed = 0;
-
-#define EXPECT(condition)                                                          \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      ++n_failed;                                                                  \
-    }                                                                              \
-  } while (false)
 
 using namespace gradstep;
 

@@ -10,6 +10,7 @@
 #include "core/generator.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "expect.h"
 #include "graph/node.h"
 #include "ops/create.h"
 #include "ops/linalg.h"
@@ -22,16 +23,6 @@
 #include "optim/optimizer.h"
 
 namespace {
-
-int n_failed = 0;
-
-#define EXPECT(condition)                                                          \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      ++n_failed;                                                                  \
-    }                                                                              \
-  } while (false)
 
 using namespace gradstep;
 

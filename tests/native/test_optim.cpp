@@ -8,20 +8,11 @@
 #include <vector>
 
 #include "core/threads.h"
+#include "expect.h"
 #include "graph/node.h"
 #include "optim/optimizer.h"
 
 namespace {
-
-int n_failed = 0;
-
-#define EXPECT(condition)                                                          \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      ++n_failed;                                                                  \
-    }                                                                              \
-  } while (false)
 
 using namespace gradstep;
 
