@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several distributions are made of: a place and a scale, odds, a Categorical, a covariance."""
+"""What several distributions are made of: a centre, a place and a scale, odds, a Categorical, a covariance."""
 
 from __future__ import annotations
 
@@ -19,10 +19,24 @@ from gradstep.distributions.utils import (
     probs_to_logits,
 )
 
-__all__ = ["LocScale", "OfCategorical", "OfCovariance", "Odds"]
+__all__ = ["Centred", "LocScale", "OfCategorical", "OfCovariance", "Odds"]
 
 
-class LocScale(Distribution):
+class Centred(Distribution):
+    """Of a place ``loc`` that is the mean and the mode."""
+
+    loc: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+
+class LocScale(Centred):
     """Of all numbers, with a place that is the mean and the mode, and a scale > 0."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
@@ -33,14 +47,6 @@ class LocScale(Distribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         (self.loc, self.scale), batch = parameters(loc, scale)
         super().__init__(batch, validate_args=validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
 
 class Odds(Distribution):

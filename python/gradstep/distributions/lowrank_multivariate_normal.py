@@ -9,14 +9,14 @@ from gradstep import _C, linalg
 from gradstep._C import Tensor
 from gradstep._numerics import broadcast_shapes
 from gradstep.distributions import constraints
-from gradstep.distributions.distribution import Distribution
+from gradstep.distributions._bases import Centred
 from gradstep.distributions.multivariate_normal import mahalanobis
 from gradstep.distributions.utils import LOG_2_PI, lazy_property, standard_normal
 
 __all__ = ["LowRankMultivariateNormal"]
 
 
-class LowRankMultivariateNormal(Distribution):
+class LowRankMultivariateNormal(Centred):
     """LowRankMultivariateNormal(loc, cov_factor, cov_diag): covariance W W^T + diag(D), W of shape [.., n, rank].
 
     Solves and determinants cost rank^3, by Woodbury's identity and the matrix determinant lemma.
@@ -66,14 +66,6 @@ class LowRankMultivariateNormal(Distribution):
         product = self.cov_factor.mT @ self._scaled
         eye = _C.eye(product.shape[-1], dtype=product.dtype, device=product.device)
         return linalg.cholesky(product + eye)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @lazy_property
     def variance(self) -> Tensor:  # type: ignore[override]

@@ -9,7 +9,7 @@ from gradstep import linalg
 from gradstep._C import Tensor
 from gradstep._numerics import broadcast_shapes
 from gradstep.distributions import constraints
-from gradstep.distributions._bases import OfCovariance
+from gradstep.distributions._bases import Centred, OfCovariance
 from gradstep.distributions.utils import LOG_2_PI, standard_normal
 
 __all__ = ["MultivariateNormal"]
@@ -28,7 +28,7 @@ def mahalanobis(factor: Tensor, x: Tensor) -> Tensor:
     return linalg.solve_triangular(factor, x, upper=False).square().sum((-2, -1))
 
 
-class MultivariateNormal(OfCovariance):
+class MultivariateNormal(Centred, OfCovariance):
     """MultivariateNormal(loc, covariance_matrix=None, precision_matrix=None, scale_tril=None): normal vectors of
     mean loc [.., n], with one of the covariance, its inverse or its Cholesky factor [.., n, n]."""
 
@@ -63,14 +63,6 @@ class MultivariateNormal(OfCovariance):
         self.loc = loc.expand(batch + loc.shape[-1:])
         super().__init__(batch, loc.shape[-1:], validate_args=validate_args)
         self._factorise(name, matrix)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

@@ -11,13 +11,13 @@ from gradstep import _C, special
 from gradstep._C import Tensor
 from gradstep.autograd.grad_mode import no_grad
 from gradstep.distributions import constraints
-from gradstep.distributions.distribution import Distribution
+from gradstep.distributions._bases import Centred
 from gradstep.distributions.utils import LOG_2_PI, broadcast_all, lazy_property
 
 __all__ = ["VonMises"]
 
 
-class VonMises(Distribution):
+class VonMises(Centred):
     """VonMises(loc, concentration): angles in [-pi, pi), density ~ exp(concentration cos(x - loc)).
 
     Source: Best & Fisher, Efficient Simulation of the von Mises Distribution, 1979 (the sampler).
@@ -59,14 +59,6 @@ class VonMises(Distribution):
                 angle = _C.where(wanted & accepted, drawn, angle)
                 wanted = wanted & ~accepted
             return ((angle + math.pi + loc) % (2 * math.pi) - math.pi).to(self.loc.dtype)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @lazy_property
     def variance(self) -> Tensor:  # type: ignore[override]
