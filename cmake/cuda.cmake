@@ -11,7 +11,7 @@ set(GRADSTEP_CUDA_ARCHITECTURES "80;90" CACHE STRING "CUDA architectures, the ol
 
 # The headers that kernels compiled at run time include, as strings in cuda/runtime_headers.h (cuda/nvrtc.cu).
 set(_gradstep_runtime_headers cpp/fn/config.h cpp/fn/numbers.h cpp/fn/math_cuda.h cpp/fn/math.h cpp/fn/dual.h
-    cpp/fn/traits.h cpp/fn/pointwise.h cpp/fn/activation.h cpp/fn/grad.h
+    cpp/fn/traits.h cpp/fn/unary.h cpp/fn/pointwise.h cpp/fn/activation.h cpp/fn/grad.h
     cuda/strides.h cuda/fused_kernel.h)
 list(TRANSFORM _gradstep_runtime_headers PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE _gradstep_runtime_files)
 list(JOIN _gradstep_runtime_headers "," _gradstep_runtime_list)
