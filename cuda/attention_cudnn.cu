@@ -129,7 +129,7 @@ struct Compiled {
 
 Plan& plan_of(const Call& call, const AttentionShape& shape) {
   // Never destroyed: cuDNN may be gone by then.
-  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Compiled>, PlanKeyHash<Key>>;
+  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Compiled>, HashOfBytes<Key>>;
   constexpr size_t kMost = 4096;  // shapes that change all the time shall not fill the memory
   const Key key{shape, call.operands[0]->device.index};
   const auto at = plans.find(key);

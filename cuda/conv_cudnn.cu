@@ -251,7 +251,7 @@ void find_candidates(const Call& call, const Key& key, const ConvOperands& o, Pl
 
 Plan& plan_of(const Call& call, const Key& key, const ConvOperands& o) {
   // Never destroyed: cuDNN may be gone by then.
-  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, PlanKeyHash<Key>>;
+  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, HashOfBytes<Key>>;
   constexpr size_t kMost = 4096;  // shapes that change all the time shall not fill the memory
   const auto at = plans.find(key);
   if (at != plans.end()) return *at->second;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "core/hash.h"
 #include "core/warning.h"
 #include "cuda/gemm.h"
 #include "cuda/libraries.h"
@@ -89,15 +90,6 @@ struct Key {
   int32_t type, compute, adds, device;
   bool operator==(const Key& o) const { return std::memcmp(this, &o, sizeof(Key)) == 0; }
 };
-struct HashKey {
-  size_t operator()(const Key& k) const {
-    uint64_t words[sizeof(Key) / 8], h = 0xcbf29ce484222325u;
-    static_assert(sizeof(Key) % 8 == 0);
-    std::memcpy(words, &k, sizeof k);
-    for (const uint64_t w : words) h = (h ^ w) * 0x100000001b3u, h ^= h >> 29;
-    return size_t(h);
-  }
-};
 
 /// The operands are exchanged: see Note [Rows and columns].
 uint32_t epilogue_of(const Product& p) {
@@ -141,7 +133,7 @@ struct Plan {
 struct Library {
   std::mutex mutex;  // a plan's pointers are set before each use
   Handle handles[kMostDevices] = {};
-  std::unordered_map<Key, std::unique_ptr<Plan>, HashKey> plans;
+  std::unordered_map<Key, std::unique_ptr<Plan>, HashOfBytes<Key>> plans;
 };
 Library& lib() {
   static Library* const l = new Library;  // outlives the CUDA context at exit

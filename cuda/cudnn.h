@@ -5,8 +5,7 @@
 // Graphs of operations (the backend API) are made with cuda/cudnn_graph.h.
 // tests/cuda_api/check_cudnn.cpp compares every value and function with NVIDIA's headers.
 #pragma once
-#include <type_traits>
-
+#include "core/hash.h"
 #include "cuda/runtime.h"
 
 namespace gradstep::cuda::cudnn {
@@ -299,18 +298,6 @@ class RelaxedCapture {
  private:
   bool capturing_;
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
-
-/// Of what a plan is kept by: a struct without padding, or with zeros there.
-template <class Key>
-struct PlanKeyHash {
-  size_t operator()(const Key& k) const {
-    static_assert(std::is_trivially_copyable_v<Key>);
-    uint64_t h = 1469598103934665603u;  // FNV-1a
-    const auto* p = reinterpret_cast<const unsigned char*>(&k);
-    for (size_t i = 0; i < sizeof(k); ++i) h = (h ^ p[i]) * 1099511628211u;
-    return size_t(h);
-  }
 };
 
 inline Data data_type(DType t) {

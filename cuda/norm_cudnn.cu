@@ -68,7 +68,7 @@ struct Plan {
 
 const Plan& plan_of(const TensorImpl& x) {
   // Never destroyed: cuDNN may be gone by then.
-  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, PlanKeyHash<Key>>;
+  static auto& plans = *new std::unordered_map<Key, std::unique_ptr<Plan>, HashOfBytes<Key>>;
   constexpr size_t kMost = 4096;  // shapes that change all the time shall not fill the memory
   const Key key(x);
   const auto at = plans.find(key);

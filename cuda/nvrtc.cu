@@ -10,8 +10,10 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
+#include "core/hash.h"
 #include "cuda/launch.h"
 #include "cuda/libraries.h"
 #include "cuda/runtime_headers.h"  // written by cmake/embed.cmake
@@ -106,9 +108,8 @@ Compiler& compiler() {
 
 // ---- the cache on disk ----
 
-uint64_t hash_of(const std::string& text, uint64_t h) {
-  for (const char c : text) h = (h ^ uint8_t(c)) * 1099511628211u;
-  return h;
+uint64_t hash_of(std::string_view text, uint64_t h) {
+  return hash_bytes(text.data(), text.size(), h);
 }
 
 /// Makes the folder; empty if there is none.
@@ -233,8 +234,7 @@ void* compiled_kernel(const std::string& source, const char* name, int device) {
     return h;
   }());
   std::string file = cache_folder();
-  if (!file.empty())
-    file += format("/{}-{}.bin", hash_of(text, 14695981039346656037u), hash_of(text, 1));
+  if (!file.empty()) file += format("/{}-{}.bin", hash_of(text, kHashStart), hash_of(text, 1));
   std::string code = file.empty() ? std::string() : read_cached(file, text);
   if (code.empty()) {
     code = compile(c, source, flags);

@@ -320,7 +320,7 @@ std::vector<int> lengths_of(const Layer& l, const TensorImpl* batch_sizes) {
 
 Plan& plan_of(const Call& call, const Layer& layer, const TensorImpl* batch_sizes) {
   // Never destroyed: cuDNN may be gone by then.
-  static auto& plans = *new std::unordered_map<Layer, std::unique_ptr<Plan>, PlanKeyHash<Layer>>;
+  static auto& plans = *new std::unordered_map<Layer, std::unique_ptr<Plan>, HashOfBytes<Layer>>;
   constexpr size_t kMost = 1024;  // sizes that change all the time shall not fill the memory
   auto at = plans.find(layer);
   if (at == plans.end()) {

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "core/cuda_api.h"
+#include "core/hash.h"
 #include "graph/node.h"
 #include "graph/program.h"
 #include "graph/recorded_graph.h"
@@ -323,7 +324,7 @@ void Recorder::launching(const Call& call) {
 // ---- looking at what kernels do ----
 
 uint64_t hash_of(const TensorImpl& t) {
-  uint64_t h = 1469598103934665603u;
+  uint64_t h = kHashStart;
   const auto item = static_cast<int64_t>(element_size(t.dtype));
   int64_t at[kMaxDims] = {};
   std::vector<char> host(static_cast<size_t>(item));
@@ -335,7 +336,7 @@ uint64_t hash_of(const TensorImpl& t) {
       cuda_api().copy_bytes(host.data(), {}, p, t.device, static_cast<size_t>(item), false);
       p = host.data();
     }
-    for (int64_t b = 0; b < item; ++b) h = (h ^ static_cast<uint8_t>(p[b])) * 1099511628211u;
+    h = hash_bytes(p, static_cast<size_t>(item), h);
     for (int d = t.ndim() - 1; d >= 0 && ++at[d] == t.sizes[d]; --d) at[d] = 0;
   }
   return h == 0 ? 1 : h;
