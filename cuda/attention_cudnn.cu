@@ -189,9 +189,8 @@ __global__ void __launch_bounds__(256) blind_rows_kernel(const __grid_constant__
     if (log_sum - log_sum == 0.0f) continue;
     const int64_t row = i % p.queries, h = i / p.queries % p.heads, b = i / p.queries / p.heads;
     const Rows mask = rows_of(p.mask, b, h), out = rows_of(a.out, b, h);
-    const int64_t end = p.causal && row + 1 < p.keys ? row + 1 : p.keys;
     int seen = 0;
-    for (int64_t j = lane; j < end; j += 32) {
+    for (int64_t j = lane; j < p.keys; j += 32) {
       const Rows m = {mask.data, mask.type, mask.start + j * p.mask.col, mask.row};
       seen |= load<float>(m, row, 0) != float(-kInf);
     }

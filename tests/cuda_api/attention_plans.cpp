@@ -57,7 +57,7 @@ const Case kCases[] = {
     {"few rows", 8, 8, 7, 256, 64, 64, Data::Half, true, false, kNoMask},
     {"odd rows", 8, 8, 100, 300, 64, 64, Data::Half, true, false, kNoMask},
     {"mask", 8, 8, 256, 256, 64, 64, Data::Half, false, false, {1, 1, 256, 256}},
-    {"causal mask", 8, 8, 256, 256, 64, 64, Data::BFloat16, true, true, {2, 1, 256, 256}},
+    {"masks", 8, 8, 256, 256, 64, 64, Data::BFloat16, false, true, {2, 1, 256, 256}},
     {"full mask", 8, 4, 256, 256, 64, 64, Data::BFloat16, false, true, {2, 8, 256, 256}},
     {"mask of keys", 8, 8, 256, 256, 64, 64, Data::Half, false, false, {2, 1, 1, 256}},
 };
