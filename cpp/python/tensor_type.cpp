@@ -364,17 +364,15 @@ Py_ssize_t tensor_length(PyObject* o) {
   }
   return static_cast<Py_ssize_t>(t.sizes()[0]);
 }
-/// Apart from the function that calls it, whose registers it would take. Null without an error if
-/// nobody takes over.
+/// Apart from the function that calls it, whose registers it would take. Null if nobody takes over.
 [[gnu::noinline]] PyObject* overridden_subscript(PyObject* o, PyObject* key) {
-  return guard([&] { return overridden_method("__getitem__", {o, key}); });
+  return overridden_method("__getitem__", {o, key});
 }
 PyObject* tensor_subscript(PyObject* o, PyObject* key) {
-  if (overrides_in_use) [[unlikely]] {
-    PyObject* const result = overridden_subscript(o, key);
-    if (result || PyErr_Occurred()) return result;
-  }
   return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      if (PyObject* result = overridden_subscript(o, key)) return result;
+    }
     const Tensor t = unwrap(o);
     if (PyLong_CheckExact(key)) {
       GS_CHECK_INDEX(t.ndim() > 0,
@@ -399,9 +397,12 @@ int tensor_assign_subscript(PyObject* o, PyObject* key, PyObject* value) {
   });
 }
 PyObject* tensor_item_at(PyObject* o, Py_ssize_t i) {
-  return guard([&] {
-    const Owned index(PyLong_FromSsize_t(i));
-    return tensor_subscript(o, index.p);
+  return guard([&]() -> PyObject* {
+    if (overrides_in_use) [[unlikely]] {
+      const Owned index(PyLong_FromSsize_t(i));
+      if (PyObject* result = overridden_subscript(o, index.p)) return result;
+    }
+    return wrap(select(unwrap(o), 0, i));
   });
 }
 int tensor_contains(PyObject* o, PyObject* value) {
