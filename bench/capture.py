@@ -34,6 +34,8 @@ from common import (
 )
 from workloads import WORKLOADS, gpt, language
 
+# Seconds: of the first call after another side a part goes to caches that hold the other side's data.
+ROUND = 0.2
 CHAIN = "5 elementwise ops, 10M elements"
 # The captured step: at most so many times the floor, so many times faster than PyTorch eager and than JAX.
 GOALS: dict[str, tuple[float, float, float]] = {
@@ -106,7 +108,7 @@ def measure(
         except Exception as error:  # a library that is missing, or can't, costs its column
             timers.pop(side, None)
             errors[side] = f"{type(error).__name__}: {error}".splitlines()[0]
-    numbers = {side: calls_per_round(timer, 0.06) for side, timer in timers.items()}
+    numbers = {side: calls_per_round(timer, ROUND) for side, timer in timers.items()}
     times = {side: Times() for side in timers}
     for _ in range(options.rounds):
         for side, timer in timers.items():
@@ -200,7 +202,7 @@ def measure_modules(
                 timers[kind].pop(side, None)
     rows = []
     for kind, found in timers.items():
-        numbers = {side: calls_per_round(timer, 0.06) for side, timer in found.items()}
+        numbers = {side: calls_per_round(timer, ROUND) for side, timer in found.items()}
         times = {side: Times() for side in found}
         for _ in range(options.rounds):
             for side, timer in found.items():
