@@ -211,7 +211,7 @@ def test_two_arguments_may_be_one_buffer():
 def test_views_of_the_same_memory_stay_in_order():
     def fn(x):
         x[1:] += x[:-1] * 2
-        x[:-1].mul_(x[1:])
+        x[:-1].mul_(x[1:] * 1.5)
         y = x.t() + 1
         x.add_(y[:, :].t())
         x.view(-1)[::2].mul_(3)
