@@ -97,9 +97,7 @@ def makers(
     return found
 
 
-def measure(
-    name: str, options: argparse.Namespace, libraries: dict[str, Any], speed: floor.Machine | None
-) -> Any:
+def measure(name: str, options: argparse.Namespace, libraries: dict[str, Any]) -> Any:
     timers, errors = {}, {}
     for side, make in makers(name, libraries, not options.no_compile).items():
         try:
@@ -117,12 +115,25 @@ def measure(
             )  # idle workers of libgomp spin for a while
             times[side].rounds.append(one_round(timer, numbers[side]))
     row: dict[str, Any] = {"name": name, "errors": errors}
-    row |= {side: t.median * 1e6 for side, t in times.items()}
-    if speed is not None:
-        workload = next((w for w in WORKLOADS if w.name == name), None)
+    return row | {side: t.median * 1e6 for side, t in times.items()}
+
+
+def measure_all(
+    names: list[str], options: argparse.Namespace, libraries: dict[str, Any]
+) -> list[Any]:
+    """Rows; the floor is that of the faster rates, before them or after them."""
+    if "torch" not in libraries:
+        rows = [measure(name, options, libraries) for name in names]
+        return [row | {"goals": goals_of(row)} for row in rows]
+    speed = floor.measure_machine(libraries)
+    rows = [measure(name, options, libraries) for name in names]
+    speed = speed.best_of(floor.measure_machine(libraries))
+    for row in rows:
+        workload = next((w for w in WORKLOADS if w.name == row["name"]), None)
         work = floor.work_of(workload, libraries["torch"]) if workload else floor.Work(0.0, 80e6)
         row["floor"] = floor.seconds(work, speed) * 1e6
-    return row | {"goals": goals_of(row)}
+        row["goals"] = goals_of(row)
+    return rows
 
 
 def goals_of(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -325,8 +336,7 @@ def main() -> None:
     names = [n for n in (*(w.name for w in WORKLOADS), CHAIN) if options.only in n]
     if options.modules:
         names = []
-    speed = floor.measure_machine(libraries) if names and "torch" in libraries else None
-    rows = [measure(name, options, libraries, speed) for name in names]
+    rows = measure_all(names, options, libraries) if names else []
     modules = [
         row
         for w in module_workloads()

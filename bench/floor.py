@@ -29,6 +29,9 @@ class Machine:
     flops: float  # FLOP/s of a float32 product, best of all libraries
     bandwidth: float  # bytes/s of copy, add and sum over 256 MB, best of all libraries
 
+    def best_of(self, other: Machine) -> Machine:
+        return Machine(max(self.flops, other.flops), max(self.bandwidth, other.bandwidth))
+
 
 @dataclass
 class Work:
