@@ -398,7 +398,6 @@ UNCHECKED = {
 NOT_OPS = {
     "types": "CaptureError Generator ModuleBase Node OutOfMemoryError Size Tensor device dtype layout memory_format",
     "for library code (_native_names.py)": "DisableTorchFunction DisableTorchFunctionSubclass DispatchKey DispatchKeySet",
-    "subclasses (test_overrides.py)": "as_subclass",
     "dtypes and constants": "bool uint8 int8 int16 short int32 int int64 long float16 half bfloat16 float32 float float64 double "
     "strided channels_last channels_last_3d contiguous_format preserve_format default_generator",
     "settings and state": "get_default_device set_default_device get_default_dtype set_default_dtype get_num_threads set_num_threads get_rng_state set_rng_state "
@@ -416,6 +415,7 @@ NOT_OPS = {
     "memory shared with others (test_interop.py)": "from_dlpack from_numpy frombuffer",
 }
 NOT_OPS_METHODS = {
+    "subclasses (test_overrides.py)": "as_subclass",
     "autograd (test_autograd*.py)": "backward detach_ register_hook register_post_accumulate_grad_hook requires_grad_ retain_grad",
     "facts (test_views.py, test_creation.py)": "data_ptr dim element_size is_contiguous is_pinned is_set_to is_shared item "
     "ndimension nelement size storage storage_offset stride tolist type untyped_storage get_device",
