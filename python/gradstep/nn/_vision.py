@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from gradstep import _C
-from gradstep._autocast import in_float32_on_cpu
+from gradstep._autocast import as_it_is, in_float32_on_cpu
 from gradstep._C import Tensor
 
 
@@ -347,6 +347,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
 
 
+@as_it_is
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """Sampling grid (N, H, W, 2) of affine maps (N, 2, 3), or (N, D, H, W, 3) of (N, 3, 4).
 
