@@ -28,6 +28,7 @@ WRITES: dict[str, Callable[[Any, Any], Any]] = {
     "fill_ of a slice": lambda a, x: a[:1].fill_(9.0),
     "copy_ to a slice": lambda a, x: a[:2].copy_(x[:2]),
     "normal_ of a slice": lambda a, x: a[1:].normal_(),
+    "fill_ of one element, repeated": lambda a, x: a[:1].expand(3).fill_(9.0),
     "fill_diagonal_": lambda a, x: a.view(1, 3).fill_diagonal_(7.0),
     "index_fill_": lambda a, x: a.index_fill_(0, gs.tensor([1]), 3.0),
     "index_add_": lambda a, x: a.index_add_(0, gs.tensor([1, 2]), x[:2]),

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import gradstep
 import gradstep.nn.functional
 import gradstep.overrides
 from gradstep import _C
 
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.cpu_only
 
 
@@ -714,3 +714,28 @@ def test_names_that_libraries_look_for() -> None:
     assert ours == torch._tensor_str._tensor_str(torch.tensor(x), 0)
     assert gradstep._tensor_str.PRINT_OPTS.threshold == torch._tensor_str.PRINT_OPTS.threshold
     assert gradstep.backends.cpu.get_cpu_capability() == "DEFAULT"
+
+
+def test_odd_objects_are_refused_in_words() -> None:
+    """A name that is no UTF-8, a list that holds itself: an error, never the end of the process."""
+
+    class Odd:
+        __module__ = "\ud800"
+
+        @classmethod
+        def __torch_function__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return NotImplemented
+
+    Odd.__qualname__ = "\ud800"
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        gradstep.add(gradstep.ones(1), Odd())
+
+    class Mine(gradstep.Tensor):
+        pass
+
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(RecursionError):
+        Mine.__torch_function__(lambda: endless, (Mine,))

@@ -254,7 +254,7 @@ void Recorder::keep_host_data(int32_t at) {
 
 namespace {
 /// Whether a call writes all of a storage: a write to a part leaves what the host may have written
-/// elsewhere.
+/// elsewhere. Outputs that repeat elements are taken for a part.
 bool covers(const Call& call, const Storage& storage) {
   std::vector<const TensorImpl*> parts;
   size_t bytes = 0;
@@ -263,7 +263,7 @@ bool covers(const Call& call, const Storage& storage) {
     if (!t || t->storage.get() != &storage) continue;
     const bool apart = std::all_of(parts.begin(), parts.end(),
                                    [&](const TensorImpl* p) { return are_interleaved(*p, *t); });
-    if (!apart) return false;
+    if (!apart || !has_each_element_once(*t)) return false;
     parts.push_back(t);
     bytes += static_cast<size_t>(t->numel) * element_size(t->dtype);
   }
@@ -305,9 +305,8 @@ void Recorder::launching(const Call& call) {
   for (int k = 0; k < n; ++k) {
     if (!call.operands[k]) continue;
     const int32_t at = place_of_operand(k);
-    const bool from_host =
-        k >= call.n_out || !covers(call, *seen_[static_cast<size_t>(at)].storage);
-    if (from_host && !seen_[static_cast<size_t>(at)].initialised) keep_host_data(at);
+    const Seen& seen = seen_[static_cast<size_t>(at)];
+    if (!seen.initialised && (k >= call.n_out || !covers(call, *seen.storage))) keep_host_data(at);
   }
   for (int k = 0; k < n; ++k) {
     if (!call.operands[k] || !writes_operand(*call.op, call.n_out, k)) continue;

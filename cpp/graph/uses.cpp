@@ -19,6 +19,22 @@ std::pair<ptrdiff_t, ptrdiff_t> span_of(const TensorImpl& t, ptrdiff_t from) {
   return {from + low * item, from + (high + 1) * item};
 }
 
+bool has_each_element_once(const TensorImpl& t) {
+  if (t.contiguous || t.numel == 0) return true;
+  std::vector<std::pair<ptrdiff_t, ptrdiff_t>> axes;  // stride, reach
+  for (int d = 0; d < t.ndim(); ++d) {
+    const ptrdiff_t stride = std::abs(t.strides[d]);
+    if (t.sizes[d] > 1) axes.emplace_back(stride, (t.sizes[d] - 1) * stride);
+  }
+  std::sort(axes.begin(), axes.end());
+  ptrdiff_t reach = 0;  // of the axes inside
+  for (const auto& [stride, own] : axes) {
+    if (stride <= reach) return false;
+    reach += own;
+  }
+  return true;
+}
+
 bool are_interleaved(const TensorImpl& a, const TensorImpl& b) {
   if (a.dtype != b.dtype || a.sizes != b.sizes || a.strides != b.strides) return false;
   const auto item = static_cast<ptrdiff_t>(element_size(a.dtype));

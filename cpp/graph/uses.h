@@ -23,6 +23,8 @@ std::vector<Use> uses_of(const Program& p, const Step& s);
 /// The bytes that a tensor whose first element is byte `from` of a place spans there.
 std::pair<ptrdiff_t, ptrdiff_t> span_of(const TensorImpl& t, ptrdiff_t from);
 
+/// False if a view may have an element of its storage twice (expand, as_strided).
+bool has_each_element_once(const TensorImpl& t);
 /// Whether two views of a storage surely share no element although their spans meet: columns of one
 /// matrix, heads that lie side by side.
 bool are_interleaved(const TensorImpl& a, const TensorImpl& b);

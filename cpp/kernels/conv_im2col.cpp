@@ -149,17 +149,8 @@ void for_images(const Geometry& g, Body&& body) {
 template <class T>
 void multiply(const Geometry& g, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
               const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  if constexpr (std::is_integral_v<T>) {  // rare: a plain loop
-    const int64_t row_a = trans_a ? 1 : lda, col_a = trans_a ? lda : 1;
-    const int64_t row_b = trans_b ? 1 : ldb, col_b = trans_b ? ldb : 1;
-    for (int64_t i = 0; i < m; ++i) {
-      T* const out = c + i * ldc;
-      if (beta == T(0)) std::fill_n(out, n, T(0));
-      for (int64_t p = 0; p < k; ++p) {
-        const T factor = a[i * row_a + p * col_a];
-        for (int64_t j = 0; j < n; ++j) out[j] += factor * b[p * row_b + j * col_b];
-      }
-    }
+  if constexpr (std::is_integral_v<T>) {
+    gemm_plain<T>(trans_a, trans_b, m, n, k, T(1), a, lda, b, ldb, beta, c, ldc);
   } else {
     const auto run = g.few_images() ? &gemm<T> : &gemm_serial<T>;
     run(trans_a, trans_b, m, n, k, T(1), a, lda, b, ldb, beta, c, ldc);

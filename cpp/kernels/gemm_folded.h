@@ -30,6 +30,20 @@ constexpr int kFoldRows = 4;
 #endif
 constexpr int kDownVectors = 8;  // of rows, each a sum of its own
 
+/// Steps [p, p + most) of k, whose product is added to that of the steps before them.
+template <class T>
+GemmArgs<T> steps_of_k(const GemmArgs<T>& g, int64_t p, int64_t most) {
+  GemmArgs<T> part = g;
+  part.k = g.k - p < most ? g.k - p : most;
+  part.a += p * g.a_col;
+  part.b += p * g.b_row;
+  if (p > 0) {
+    part.beta = T(1);
+    part.bias = nullptr;
+  }
+  return part;
+}
+
 template <class T, int F>
 constexpr int lane_of = Traits<T>::width / F;
 template <class T, int F>
@@ -151,14 +165,7 @@ template <class T>
 void folded(const GemmArgs<T>& g) {
   alignas(64) T buffer[kFolds * kFold * kFoldDepth];
   for (int64_t p = 0; p < g.k; p += kFoldDepth) {
-    GemmArgs<T> part = g;
-    part.k = g.k - p < kFoldDepth ? g.k - p : kFoldDepth;
-    part.a += p;
-    part.b += p * g.b_row;
-    if (p > 0) {
-      part.beta = T(1);
-      part.bias = nullptr;
-    }
+    const GemmArgs<T> part = steps_of_k(g, p, kFoldDepth);
     if (g.n > kFold) {
       folded_block<T, kFold, 2>(part, buffer);
     } else {

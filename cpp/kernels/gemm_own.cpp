@@ -329,18 +329,11 @@ void tiles(const GemmArgs<T>& g) {
   const int64_t rows = m_blocks == 1 ? g.m : ((g.m + m_blocks - 1) / m_blocks + 23) / 24 * 24;
   for (int64_t i = 0; i < g.m; i += rows) {
     for (int64_t p = 0; p < g.k; p += depth) {
-      GemmArgs<T> part = g;
+      GemmArgs<T> part = steps_of_k(g, p, depth);
       part.m = g.m - i < rows ? g.m - i : rows;
-      part.k = g.k - p < depth ? g.k - p : depth;
-      part.a += i * g.a_row + p * g.a_col;
-      part.b += p * g.b_row;
+      part.a += i * g.a_row;
       part.c += Swapped ? i : i * g.ldc;
-      if (p > 0) {
-        part.beta = T(1);
-        part.bias = nullptr;
-      } else if (Swapped && g.bias) {
-        part.bias += i;
-      }
+      if (Swapped && part.bias) part.bias += i;
       if (by_rows) {
         panels<T, true, Swapped>(part);
       } else {
@@ -507,14 +500,7 @@ constexpr int64_t kDotSide = 24;  // columns of a B that is turned for the produ
 template <class T>
 void dots(const GemmArgs<T>& g) {
   for (int64_t p = 0; p < g.k; p += kDepth) {
-    GemmArgs<T> part = g;
-    part.k = g.k - p < kDepth ? g.k - p : kDepth;
-    part.a += p;
-    part.b += p * g.b_row;
-    if (p > 0) {
-      part.beta = T(1);
-      part.bias = nullptr;
-    }
+    const GemmArgs<T> part = steps_of_k(g, p, kDepth);
     if (g.b_row == 1) {
       dots<T>(part, part.b, g.b_col);
     } else {

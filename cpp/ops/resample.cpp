@@ -115,7 +115,6 @@ Tensor pad_repeat(const Tensor& x, std::span<const int64_t> pad, Border border) 
 
 namespace {
 
-// PyTorch has no second derivative either.
 // ---- a grid's values, composed ----
 // The same as cpp/fn/grid_sample.h with tensors, for derivatives of derivatives.
 

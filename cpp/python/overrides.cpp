@@ -156,15 +156,21 @@ PyObject* ask(PyObject* handler, const Call& c) {
   return check(PyObject_CallFunctionObjArgs(handler, c.func, c.types, c.args, c.kwargs, nullptr));
 }
 
+/// A str's text; some have none in UTF-8.
+std::string utf8(PyObject* text) {
+  const char* const bytes = PyUnicode_AsUTF8(text);
+  if (!bytes) throw PythonError();
+  return bytes;
+}
 /// "torch.Tensor.add": what errors call a function.
 std::string name_of(PyObject* func) {
   const Owned overrides(PyImport_ImportModule("gradstep._overrides"));
   const Owned text(PyObject_CallMethod(overrides.p, "name_of", "O", func));
-  return PyUnicode_AsUTF8(text.p);
+  return utf8(text.p);
 }
 std::string repr_of(PyObject* o) {
   const Owned text(PyObject_Repr(o));
-  return PyUnicode_AsUTF8(text.p);
+  return utf8(text.p);
 }
 
 [[noreturn]] void refuse(const Call& c, PyObject* mode, const Asked& asked) {
@@ -228,7 +234,18 @@ PyObject* as_subclass(PyTypeObject* cls, PyObject* result, Py_ssize_t ours) {
   return wrap_as(cls, t);
 }
 
+/// A level of nested results; a list may hold itself.
+struct Level {
+  Level() {
+    if (Py_EnterRecursiveCall(" in a result of a __torch_function__")) throw PythonError();
+  }
+  ~Level() { Py_LeaveRecursiveCall(); }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+};
+
 bool has_tensor(PyObject* sequence) {
+  const Level level;
   PyObject* const* items = PySequence_Fast_ITEMS(sequence);
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
     if (is_tensor(items[i])) return true;
@@ -240,6 +257,7 @@ bool has_tensor(PyObject* sequence) {
 /// The result with its tensors as objects of the class; takes a reference. So many are ours.
 PyObject* convert(PyTypeObject* cls, PyObject* result, Py_ssize_t ours = 1) {
   const Owned held(result);
+  const Level level;
   if (is_tensor(result)) {
     return PyObject_TypeCheck(result, cls) ? Py_NewRef(result) : as_subclass(cls, result, ours);
   }
@@ -305,7 +323,8 @@ bool defines_override(PyObject* cls) {
     return false;
   PyObject* const module = PyDict_GetItemString(type->tp_dict, "__module__");
   const char* const name = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : "";
-  return std::strncmp(name, "gradstep", 8) != 0;
+  if (!name) PyErr_Clear();
+  return !name || std::strncmp(name, "gradstep", 8) != 0;
 }
 
 /// What a class statement calls until the package is armed: what it called before, and a look at
