@@ -17,10 +17,11 @@ from common import read_images
 parser = argparse.ArgumentParser()
 parser.add_argument("folder")
 parser.add_argument("--steps", type=int, default=300)
+parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--device", default="cpu")
 options = parser.parse_args()
 
-LATENT, BATCH, CRITIC_STEPS, PENALTY = 64, 64, 5, 10.0
+LATENT, CRITIC_STEPS, PENALTY = 64, 5, 10.0
 
 
 def generator() -> nn.Module:
@@ -58,15 +59,15 @@ def main() -> None:
     start = time.perf_counter()
     for step in range(options.steps):
         for _ in range(CRITIC_STEPS):
-            real = images[torch.randint(len(images), (BATCH,))]
-            fake = make(torch.randn(BATCH, LATENT)).detach()
+            real = images[torch.randint(len(images), (options.batch,))]
+            fake = make(torch.randn(options.batch, LATENT)).detach()
             distance = score(real).mean() - score(fake).mean()
             loss = PENALTY * gradient_penalty(score, real, fake) - distance
             score_optimizer.zero_grad()
             loss.backward()
             score_optimizer.step()
         make_optimizer.zero_grad()
-        (-score(make(torch.randn(BATCH, LATENT))).mean()).backward()
+        (-score(make(torch.randn(options.batch, LATENT))).mean()).backward()
         make_optimizer.step()
         if step % 50 == 0 or step == options.steps - 1:
             print(f"step {step:4} critic loss {loss.item():.4f}")

@@ -109,7 +109,7 @@ ON_A_GPU = {
     "lstm_names.py": (["WORDS", "--epochs", "1"], None),
     "mnist_cnn.py": (["FOLDER"], 2e-4),
     "vae.py": (["FOLDER", "--epochs", "1"], None),
-    "wgan_gp.py": (["FOLDER", "--steps", "1"], None),
+    "wgan_gp.py": (["FOLDER", "--steps", "1", "--batch", "4"], None),
 }
 ON_THE_CPU = {"cartpole.py", "common.py"}
 
