@@ -136,7 +136,7 @@ def test_limits_are_attributes_of_the_classes():
 
 def test_importing_gradstep_does_not_import_what_it_does_not_need():
     late = (
-        "distributed jit compiler multiprocessing hub func futures accelerator profiler _names "
+        "distributed jit compiler multiprocessing hub func futures accelerator profiler _names _texts overrides "
         "nn.parallel nn.utils.parametrize utils.tensorboard _dynamo"
     ).split()
     code = f"import sys, gradstep; print([n for n in {late!r} if 'gradstep.' + n in sys.modules])"

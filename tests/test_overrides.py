@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -435,9 +437,6 @@ def test_duck_types() -> None:
 
 def test_a_duck_type_before_anything_armed() -> None:
     """The first call in a process, of a function written in Python."""
-    import subprocess
-    import sys
-
     program = """
 import gradstep as torch, gradstep.nn.functional as F
 class D:
@@ -449,6 +448,22 @@ assert torch.linalg.det(D()) == (False, 1)
 assert torch.polygamma(1, D()) == (False, 2)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_pytorch_in_the_same_process_arms_nothing() -> None:
+    """Its classes have the attribute; the look at class statements ends when something is armed."""
+    code = (
+        "import builtins, gradstep; looks = builtins.__build_class__\n"
+        "import torch, torch.fx, torch.nn.utils.parametrize\n"
+        "class Theirs(torch.Tensor):\n"
+        "    @classmethod\n"
+        "    def __torch_function__(cls, *args): return NotImplemented\n"
+        "assert builtins.__build_class__ is looks\n"
+        "class Duck:\n"
+        "    def __torch_function__(self): pass\n"
+        "assert builtins.__build_class__ is not looks\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_order_of_dispatch() -> None:

@@ -21,8 +21,8 @@ namespace gradstep {
 // thread.
 // Only calls that raise nothing are part of a stretch. A call is cut where its kernel says that
 // parts have the bits of the whole (graph/cut.h); calls that are not cut run their parallel_for
-// inline, which gives the same bits, too. A product that sums over the rows that each thread made
-// is cut along them, and added up when somebody looks. An update is cut into elements of every
+// inline, which gives the same bits, too. A product or a sum over the rows that each thread made is
+// cut along them, and added up when somebody looks. An update is cut into elements of every
 // parameter, so that a thread keeps to its part of the weights, too.
 // Nobody waits for a thread that is not there: a strand that no thread has taken is advanced by
 // whoever waits for it.

@@ -315,16 +315,22 @@ PyObject* disabled_torch_function(PyObject*, PyObject* arguments) {
 
 // ---- classes that are no tensors ----
 
-/// True if the body of a class that is not ours and no Tensor has a __torch_function__.
+/// True if the body of a class that is no Tensor has a __torch_function__, and it is neither ours
+/// nor PyTorch's: a program may compare the two.
 bool defines_override(PyObject* cls) {
   if (!cls || !PyType_Check(cls)) return false;
   auto* const type = reinterpret_cast<PyTypeObject*>(cls);
-  if (PyDict_Contains(type->tp_dict, protocol) != 1 || PyType_IsSubtype(type, tensor_type))
+  if (PyDict_Contains(type->tp_dict, protocol) != 1 || PyType_IsSubtype(type, tensor_type) ||
+      is_foreign(type))
     return false;
   PyObject* const module = PyDict_GetItemString(type->tp_dict, "__module__");
   const char* const name = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : "";
-  if (!name) PyErr_Clear();
-  return !name || std::strncmp(name, "gradstep", 8) != 0;
+  if (!name) {
+    PyErr_Clear();
+    return true;
+  }
+  const std::string_view package = std::string_view(name).substr(0, std::strcspn(name, "."));
+  return package != "gradstep" && package != "torch";
 }
 
 /// What a class statement calls until the package is armed: what it called before, and a look at

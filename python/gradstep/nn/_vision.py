@@ -347,8 +347,9 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
 
 
-# PyTorch has an operator of its own for affine_grid, which autocast knows on the CPU only.
-_matmul_as_it_is = as_it_is(_C.matmul)
+@as_it_is
+def _matmul_as_it_is(a: Tensor, b: Tensor) -> Tensor:
+    return _C.matmul(a, b)
 
 
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
@@ -373,6 +374,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         columns.append(axis.view(shape).expand(spatial))
     columns.append(_C.ones(spatial, dtype=theta.dtype, device=theta.device))
     base = _C.stack(columns, -1).view(1, -1, n + 1)
+    # PyTorch has an operator of its own, which autocast knows on the CPU only.
     product = _matmul_as_it_is if theta.is_cuda else _C.matmul
     return product(base, theta.transpose(1, 2)).view(size[0], *spatial, n)
 
