@@ -297,6 +297,13 @@ void cross_entropy_backward(const Call& c) {
 // ---- layer and rms norm ----
 // params: eps, .., elements of a row
 
+/// Rows whose roots and quotients are computed together: one by one, each row would wait for its
+/// own. Their elements stay in the L1 until they are read again.
+constexpr int64_t kNormRows = 16;
+int64_t norm_rows(int64_t row_bytes) {
+  return std::clamp<int64_t>((int64_t{1} << 14) / std::max<int64_t>(row_bytes, 1), 1, kNormRows);
+}
+
 // layer_norm(y, mean, scale; x, weight, bias); rms_norm has no mean and no bias.
 template <bool kCentered>
 void layer_norm(const Call& c) {
@@ -305,32 +312,49 @@ void layer_norm(const Call& c) {
   by_compute(c, [&](auto tag) {
     using C = decltype(tag);
     using V = Native<C>;
-    const C* px = data_of<C>(c.in(0));
-    const C* w = data_or_null<C>(c.maybe_in(1));
-    const C* b = data_or_null<C>(c.maybe_in(2));
+    const C* const px = data_of<C>(c.in(0));
+    const C* const w = data_or_null<C>(c.maybe_in(1));
+    const C* const b = data_or_null<C>(c.maybe_in(2));
+    C* const means = kCentered ? data_of<C>(c.out(1)) : nullptr;
+    C* const scales = data_of<C>(c.out(2));
     const RowWriter<C> writer(c.out(0), n);
-    for_rows(rows, n, [&](int64_t r) {
-      const C* x = px + r * n;
-      double centre = 0, var;
-      if constexpr (kCentered) {
-        const auto s = row_moments(x, n);
-        centre = s.mean;
-        var = s.m2 / double(n);
-        data_of<C>(c.out(1))[r] = C(centre);
-      } else {
-        var = sum_row<C>(n, [&](auto load) { return load(x) * load(x); }) / double(n);
+    const int64_t block = norm_rows(n * int64_t(sizeof(C)));
+    const auto normalise = [&](int64_t begin, int64_t end) {
+      double variance[kNormRows];
+      for (int64_t r = begin; r < end; ++r) {
+        const C* const x = px + r * n;
+        if constexpr (kCentered) {
+          const auto s = row_moments(x, n);
+          means[r] = C(s.mean);
+          variance[r - begin] = s.m2 / double(n);
+        } else {
+          variance[r - begin] =
+              sum_row<C>(n, [&](auto load) { return load(x) * load(x); }) / double(n);
+        }
       }
-      const C scale = C(1 / sqrt(var + eps));
-      data_of<C>(c.out(2))[r] = scale;
-      const V m = V(C(centre)), k = V(scale);
-      writer.write(r, [&](C* py) {
-        map_row(py, n, [&](auto load) {
-          V y = (load(x) - m) * k;
-          if (w) y = y * load(w);
-          return b ? y + load(b) : y;
-        });
+      map_row(variance, end - begin, [&](auto load) {
+        using D = Native<double>;
+        return D(1.0) / sqrt(load(variance) + D(eps));
       });
-    });
+      for (int64_t r = begin; r < end; ++r) scales[r] = C(variance[r - begin]);
+      for (int64_t r = begin; r < end; ++r) {
+        const C* const x = px + r * n;
+        const V m = V(kCentered ? means[r] : C(0)), k = V(scales[r]);
+        writer.write(r, [=](C* y) {
+          map_row(y, n, [=](auto load) {
+            V v = (load(x) - m) * k;
+            if (w) v = v * load(w);
+            return b ? v + load(b) : v;
+          });
+        });
+      }
+    };
+    parallel_for(rows, std::max<int64_t>(1, kGrain / 2 / std::max<int64_t>(n, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t r = begin; r < end; r += block)
+                     normalise(r, std::min(r + block, end));
+                   stream_end();
+                 });
   });
 }
 
