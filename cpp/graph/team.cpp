@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/threads.h"
-#include "graph/cut.h"
+#include "graph/stretch.h"
 #include "graph/uses.h"
 
 namespace gradstep {
@@ -29,10 +29,7 @@ namespace gradstep {
 
 namespace {
 
-double least_nanoseconds = 25e3;        // of a stretch: with less there is no gain
-constexpr double kMostWhole = 12e3;     // of a call that is not cut
-constexpr double kWholePerByte = 0.05;  // nanoseconds, about
-constexpr size_t kLeastCuts = 2;
+double least_nanoseconds = 25e3;  // of a stretch: with less there is no gain
 
 }  // namespace
 
@@ -40,210 +37,32 @@ double Team::set_least(double nanoseconds) { return std::exchange(least_nanoseco
 
 // ---- making ----
 
-class Team::Builder {
+/// The items of a region's strands: calls, and parts of calls.
+class Team::Items {
  public:
-  Builder(Team& team) : t_(team), p_(team.p_) {}
+  Items(Team& team, Region& region)
+      : t_(team), p_(team.p_), region_(region), waits_(team.p_, team.n_threads_) {}
 
-  void run() {
-    std::vector<Cut> cuts;
-    for (size_t i = 0; i < p_.steps.size();) {
-      cuts.clear();
-      double total = 0;
-      size_t n_cut = 0, end = i;
-      for (; end < p_.steps.size(); ++end) {
-        Cut cut;
-        if (!fits(end, cut)) break;
-        total += cut.nanoseconds;
-        n_cut += cut.size > 0;
-        cuts.push_back(std::move(cut));
-      }
-      const bool worth = n_cut >= kLeastCuts && total >= least_nanoseconds;
-      if (worth || (n_cut > 0 && least_nanoseconds == 0)) make(i, cuts);
-      i = std::max(end, i + 1);
-    }
+  /// What is added from here on belongs to that step of the program.
+  void begin_step(size_t step) {
+    step_ = step;
+    if (step % 32 == 31) waits_.forget();
   }
 
- private:
-  struct Access {
-    Use use;
-    int strand;
-    uint32_t item;
-    size_t step;
-  };
-
-  const TensorImpl& tensor(int32_t o) const { return *p_.operands[at(o)].tensor; }
-
-  /// Whether a step can be part of a stretch; cut.size is 0 if it stays whole.
-  bool fits(size_t i, Cut& cut) const {
-    const Step& s = p_.steps[i];
-    if (s.op->draws || s.operands.empty() || s.operands[0] < 0) return false;
-    double bytes = 0;
-    uint64_t constant = 0;
-    for (size_t k = 0; k < s.operands.size(); ++k) {
-      const int32_t o = s.operands[k];
-      if (o < 0) continue;
-      if (k < 64 && is_constant(o)) constant |= uint64_t{1} << k;
-      if (tensor(o).device.type != DeviceType::CPU) return false;
-      bytes +=
-          static_cast<double>(tensor(o).numel) * static_cast<double>(element_size(tensor(o).dtype));
-    }
-    if (!overlaps_itself(s) && cut_call(t_.calls_[i], t_.n_threads_, constant, cut)) return true;
-    if (s.live >= 0 || s.n_out == 0) return false;
-    cut = Cut();
-    cut.nanoseconds = 200 + kWholePerByte * bytes;
-    if (is_named(s, {"matmul"})) cut.nanoseconds += product_work(s) / 64;
-    return is_quiet(s) && cut.nanoseconds <= kMostWhole;
+  uint32_t count(int strand) const {
+    return static_cast<uint32_t>(region_.strands[at(strand)].items.size());
   }
 
-  bool is_constant(int32_t o) const {
-    const Place& place = p_.places[at(p_.operands[at(o)].place)];
-    return !place.written && (place.home == Home::Outside || place.home == Home::Input);
-  }
-
-  double product_work(const Step& s) const {
-    const TensorImpl& a = tensor(s.operands[1]);
-    const TensorImpl& out = tensor(s.operands[0]);
-    return static_cast<double>(out.numel) * static_cast<double>(a.sizes[a.ndim() - 1]);
-  }
-
-  /// An output that shares memory with an input, other than element by element.
-  bool overlaps_itself(const Step& s) const {
-    for (size_t k = 0; k < s.n_out; ++k) {
-      if (s.operands[k] < 0) continue;
-      const Use out = use_of(p_, s.operands[k], true);
-      for (size_t j = 0; j < s.operands.size(); ++j) {
-        const int32_t o = s.operands[j];
-        if (j == k || o < 0 || o == s.operands[k]) continue;
-        const Use in = use_of(p_, o, false);
-        const TensorImpl &a = tensor(o), &b = tensor(s.operands[k]);
-        const bool same = in.begin == out.begin &&
-                          p_.places[at(in.place)].base == p_.places[at(out.place)].base &&
-                          a.sizes == b.sizes && a.strides == b.strides && a.dtype == b.dtype;
-        const bool apart = in.place == out.place && are_interleaved(a, b);
-        if (!same && !apart && meet_now(in, out)) return true;
-      }
-    }
-    return false;
-  }
-
-  /// The arena is planned: places inside lie where they lie.
-  bool meet_now(const Use& a, const Use& b) const {
-    const Place &x = p_.places[at(a.place)], &y = p_.places[at(b.place)];
-    if (a.place != b.place && x.home == Home::Inside && y.home == Home::Inside)
-      return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
-    return meet(p_, a, b);
-  }
-
-  void make(size_t begin, const std::vector<Cut>& cuts) {
-    stretch_ = t_.stretches_.emplace_back(std::make_unique<Stretch>()).get();
-    stretch_->begin = begin;
-    stretch_->end = begin + cuts.size();
-    const auto n = at(t_.n_threads_);
-    stretch_->strands = std::make_unique<Strand[]>(n);
-    accesses_.clear();
-    rests_.clear();
-    waited_.assign(n * n, 0);
-    load_.assign(n, 0);
-    for (size_t k = 0; k < cuts.size(); ++k) {
-      const Cut& cut = cuts[k];
-      finish_before(p_.steps[begin + k]);
-      step_ = begin + k;
-      if (cut.size == 0) {
-        const auto lightest = std::min_element(load_.begin(), load_.end());
-        *lightest += cut.nanoseconds;
-        whole(static_cast<int>(lightest - load_.begin()));
-        continue;
-      }
-      if (cut.then) begin_rest(cut);
-      for_parts(cut.size, cut.unit, [&](int t, int64_t from, int64_t to) {
-        load_[at(t)] +=
-            cut.nanoseconds * static_cast<double>(to - from) / static_cast<double>(cut.size);
-        part(t, cut, from, to);
-        if (cut.then) rests_.back().after[at(t)] = n_items(t);
-      });
-      if (k % 32 == 31) forget();
-    }
-    while (!rests_.empty()) finish(0);
-  }
-
-  template <class F>
-  void for_parts(int64_t size, int64_t unit, const F& f) {
-    const int64_t units = (size + unit - 1) / unit;
-    int64_t from = 0;
-    for (int t = 0; t < t_.n_threads_; ++t) {
-      const int64_t to = std::min(size, units * (t + 1) / t_.n_threads_ * unit);
-      if (to > from) f(t, from, to);
-      from = to;
-    }
-  }
-
-  uint32_t n_items(int strand) const {
-    return static_cast<uint32_t>(stretch_->strands[at(strand)].items.size());
-  }
-
-  // ---- what follows when all parts are there: no sooner than somebody looks, so nobody waits ----
-
-  struct Rest {
-    size_t step;
-    const Op* op;
-    Params params;
-    int64_t rows, address;        // 0: there is one call, there is no memory
-    std::vector<uint32_t> after;  // by strand: so many of its items come before
-    std::vector<Use> uses;        // what the parts leave whole
-  };
-
-  void begin_rest(const Cut& cut) {
-    const Step& s = p_.steps[step_];
-    Rest rest{step_, cut.then, cut.params, cut.then_rows, 0, {}, {}};
-    rest.after.assign(at(t_.n_threads_), 0);
-    for (size_t k = 0; k < s.operands.size(); ++k) {
-      if (s.operands[k] < 0 || cut.along[k] != Cut::kWhole) continue;
-      const bool write = writes_operand(*s.op, s.n_out, static_cast<int>(k));
-      rest.uses.push_back(use_of(p_, s.operands[k], write));
-    }
-    if (cut.more_bytes != 0) {
-      t_.sums_.emplace_back(Storage::create(cut.more_bytes, Device{}));
-      rest.address = reinterpret_cast<intptr_t>(t_.sums_.back()->data);
-    }
-    rests_.push_back(std::move(rest));
-  }
-
-  void finish_before(const Step& s) {
-    const std::vector<Use> uses = uses_of(p_, s);
-    for (size_t k = 0; k < rests_.size();) {
-      const std::vector<Use>& own = rests_[k].uses;
-      const bool looks = std::any_of(own.begin(), own.end(), [&](const Use& x) {
-        return std::any_of(uses.begin(), uses.end(),
-                           [&](const Use& u) { return (u.write || x.write) && meet_now(u, x); });
-      });
-      looks ? finish(k) : void(++k);
-    }
-  }
-
-  void finish(size_t index) {
-    const Rest rest = rests_[index];
-    rests_.erase(rests_.begin() + static_cast<ptrdiff_t>(index));
-    step_ = rest.step;
-    Call call = t_.calls_[step_];
-    call.op = rest.op;
-    call.params = rest.params;
-    const auto finish_with = [&](int strand, const std::vector<Use>& uses) {
-      if (rest.address != 0) call.params.push(rest.address);
-      add(strand, call, uses, rest.after);
-    };
-    if (rest.rows == 0) return finish_with(0, rest.uses);
-    for_parts(rest.rows, 1, [&](int t, int64_t from, int64_t to) {
-      call.params = rest.params;
-      call.params.push(from);
-      call.params.push(to);
-      const int32_t out = p_.steps[step_].operands[0];
-      finish_with(t, {part_of(out, 0, rest.rows, from, to, true).use});
-    });
-  }
-
-  void whole(int strand) {
-    const Step& s = p_.steps[step_];
-    add(strand, t_.calls_[step_], uses_of(p_, s));
+  /// `after`: by strand, how many of its items come before in any case.
+  void add(int strand, const Call& call, const std::vector<Use>& uses,
+           const std::vector<uint32_t>& after = {}) {
+    Strand& s = region_.strands[at(strand)];
+    const auto index = static_cast<uint32_t>(s.items.size());
+    const std::vector<Wait> waits = waits_.before(strand, step_, index, uses, after);
+    s.items.push_back({call.op->kernel[static_cast<int>(DeviceType::CPU)], call, step_,
+                       static_cast<uint32_t>(s.waits.size()), static_cast<uint32_t>(waits.size())});
+    s.waits.insert(s.waits.end(), waits.begin(), waits.end());
+    if (p_.steps[step_].live >= 0) t_.live_.push_back({&s, index});
   }
 
   struct PartView {
@@ -266,7 +85,7 @@ class Team::Builder {
     return {std::move(view), from, {v.place, o, low, high, write}};
   }
 
-  void part(int strand, const Cut& cut, int64_t begin, int64_t end) {
+  void add_part(int strand, const Cut& cut, int64_t begin, int64_t end, int64_t address) {
     const Step& s = p_.steps[step_];
     Call call = t_.calls_[step_];
     std::vector<Use> uses;
@@ -304,7 +123,7 @@ class Team::Builder {
       call.params = cut.params;
       call.params.push(begin);
       call.params.push(end);
-      if (cut.more_bytes != 0) call.params.push(rests_.back().address);
+      if (cut.more_bytes != 0) call.params.push(address);
     } else if (is_named(s, {"fused_map"})) {  // its kernel keeps what depends on the geometry
       const auto& plan = *reinterpret_cast<const FusedMap*>(static_cast<intptr_t>(call.i(0)));
       t_.plans_.push_back(std::make_unique<FusedMap>(plan));
@@ -315,124 +134,207 @@ class Team::Builder {
     add(strand, call, uses);
   }
 
-  uint32_t& waited(int strand, int other) { return waited_[at(strand * t_.n_threads_ + other)]; }
+  Team& t_;
+  const Program& p_;
 
-  /// `after`: by strand, how many of its items come before in any case.
-  void add(int strand, const Call& call, const std::vector<Use>& uses,
-           const std::vector<uint32_t>& after = {}) {
-    Strand& s = stretch_->strands[at(strand)];
-    Item item{call.op->kernel[static_cast<int>(DeviceType::CPU)], call, step_,
-              static_cast<uint32_t>(s.waits.size()), 0};
-    for (int other = 0; other < t_.n_threads_; ++other) {
-      if (other == strand) continue;
-      uint32_t needed = waited(strand, other);
-      if (!after.empty()) needed = std::max(needed, after[at(other)]);
-      for (const Access& a : accesses_) {
-        if (a.strand != other || a.step == step_ || a.item < needed) continue;
-        const bool waits = std::any_of(uses.begin(), uses.end(), [&](const Use& u) {
-          return (u.write || a.use.write) && meet_now(u, a.use);
-        });
-        if (waits) needed = a.item + 1;
+ private:
+  const TensorImpl& tensor(int32_t o) const { return *p_.operands[at(o)].tensor; }
+
+  Region& region_;
+  Waits waits_;
+  size_t step_ = 0;
+};
+
+/// Hands out the steps of a stretch.
+class Team::Builder {
+ public:
+  Builder(Team& team, const Stretch& from, Region& region)
+      : t_(team),
+        p_(team.p_),
+        from_(from),
+        region_(region),
+        items_(team, region),
+        load_(at(team.n_threads_), 0) {}
+
+  void run() {
+    region_.begin = from_.begin;
+    region_.end = from_.begin + from_.cuts.size();
+    region_.strands = std::make_unique<Strand[]>(at(t_.n_threads_));
+    for (size_t k = 0; k < from_.cuts.size(); ++k) {
+      const Cut& cut = from_.cuts[k];
+      const size_t i = from_.begin + k;
+      finish_before(p_.steps[i]);
+      items_.begin_step(i);
+      if (cut.size == 0) {
+        const auto lightest = std::min_element(load_.begin(), load_.end());
+        *lightest += cut.nanoseconds;
+        items_.add(static_cast<int>(lightest - load_.begin()), t_.calls_[i],
+                   uses_of(p_, p_.steps[i]));
+        continue;
       }
-      if (needed == waited(strand, other)) continue;
-      waited(strand, other) = needed;
-      s.waits.push_back({other, needed});
-      ++item.n_waits;
+      if (cut.then) begin_rest(i, cut);
+      for_parts(cut.size, cut.unit, [&](int t, int64_t from, int64_t to) {
+        load_[at(t)] +=
+            cut.nanoseconds * static_cast<double>(to - from) / static_cast<double>(cut.size);
+        items_.add_part(t, cut, from, to, cut.then ? rests_.back().address : 0);
+        if (cut.then) rests_.back().after[at(t)] = items_.count(t);
+      });
     }
-    const auto index = static_cast<uint32_t>(s.items.size());
-    if (p_.steps[step_].live >= 0) t_.live_.push_back({&s, index});
-    for (const Use& u : uses) accesses_.push_back({u, strand, index, step_});
-    s.items.push_back(item);
+    while (!rests_.empty()) finish(0);
   }
 
-  /// Drops what every other strand has waited for.
-  void forget() {
-    std::erase_if(accesses_, [&](const Access& a) {
-      for (int t = 0; t < t_.n_threads_; ++t) {
-        if (t != a.strand && waited(t, a.strand) <= a.item) return false;
-      }
-      return true;
+ private:
+  template <class F>
+  void for_parts(int64_t size, int64_t unit, const F& f) {
+    const int64_t units = (size + unit - 1) / unit;
+    int64_t from = 0;
+    for (int t = 0; t < t_.n_threads_; ++t) {
+      const int64_t to = std::min(size, units * (t + 1) / t_.n_threads_ * unit);
+      if (to > from) f(t, from, to);
+      from = to;
+    }
+  }
+
+  // ---- what follows when all parts are there: no sooner than somebody looks, so nobody waits ----
+
+  struct Rest {
+    size_t step;
+    const Op* op;
+    Params params;
+    int64_t rows, address;        // 0: there is one call, there is no memory
+    std::vector<uint32_t> after;  // by strand: so many of its items come before
+    std::vector<Use> uses;        // what the parts leave whole
+  };
+
+  void begin_rest(size_t i, const Cut& cut) {
+    const Step& s = p_.steps[i];
+    Rest rest{i, cut.then, cut.params, cut.then_rows, 0, {}, {}};
+    rest.after.assign(at(t_.n_threads_), 0);
+    for (size_t k = 0; k < s.operands.size(); ++k) {
+      if (s.operands[k] < 0 || cut.along[k] != Cut::kWhole) continue;
+      const bool write = writes_operand(*s.op, s.n_out, static_cast<int>(k));
+      rest.uses.push_back(use_of(p_, s.operands[k], write));
+    }
+    if (cut.more_bytes != 0) {
+      t_.sums_.emplace_back(Storage::create(cut.more_bytes, Device{}));
+      rest.address = reinterpret_cast<intptr_t>(t_.sums_.back()->data);
+    }
+    rests_.push_back(std::move(rest));
+  }
+
+  void finish_before(const Step& s) {
+    const std::vector<Use> uses = uses_of(p_, s);
+    for (size_t k = 0; k < rests_.size();) {
+      const std::vector<Use>& own = rests_[k].uses;
+      const bool looks = std::any_of(own.begin(), own.end(), [&](const Use& x) {
+        return std::any_of(uses.begin(), uses.end(), [&](const Use& u) {
+          return (u.write || x.write) && meet_in_arena(p_, u, x);
+        });
+      });
+      looks ? finish(k) : void(++k);
+    }
+  }
+
+  void finish(size_t index) {
+    const Rest rest = rests_[index];
+    rests_.erase(rests_.begin() + static_cast<ptrdiff_t>(index));
+    items_.begin_step(rest.step);
+    Call call = t_.calls_[rest.step];
+    call.op = rest.op;
+    call.params = rest.params;
+    const auto finish_with = [&](int strand, const std::vector<Use>& uses) {
+      if (rest.address != 0) call.params.push(rest.address);
+      items_.add(strand, call, uses, rest.after);
+    };
+    if (rest.rows == 0) return finish_with(0, rest.uses);
+    for_parts(rest.rows, 1, [&](int t, int64_t from, int64_t to) {
+      call.params = rest.params;
+      call.params.push(from);
+      call.params.push(to);
+      const int32_t out = p_.steps[rest.step].operands[0];
+      finish_with(t, {items_.part_of(out, 0, rest.rows, from, to, true).use});
     });
   }
 
   Team& t_;
   const Program& p_;
-  Stretch* stretch_ = nullptr;
-  size_t step_ = 0;
-  std::vector<Access> accesses_;
-  std::vector<uint32_t> waited_;  // by strand and other strand
-  std::vector<double> load_;
+  const Stretch& from_;
+  Region& region_;
+  Items items_;
+  std::vector<double> load_;  // by strand, nanoseconds
   std::vector<Rest> rests_;
 };
 
 Team::Team(const Program& p, std::span<const Call> calls, int n_threads)
     : p_(p), calls_(calls), n_threads_(n_threads) {
-  if (n_threads > 1) Builder(*this).run();
+  if (n_threads == 1) return;
+  for (const Stretch& s : find_stretches(p, calls, n_threads, least_nanoseconds))
+    Builder(*this, s, *regions_.emplace_back(std::make_unique<Region>())).run();
 }
 
 // ---- running ----
 
 /// Whether strand k has done `to` items, after as many of them as this thread may run for it.
-bool Team::advance(Stretch& s, int k, uint32_t to) {
-  Strand& strand = s.strands[at(k)];
+bool Team::advance(Region& r, int k, uint32_t to) {
+  Strand& strand = r.strands[at(k)];
   if (strand.done.load(std::memory_order_acquire) >= to) return true;
   if (strand.taken.exchange(true, std::memory_order_acquire)) return false;
   uint32_t done = strand.done.load(std::memory_order_relaxed);
-  while (done < to && !s.failed.load(std::memory_order_relaxed)) {
-    run_item(s, k, strand.items[done]);
+  while (done < to && !r.failed.load(std::memory_order_relaxed)) {
+    run_item(r, k, strand.items[done]);
     strand.done.store(++done, std::memory_order_release);
   }
   strand.taken.store(false, std::memory_order_release);
   return true;
 }
 
-void Team::wait(Stretch& s, int k, const Item& item) {
-  const Strand& strand = s.strands[at(k)];
+void Team::wait(Region& r, int k, const Item& item) {
+  const Strand& strand = r.strands[at(k)];
   for (uint32_t w = item.first_wait; w < item.first_wait + item.n_waits; ++w) {
     const Wait& wait = strand.waits[w];
-    const std::atomic<uint32_t>& done = s.strands[at(wait.strand)].done;
+    const std::atomic<uint32_t>& done = r.strands[at(wait.strand)].done;
     for (int round = 0; done.load(std::memory_order_acquire) < wait.items; ++round) {
-      if (s.failed.load(std::memory_order_relaxed)) return;
+      if (r.failed.load(std::memory_order_relaxed)) return;
       wait_a_little(round);
-      if (round % 16 == 15) advance(s, wait.strand, wait.items);
+      if (round % 16 == 15) advance(r, wait.strand, wait.items);
     }
   }
 }
 
-void Team::run_item(Stretch& s, int k, const Item& item) {
+void Team::run_item(Region& r, int k, const Item& item) {
   try {
-    wait(s, k, item);
-    if (s.failed.load(std::memory_order_relaxed)) return;
+    wait(r, k, item);
+    if (r.failed.load(std::memory_order_relaxed)) return;
     item.kernel(item.call);
   } catch (...) {
-    s.failed_at.store(item.step, std::memory_order_relaxed);
-    s.failed.store(true, std::memory_order_relaxed);
+    r.failed_at.store(item.step, std::memory_order_relaxed);
+    r.failed.store(true, std::memory_order_relaxed);
     throw;
   }
 }
 
-void Team::run_stretch(Stretch& s, size_t& at_step) {
-  for (int k = 0; k < n_threads_; ++k) s.strands[at(k)].done.store(0, std::memory_order_relaxed);
-  s.failed.store(false, std::memory_order_relaxed);
-  const auto all_of = [&](int k) { return static_cast<uint32_t>(s.strands[at(k)].items.size()); };
+void Team::run_region(Region& r, size_t& at_step) {
+  for (int k = 0; k < n_threads_; ++k) r.strands[at(k)].done.store(0, std::memory_order_relaxed);
+  r.failed.store(false, std::memory_order_relaxed);
+  const auto all_of = [&](int k) { return static_cast<uint32_t>(r.strands[at(k)].items.size()); };
   try {
     parallel_for(n_threads_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
         const int strand = static_cast<int>(k);
         // Another thread may have begun with it while it waited.
-        for (int round = 0; !advance(s, strand, all_of(strand)); ++round) {
-          if (s.failed.load(std::memory_order_relaxed)) return;
+        for (int round = 0; !advance(r, strand, all_of(strand)); ++round) {
+          if (r.failed.load(std::memory_order_relaxed)) return;
           wait_a_little(round);
         }
       }
     });
   } catch (...) {
     for (int k = 0; k < n_threads_; ++k)
-      s.strands[at(k)].taken.store(false, std::memory_order_relaxed);
-    at_step = s.failed_at.load(std::memory_order_relaxed);
+      r.strands[at(k)].taken.store(false, std::memory_order_relaxed);
+    at_step = r.failed_at.load(std::memory_order_relaxed);
     throw;
   }
-  at_step = s.end;
+  at_step = r.end;
 }
 
 void Team::run(size_t& at_step) {
@@ -444,9 +346,9 @@ void Team::run(size_t& at_step) {
   }
   size_t k = 0;
   for (const size_t n = calls_.size(); at_step < n;) {
-    while (k < stretches_.size() && stretches_[k]->end <= at_step) ++k;
-    if (k < stretches_.size() && stretches_[k]->begin == at_step) {
-      run_stretch(*stretches_[k], at_step);
+    while (k < regions_.size() && regions_[k]->end <= at_step) ++k;
+    if (k < regions_.size() && regions_[k]->begin == at_step) {
+      run_region(*regions_[k], at_step);
     } else {
       p_.steps[at_step].kernel(calls_[at_step]);
       ++at_step;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/program.h"
+#include "graph/waits.h"
 
 namespace gradstep {
 
@@ -18,7 +19,7 @@ class Team {
   Team(const Program& p, std::span<const Call> calls, int n_threads);
 
   /// Whether no steps are worth it.
-  bool empty() const { return stretches_.empty(); }
+  bool empty() const { return regions_.empty(); }
   int n_threads() const { return n_threads_; }
   /// Runs the steps from `at` on; an exception leaves `at` at the step that raised it.
   void run(size_t& at);
@@ -28,10 +29,6 @@ class Team {
   static double set_least(double nanoseconds);
 
  private:
-  struct Wait {
-    int32_t strand;
-    uint32_t items;  // so many of its items are to be done
-  };
   struct Item {
     Kernel kernel;
     Call call;
@@ -44,7 +41,7 @@ class Team {
     std::atomic<uint32_t> done{0};
     std::atomic<bool> taken{false};
   };
-  struct Stretch {
+  struct Region {  // a stretch, as one parallel region
     size_t begin = 0, end = 0;
     std::unique_ptr<Strand[]> strands;
     std::atomic<bool> failed{false};
@@ -55,17 +52,18 @@ class Team {
     int32_t place;
     ptrdiff_t from;
   };
+  class Items;
   class Builder;
 
-  bool advance(Stretch& s, int k, uint32_t to);
-  void run_item(Stretch& s, int k, const Item& item);
-  void wait(Stretch& s, int k, const Item& item);
-  void run_stretch(Stretch& s, size_t& at);
+  bool advance(Region& r, int k, uint32_t to);
+  void run_item(Region& r, int k, const Item& item);
+  void wait(Region& r, int k, const Item& item);
+  void run_region(Region& r, size_t& at);
 
   const Program& p_;
   std::span<const Call> calls_;
   int n_threads_;
-  std::vector<std::unique_ptr<Stretch>> stretches_;
+  std::vector<std::unique_ptr<Region>> regions_;
   std::vector<Ref<TensorImpl>> views_;
   std::vector<MovingView> moving_;
   std::vector<std::unique_ptr<TensorImpl*[]>> operands_;

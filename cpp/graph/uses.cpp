@@ -81,6 +81,13 @@ bool meet(const Program& p, const Use& a, const Use& b) {
   return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
 }
 
+bool meet_in_arena(const Program& p, const Use& a, const Use& b) {
+  const Place &x = p.places[at(a.place)], &y = p.places[at(b.place)];
+  if (a.place != b.place && x.home == Home::Inside && y.home == Home::Inside)
+    return x.base + a.begin < y.base + b.end && y.base + b.begin < x.base + a.end;
+  return meet(p, a, b);
+}
+
 bool conflict(const Program& p, const std::vector<Use>& a, const std::vector<Use>& b) {
   for (const Use& x : a) {
     for (const Use& y : b) {

@@ -34,6 +34,8 @@ inline bool is_outside(const Place& p) { return p.home != Home::Inside && p.home
 /// Whether two uses may be of the same memory; before the arena is planned, that of other places
 /// inside is apart.
 bool meet(const Program& p, const Use& a, const Use& b);
+/// The same once it is planned: places inside lie where they lie.
+bool meet_in_arena(const Program& p, const Use& a, const Use& b);
 /// Whether the order of two calls makes a difference.
 bool conflict(const Program& p, const std::vector<Use>& a, const std::vector<Use>& b);
 
