@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -174,6 +175,11 @@ std::vector<std::pair<size_t, size_t>> Program::graphs() const {
   return segments_ ? segments_->graphs() : std::vector<std::pair<size_t, size_t>>();
 }
 
+void Program::time_next() {
+  constexpr int kReplays = 5;
+  to_time_ = segments_ ? 1 : kReplays;
+}
+
 void Program::set_numbers(int32_t live, std::span<const double> numbers) {
   for (size_t i = 0; i < steps.size(); ++i) {
     if (steps[i].live != live) continue;
@@ -298,15 +304,19 @@ void Program::finish_leaves(std::span<const Tensor> inputs, int32_t failed_at) {
 /// sees it.
 void Program::run_watched(size_t& at, std::vector<uint64_t>* written) {
   using Clock = std::chrono::steady_clock;
-  time_next = false;
-  seconds.assign(calls_.size(), 0);
+  const bool timed = to_time_ > 0;
+  to_time_ -= timed;
+  if (timed) seconds.resize(calls_.size(), std::numeric_limits<double>::infinity());
   for (const size_t n = calls_.size(); at < n; ++at) {
     const Clock::time_point start = Clock::now();
     if (g_profiler)
       launch_watched(calls_[at], steps[at].kernel);
     else
       steps[at].kernel(calls_[at]);
-    seconds[at] = std::chrono::duration<double>(Clock::now() - start).count();
+    if (timed) {
+      const double took = std::chrono::duration<double>(Clock::now() - start).count();
+      seconds[at] = std::min(seconds[at], took);
+    }
     if (!written || steps[at].recorded < 0) continue;
     const auto number = static_cast<size_t>(steps[at].recorded);
     if (number >= written->size()) written->resize(number + 1);
@@ -336,7 +346,7 @@ std::vector<Tensor> Program::run(std::span<const Tensor> inputs, std::vector<uin
     }
   };
   try {
-    if (written || time_next || g_profiler) [[unlikely]] {
+    if (written || to_time_ > 0 || g_profiler) [[unlikely]] {
       run_watched(at, written);
       if (segments_) segments_->ran_alone();
     } else if (segments_) {

@@ -140,6 +140,9 @@ class Program {
 
   /// Plans the arena and binds the calls; after this the steps stay as they are.
   void seal();
+  /// The next replay is timed, on the CPU the next few: a thread that is woken up, or another
+  /// process, may double the time of one.
+  void time_next();
 
   uint64_t hash_written(const Step& step) const;
   /// The steps that are replayed as CUDA graphs, as [begin, end).
@@ -160,8 +163,7 @@ class Program {
   uint64_t moves = 0;                      // of places that graphs know
   size_t n_recorded = 0;                   // steps before any pass
   size_t arena_bytes = 0;                  // of all devices
-  std::vector<double> seconds;             // of each step, in the replay that was timed
-  bool time_next = false;                  // the next replay is timed
+  std::vector<double> seconds;             // of each step, the least of the replays that were timed
   size_t eager_bytes = 0;  // what the temporaries took at most at one time in the recorded run
 
  private:
@@ -182,6 +184,7 @@ class Program {
   std::shared_ptr<Segments> segments_;  // null: nothing runs on a GPU
   std::shared_ptr<Team> team_;          // of as many threads as there were in the last replay
   bool running_ = false;
+  int to_time_ = 0;  // so many of the next replays
 };
 
 /// A hash of the elements' bytes; waits for a GPU.

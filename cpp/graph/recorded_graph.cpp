@@ -652,7 +652,7 @@ struct LiveGraph final : CustomBackward {
       results.emplace_back(*engine.waiting(border[static_cast<size_t>(k)]));
     try {
       r.program = recorder.finish(results);
-      r.program->time_next = true;
+      r.program->time_next();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::Capture) throw;
     }

@@ -739,9 +739,7 @@ void add_capture(PyObject* module) {
       .def_readonly("guard", &Entry::guard)
       .def_readonly("replays", &Entry::replays)
       .def_property_readonly("seconds", [](const Entry& e) { return e.program->seconds; })
-      .def_property(
-          "time_next", [](const Entry& e) { return e.program->time_next; },
-          [](Entry& e, bool on) { e.program->time_next = on; })
+      .def("time_next", [](Entry& e) { e.program->time_next(); })
       .def_property_readonly("steps", [](const Entry& e) { return steps_of(*e.program); })
       .def_property_readonly("graphs", [](const Entry& e) { return e.program->graphs(); })
       .def_property_readonly(

@@ -656,7 +656,7 @@ class CapturedFunction(_C._Captured):
         # Traced replays launch one by one. Two more run as replays do: by several threads, and on a
         # GPU the one makes the graphs and the other launches them.
         entry.verify = self._verify + 2 if self._verify else 0
-        entry.time_next = True
+        entry.time_next()
         self._add(entry)
         self._keep(self._most)
         self.calls_recorded += 1
@@ -708,8 +708,8 @@ class CapturedFunction(_C._Captured):
         """What the programs launch: the last one used first, as text.
 
         Launches before and after fusion, the arena in bytes beside what eager held at most, and each
-        launch with its time in the program's first replay (on a GPU: the time to launch it), in
-        microseconds, and the line that it comes from.
+        launch with its time, the least of the program's first five replays (on a GPU: the time to
+        launch it in the first one), in microseconds, and the line that it comes from.
         """
         text = [f"{self.__wrapped__.__qualname__}: {len(self._entries())} programs"]
         for number, entry in enumerate(self._entries()):
