@@ -16,6 +16,7 @@ import gradstep.nn as nn
 import gradstep.nn.functional as F
 from capture_worlds import MODELS, OPTIMIZERS, Block, bytes_of, difference, random_state
 from gradstep import _C
+from gradstep.utils.checkpoint import checkpoint
 
 pytestmark = pytest.mark.cpu_only
 
@@ -303,6 +304,41 @@ def test_hooks_run_as_in_eager_mode() -> None:
         return log
 
     same(script, 6)
+
+
+@pytest.mark.parametrize("around", ["checkpoint", "save_on_cpu"])
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_hooks_for_saved_tensors_from_outside_see_what_a_compiled_module_keeps(
+    around: str, repeat: int
+) -> None:
+    """The hooks of a checkpoint are on in the first run and in the one of backward."""
+
+    def script(wrap: Callable[[Any], Any]) -> Any:
+        module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3))
+        model, found = wrap(module), []
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+
+        def twice(x: Any) -> Any:
+            return x + model(x + 0.5 * model(x))
+
+        for k in range(6):
+            optimizer.zero_grad()
+            y = torch.randn(5, 3)
+            for _ in range(repeat):
+                if k % 3 == 2:  # without hooks: replays
+                    y = twice(y)
+                elif around == "checkpoint":
+                    y = checkpoint(twice, y, use_reentrant=False)
+                else:
+                    with torch.autograd.graph.save_on_cpu():
+                        y = twice(y)
+            loss = y.square().mean()
+            loss.backward()
+            optimizer.step()
+            found += [loss.detach(), *seen(module)]
+        return found
+
+    same(script)
 
 
 def test_hooks_on_results_that_are_used_within() -> None:

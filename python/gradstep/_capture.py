@@ -519,7 +519,9 @@ class CapturedFunction(_C._Captured):
 
     def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         fn = self.__wrapped__
-        if _C._is_capturing():  # a part of what is being recorded
+        # A part of what is being recorded; or hooks from outside (a checkpoint's) want what its nodes
+        # keep, and a replay makes no nodes.
+        if _C._is_capturing() or _C._saved_tensors_hooks() is not None:
             return fn(*args, **kwargs)
         if not self._fallback:
             return self._record(args, kwargs, self._check_unchanged(args, kwargs))
