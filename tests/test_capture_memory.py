@@ -24,6 +24,32 @@ def numpy_global(wrap):
     return out
 
 
+@case
+def gradient_penalty_at_a_leaf_made_inside(wrap):
+    """The graph of the result is spent, but it still holds the leaf and its gradient."""
+    torch.manual_seed(0)
+    critic = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Softplus(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(critic.parameters())
+
+    @wrap
+    def step(real):
+        fake = torch.randn(real.shape)
+        t = torch.rand(real.shape[0], 1)
+        between = (t * real + (1 - t) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+        penalty = (slope.norm(2, dim=1) - 1).square().mean()
+        loss = critic(fake).mean() - critic(real).mean() + 10 * penalty
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, penalty
+
+    out = []
+    for x in xs(7, 4, 3):
+        out.append([bytes_of(t) for t in step(x)])
+    return [*out, [bytes_of(p) for p in critic.parameters()], random_state()]
+
+
 @refused
 def numpy_generator(wrap):
     r = np.random.default_rng(0)

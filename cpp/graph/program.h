@@ -278,6 +278,7 @@ class Recorder final : public Watcher {
   int32_t leaf_of(TensorImpl& t);
   void stop();
   bool is_shared(Node* root) const;
+  void drop_spent_leaves(std::span<const Tensor> outputs) const;
   bool has_own_graph(const Tensor& t) const;
   std::vector<Tensor> with_bases(std::span<const Tensor> outputs) const;
   void record_graph(std::span<const Tensor> outputs);

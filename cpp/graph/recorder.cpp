@@ -587,6 +587,35 @@ bool Recorder::is_shared(Node* root) const {
   return ends;
 }
 
+/// A graph that backward has been through keeps its leaves, which nobody can reach by it any more:
+/// those that were made here go (what a gradient penalty is taken at).
+void Recorder::drop_spent_leaves(std::span<const Tensor> outputs) const {
+  const auto made_here = [&](const Storage* s) {
+    for (size_t k = 0; k < seen_.size(); ++k) {
+      if (seen_[k].storage == s) return program_->places[k].home == Home::Inside;
+    }
+    return false;
+  };
+  for (const Tensor& t : outputs) {
+    Node* const root = looks_on_ ? nullptr : gradstep::grad_fn(t);
+    if (!root || root->sequence <= started || !is_shared(root)) continue;
+    std::vector<Node*> work{root};
+    std::unordered_set<Node*> seen{root};
+    while (!work.empty()) {
+      Node* const n = work.back();
+      work.pop_back();
+      for (Edge& e : n->all_edges()) {
+        if (!e.node) continue;
+        if (e.node->leaf && n->released && made_here(e.node->leaf->storage.get())) {
+          e.node.reset();
+        } else if (e.node->sequence > started && seen.insert(e.node.get()).second) {
+          work.push_back(e.node.get());
+        }
+      }
+    }
+  }
+}
+
 bool Recorder::has_own_graph(const Tensor& t) const {
   Node* const node = looks_on_ ? nullptr : gradstep::grad_fn(t);
   return node && node->sequence > started && !is_shared(node);
@@ -770,6 +799,7 @@ std::unique_ptr<Program> Recorder::finish(std::span<const Tensor> outputs) {
   GS_CHECK_KIND(Capture, refused_.empty(), "{}", refused_);
   Program& p = *program_;
   paused_ = true;
+  drop_spent_leaves(outputs);
   check_held(outputs);
   const std::vector<Tensor> all = with_bases(outputs);
   p.n_results = outputs.size();
