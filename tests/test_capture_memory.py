@@ -6,6 +6,7 @@ import numpy as np
 import gradstep as torch
 from capture_scripts import Scripts, net, xs
 from capture_worlds import bytes_of, random_state
+from gradstep.utils.checkpoint import checkpoint
 
 # ruff: noqa: B007, B018, B020, B023, UP034, B026, B028, C408, E731, E741, F841, PLW0603
 SCRIPTS = Scripts()
@@ -48,6 +49,47 @@ def gradient_penalty_at_a_leaf_made_inside(wrap):
     for x in xs(7, 4, 3):
         out.append([bytes_of(t) for t in step(x)])
     return [*out, [bytes_of(p) for p in critic.parameters()], random_state()]
+
+
+def checkpointed(wrap, dropout, reentrant):
+    torch.manual_seed(0)
+    block = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(dropout), torch.nn.Tanh())
+    head = torch.nn.Linear(3, 2)
+    weights = [*block.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+
+    @wrap
+    def step(x):
+        noise = torch.rand(x.shape)  # drawn outside of the checkpoint
+        h = checkpoint(block, x.requires_grad_(), use_reentrant=reentrant) + noise
+        loss = head(checkpoint(block, h, use_reentrant=reentrant)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    out = [bytes_of(step(x)) for x in xs(6, 4, 3)]
+    return [*out, [bytes_of(p) for p in weights], random_state()]
+
+
+@case
+def checkpointed_without_random_numbers(wrap):
+    return checkpointed(wrap, 0.0, False)
+
+
+@case
+def checkpointed_reentrant(wrap):
+    return checkpointed(wrap, 0.0, True)
+
+
+@refused
+def checkpointed_dropout(wrap):
+    return checkpointed(wrap, 0.5, False)
+
+
+@refused
+def checkpointed_dropout_reentrant(wrap):
+    return checkpointed(wrap, 0.5, True)
 
 
 @refused

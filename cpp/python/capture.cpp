@@ -383,6 +383,10 @@ class Session {
   }
   void drop() { end(); }
   bool differentiates() const { return recorder_->differentiates; }
+  int64_t draws() const {
+    const std::span<const Step> steps = recorder_->steps();
+    return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.op->draws; });
+  }
   std::string refused() const { return recorder_ ? recorder_->refused() : std::string(); }
 
   std::shared_ptr<Entry> finish(const py::tuple& args, const py::object& kwargs,
@@ -798,6 +802,9 @@ void add_capture(PyObject* module) {
     return hooks;
   });
   m.def("_is_capturing", [] { return recording_watcher() != nullptr; });
+  m.def(
+      "_capture_draws", [] { return g_session && recording_watcher() ? g_session->draws() : -1; },
+      "How many calls of the recording that runs draw random numbers; -1 if none runs.");
   m.def("_refuse_capture", [](const std::string& what) { refuse_capture(what.c_str()); });
   m.def("_flatten", [](const py::tuple& args, const py::dict& kwargs) {
     const Flat flat = flatten_call(args.ptr(), kwargs.ptr());

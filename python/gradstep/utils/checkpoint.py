@@ -139,7 +139,9 @@ class _World:
     def __init__(self, preserve_rng_state: bool, args: Any) -> None:
         self.devices: list[int] = []
         self.cpu_state = None
-        if preserve_rng_state:
+        # A step that is captured can't go back to a state; where nothing is drawn there is no need.
+        self.drawn = _C._capture_draws() if preserve_rng_state else -1
+        if preserve_rng_state and self.drawn < 0:
             self.cpu_state = get_rng_state()
             self.devices, self.states = get_device_states(*args)
         self.casts: list[dict[str, Any]] = [
@@ -152,6 +154,14 @@ class _World:
             for device in ("cpu", "cuda")
             if device == "cpu" or _C._cuda_device_count()
         ]
+
+    def check(self) -> None:
+        """After the first run: a captured step refuses random numbers that are to be drawn again."""
+        if self.drawn >= 0 and _C._capture_draws() != self.drawn:
+            _C._refuse_capture(
+                "a checkpointed function draws random numbers, which a replay would not draw again; "
+                "draw them outside, or capture the step without the checkpoint"
+            )
 
     def run(self, fn: Callable[[], Any]) -> Any:
         with fork_rng(self.devices, enabled=self.cpu_state is not None):
@@ -183,7 +193,9 @@ class CheckpointFunction(Function):
         ctx.places = [i for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
         ctx.save_for_backward(*_tensors(args))
         with no_grad():
-            return run_function(*args)
+            outputs = run_function(*args)
+        ctx.world.check()
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -399,7 +411,9 @@ def _by_hooks(
 
     frame = _Frame(again, determinism, debug, early_stop)
     with saved_tensors_hooks(frame.pack, frame.unpack), forward_context:
-        return function(*args, **kwargs)
+        outputs = function(*args, **kwargs)
+    world.check()
+    return outputs
 
 
 def _warn_about_default(name: str) -> None:
