@@ -354,3 +354,57 @@ def test_linear_cross_entropy_loss_equals_pytorchs():
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-12, atol=1e-15)
     assert found[0][2] == found[1][2]
+
+
+@pytest.mark.parametrize("head_bias", [False, True])
+@pytest.mark.parametrize("target", [[0, 5, 3, 19, 7, 2], [1, 0, 2, 1, 1, 0], 12, []])
+def test_adaptive_log_softmax_equals_pytorchs(target, head_bias):
+    goal = np.array(target, dtype=np.int64)
+    x, found = numbers(*goal.shape, 8, dtype=np.float64), []
+    for lib in (gs, torch):
+        layer = lib.nn.AdaptiveLogSoftmaxWithLoss(
+            8, 20, [3, 7], div_value=2.0, head_bias=head_bias, dtype=lib.float64
+        )
+        layer.reset_parameters()
+        with lib.no_grad():
+            for k, p in enumerate(layer.parameters()):
+                p.copy_(lib.tensor(numbers(*p.shape, seed=k)))
+        input = lib.tensor(x, requires_grad=True)
+        result = layer(input, lib.tensor(goal))
+        if goal.size:
+            result.loss.backward()
+        rows = lib.tensor(numbers(30, 8, seed=3, dtype=np.float64) * 3)
+        grads = [p.grad for p in (input, *layer.parameters()) if p.grad is not None]
+        seen = [result.output, *([result.loss] if goal.size else []), *grads]
+        seen += [layer.log_prob(rows), layer.predict(rows)]
+        found.append([t.detach().cpu().numpy() for t in seen])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13)
+    assert len(set(found[0][-1])) > 5  # classes of the head and of clusters
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, []),
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [5, 3]),
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [5, 5]),
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [0, 5]),
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [5, 10]),
+        lambda lib: lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [2.5]),
+        lambda lib: adaptive(lib, (2, 4), [1, 10]),
+        lambda lib: adaptive(lib, (2, 4), [-1, 3]),
+        lambda lib: adaptive(lib, (3, 4), [1, 2]),
+        lambda lib: adaptive(lib, (4,), [1, 2, 3, 4]),
+        lambda lib: adaptive(lib, (2, 4), 1),
+        lambda lib: adaptive(lib, (2, 4), [[1, 2]]),
+    ],
+)
+def test_adaptive_log_softmax_refuses_what_pytorch_refuses(call):
+    same_error(call)
+
+
+def adaptive(lib, shape, target):
+    return lib.nn.AdaptiveLogSoftmaxWithLoss(4, 10, [2, 5], 2.0)(
+        lib.ones(shape), lib.tensor(target)
+    )

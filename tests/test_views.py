@@ -279,6 +279,8 @@ def test_in_place_forms_change_the_geometry():
         assert tuple(x.squeeze_(0).shape) == (2, 3)
         assert tuple(x.t_().shape) == (3, 2) and x.stride() == (1, 3)
         assert tuple(x.transpose_(0, 1).shape) == (2, 3)
+        assert tuple(x.swapaxes_(0, 1).shape) == (3, 2)
+        assert tuple(x.swapdims_(-1, -2).shape) == (2, 3)
         assert tuple(x.unsqueeze_(-1).shape) == (2, 3, 1)
         assert x.tolist() == [[[0.0], [1.0], [2.0]], [[3.0], [4.0], [5.0]]]
 

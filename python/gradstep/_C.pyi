@@ -1662,7 +1662,11 @@ class Tensor:
     def svd(self, some: builtins.bool = True, compute_uv: builtins.bool = True, *, out: Any = None) -> Any: ...
     def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
         """Two axes swapped."""
+    def swapaxes_(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
+        """Two axes swapped."""
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+        """Two axes swapped."""
+    def swapdims_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """Two axes swapped."""
     def t(self) -> Tensor:
         """The transpose of a matrix."""

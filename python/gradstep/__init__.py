@@ -97,6 +97,7 @@ _LAZY = frozenset(
 _LAZY_FROM = {
     **dict.fromkeys(("load", "load_safetensors", "save", "save_safetensors"), "serialization"),
     **dict.fromkeys(("CapturedFunction", "capture", "compile"), "_capture"),
+    "GradScaler": "amp",
     "autocast": "amp",
     "vmap": "func",
     **dict.fromkeys(
@@ -258,7 +259,7 @@ if TYPE_CHECKING:
         hann_window as hann_window,
         kaiser_window as kaiser_window,
     )
-    from .amp import autocast as autocast
+    from .amp import GradScaler as GradScaler, autocast as autocast
     from .serialization import (
         load as load,
         load_safetensors as load_safetensors,
