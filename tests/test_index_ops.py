@@ -361,3 +361,22 @@ def test_an_index_out_of_range_is_found_before_anything_is_written(write):
 def test_histc_of_a_range_beyond_float_stays_in_its_bins():
     assert gs.histc(gs.tensor([-3e38, 0.0, 3e38]), 3, -3e38, 3e38).sum().item() == 3
     assert gs.histc(gs.ones(4), 5, 1.0, 1.0 + 1e-9).sum().item() == 4
+
+
+@pytest.mark.parametrize(
+    "indices, weight",
+    [
+        ([1.0, 0.0], (4, 2)),
+        ([True, False], (4, 2)),
+        ([1, 0], (4,)),
+        ([1, 0], (2, 3, 2)),
+        ([1, 4], (4, 2)),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"max_norm": 1.0}])
+def test_what_is_no_embedding_is_refused(indices, weight, options):
+    for lib in (gs, torch):
+        w = lib.ones(weight)
+        with pytest.raises((RuntimeError, IndexError), match="2-D|2-dim|Long, Int|out of range"):
+            lib.nn.functional.embedding(lib.tensor(indices), w, **options)
+        assert lib is torch or bool((w == 1).all())  # nothing is half-written

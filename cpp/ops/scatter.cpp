@@ -341,6 +341,14 @@ Tensor embedding_dense_backward(const Tensor& dy, const Tensor& index, int64_t r
   return out;
 }
 
+void check_embedding_indices(const Tensor& indices, int argument, std::string_view name) {
+  GS_CHECK(indices.dtype() == DType::Int64 || indices.dtype() == DType::Int32,
+           "Expected tensor for argument #{} 'indices' to have one of the following scalar types: "
+           "Long, Int; but "
+           "got torch.{}Tensor instead (while checking arguments for {})",
+           argument, scalar_name(indices.dtype()), name);
+}
+
 }  // namespace
 
 Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_idx,
@@ -348,11 +356,7 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
   static const Op& op = define("embedding", &embedding_backward);
   static const Op& read = Op::get("index");
   GS_CHECK(weight.ndim() == 2, "'weight' must be 2-D");
-  GS_CHECK(indices.dtype() == DType::Int64 || indices.dtype() == DType::Int32,
-           "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-           "Long, Int; but "
-           "got torch.{}Tensor instead (while checking arguments for embedding)",
-           scalar_name(indices.dtype()));
+  check_embedding_indices(indices, 1, "embedding");
   const Tensor at = to(indices, DType::Int64);
   Dims sizes = at.sizes();
   sizes.push_back(weight.sizes()[1]);
@@ -369,6 +373,11 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
 void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm,
                        double norm_type) {
   static const Op& op = Op::get("embedding_renorm");
+  GS_CHECK(weight.ndim() == 2,
+           "Expected 2-dimensional tensor, but got {}-dimensional tensor for argument #1 'self' "
+           "(while checking arguments for embedding_renorm_)",
+           weight.ndim());
+  check_embedding_indices(indices, 2, "embedding_renorm_");
   const GradMode off(false);
   const Tensor at = contiguous(to(indices, DType::Int64));
   run(op, params(max_norm, norm_type), {&weight}, {&weight, &at});
