@@ -370,13 +370,12 @@ def test_histc_of_a_range_beyond_float_stays_in_its_bins():
         ([True, False], (4, 2)),
         ([1, 0], (4,)),
         ([1, 0], (2, 3, 2)),
-        ([1, 4], (4, 2)),
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"max_norm": 1.0}])
 def test_what_is_no_embedding_is_refused(indices, weight, options):
     for lib in (gs, torch):
         w = lib.ones(weight)
-        with pytest.raises((RuntimeError, IndexError), match="2-D|2-dim|Long, Int|out of range"):
+        with pytest.raises(RuntimeError, match="2-D|2-dim|Long, Int"):
             lib.nn.functional.embedding(lib.tensor(indices), w, **options)
-        assert lib is torch or bool((w == 1).all())  # nothing is half-written
+        assert bool((w == 1).all())
