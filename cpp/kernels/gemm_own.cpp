@@ -67,6 +67,7 @@ struct Panel {
   int64_t ldc;
   const T* fetch;  ///< what the next panel will read: a line is prefetched in four steps of k
   int64_t fetch_step;
+  const T* next;  ///< rows of A that the first panel will read next, or null
 };
 
 /// c = the product of R rows of A with the panel, C vectors wide. ByRows: A's rows are contiguous,
@@ -84,13 +85,6 @@ __attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
   const int64_t lda = t.lda, b_row = t.b_row;
   const T* b = t.b;
   T* packed = t.packed;
-  if (t.beta != T(0)) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int v = 0; v < C; ++v) __builtin_prefetch(c + r * t.ldc + v * width, 1);
-    }
-  }
   // Every addition of a pointer may take a multiplication's turn. Four steps and four rows share
   // one: x86 adds 0, 1 or 2 times a distance for nothing.
   constexpr int groups = ByRows ? (R + 3) / 4 : 1;
@@ -127,10 +121,19 @@ __attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
   };
   const T* fetch = t.fetch;
   const int64_t fetch_step = t.fetch_step;
+  // Of the next rows of A, where no panel has read them yet: a line of each for every line of k.
+  const T* next = t.next ? t.next : a;
+  const int64_t next_row = t.next ? lda : 0;
+  const int64_t next_line = t.next ? int64_t{64 / sizeof(T)} - 3 * lda : 0;
   int64_t p = t.k;
-  for (; p >= 4; p -= 4) {
+  const auto four = [&]() __attribute__((always_inline)) {
     __builtin_prefetch(fetch, 0, 2);
     fetch += fetch_step;
+    if constexpr (ByRows) {
+#pragma GCC unroll 4
+      for (int q = 0; q < groups; ++q) __builtin_prefetch(next + q * 4 * next_row, 0, 2);
+      next += p % 16 == 4 ? next_line : next_row;
+    }
     step(0);
     step(1);
     step(2);
@@ -139,7 +142,26 @@ __attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
     for (int q = 0; q < groups; ++q) row[q] += 4;
     b += 4 * b_row;
     if constexpr (Pack) packed += 4 * C * width;
+  };
+  // C's lines are asked for one by one while the sums are made: all at once they would keep A's and
+  // B's waiting.
+  if (t.k >= 4 * R * C) {
+    for (int v = 0; v < C; ++v) {
+      const T* to = c + v * width;
+      for (int r = 0; r < R; ++r, p -= 4) {
+        __builtin_prefetch(to, 1);
+        to += t.ldc;
+        four();
+      }
+    }
+  } else if (t.beta != T(0)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < C; ++v) __builtin_prefetch(c + r * t.ldc + v * width, 1);
+    }
   }
+  for (; p >= 4; p -= 4) four();
   for (; p > 0; --p) {
     step(0);
 #pragma GCC unroll 4
@@ -234,7 +256,8 @@ void panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
              g.bias ? g.bias + j : nullptr,
              g.ldc,
              next,
-             g.b_col == 1 ? g.b_row : g.b_col};
+             g.b_col == 1 ? g.b_row : g.b_col,
+             nullptr};
   alignas(64) T square[Swapped ? (C == 1 ? kTallRows : kRows) * panel_width : 1];
   T* const c = Swapped ? g.c + j * g.ldc : g.c + j;
   if constexpr (Swapped) {
@@ -249,6 +272,7 @@ void panel(const GemmArgs<T>& g, int64_t j, int cols, T* buffer) {
     const int64_t call = i / kRows;
     t.fetch = g.b_col == 1 ? next + call % C * width + call / C * (g.k / 4) * g.b_row
                            : next + call * int64_t{64 / sizeof(T)};
+    t.next = ByRows && j == 0 && i + rows < m ? a + rows * g.a_row : nullptr;
     if constexpr (Swapped) {
       f(t, a, square);
       for_columns<T>(cols, rows, square, panel_width, [&](int64_t p, int r, Block<T> x, int n) {
