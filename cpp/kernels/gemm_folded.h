@@ -137,9 +137,28 @@ void pack_folded(const GemmArgs<T>& g, T* out) {
   }
 }
 
+/// Rows of F sums to n columns of C. A whole tile that is only stored, as most are, has no branches
+/// in its rows.
+template <class T, int F>
+GS_INLINE void write_rows(const GemmArgs<T>& g, int rows, int n, const T* sums, const T* bias,
+                          T* c) {
+  using Row = typename VectorOf<T, F * sizeof(T)>::type;
+  if (rows == kFoldRows && n == F && g.alpha == T(1) && g.beta == T(0)) {
+    const int64_t ldc = g.ldc;
+    const auto each = [&](auto&& result) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kFoldRows; ++r) store(c + r * ldc, result(load_as<Row>(sums + r * F)));
+    };
+    if (!bias) return each([](Row x) { return x; });
+    const Row b = load_as<Row>(bias);
+    return each([&](Row x) { return x + b; });
+  }
+  for (int r = 0; r < rows; ++r, sums += F, c += g.ldc)
+    write_vector<T>(load_as<Row>(sums), g.alpha, g.beta, bias, c, n);
+}
+
 template <class T, int F, int G>
 void folded_block(const GemmArgs<T>& g, T* buffer) {
-  using Row = typename VectorOf<T, F * sizeof(T)>::type;
   pack_folded<T, F, G>(g, buffer);
   alignas(64) T out[G * kFoldRows * F];
   for (int64_t i = 0; i < g.m; i += kFoldRows) {
@@ -152,10 +171,8 @@ void folded_block(const GemmArgs<T>& g, T* buffer) {
     for (int q = 0; q < G; ++q) {
       const int64_t j = q * F;
       const int cols = g.n - j < F ? static_cast<int>(g.n - j) : F;
-      for (int r = 0; r < rows; ++r) {
-        write_vector<T>(load_as<Row>(out + (q * kFoldRows + r) * F), g.alpha, g.beta,
-                        g.bias ? g.bias + j : nullptr, g.c + (i + r) * g.ldc + j, cols);
-      }
+      write_rows<T, F>(g, rows, cols, out + q * kFoldRows * F, g.bias ? g.bias + j : nullptr,
+                       g.c + i * g.ldc + j);
     }
   }
 }
