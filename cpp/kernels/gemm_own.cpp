@@ -3,6 +3,7 @@
 // See Note [Forms of the product].
 #include "kernels/gemm_own.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/gemm_folded.h"
@@ -49,6 +50,7 @@ constexpr int64_t kDepth = kFoldDepth;  // k of one block
 // of 2.
 constexpr int64_t kDepthOfColumns = 256;
 static_assert(kGemmOneSum <= kDepth && kGemmOneSum <= kDepthOfColumns);
+constexpr int kLongSums = 96;             // k of tiles that prefetch C and the next rows of A
 constexpr int64_t kBlockBytes = 1 << 20;  // of A, which the panels share: half of the L2
 
 // ---- the register tile ----
@@ -121,19 +123,10 @@ __attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
   };
   const T* fetch = t.fetch;
   const int64_t fetch_step = t.fetch_step;
-  // Of the next rows of A, where no panel has read them yet: a line of each for every line of k.
-  const T* next = t.next ? t.next : a;
-  const int64_t next_row = t.next ? lda : 0;
-  const int64_t next_line = t.next ? int64_t{64 / sizeof(T)} - 3 * lda : 0;
   int64_t p = t.k;
   const auto four = [&]() __attribute__((always_inline)) {
     __builtin_prefetch(fetch, 0, 2);
     fetch += fetch_step;
-    if constexpr (ByRows) {
-#pragma GCC unroll 4
-      for (int q = 0; q < groups; ++q) __builtin_prefetch(next + q * 4 * next_row, 0, 2);
-      next += p % 16 == 4 ? next_line : next_row;
-    }
     step(0);
     step(1);
     step(2);
@@ -143,17 +136,30 @@ __attribute__((noinline)) void tile(const Panel<T>& t, const T* a, T* c) {
     b += 4 * b_row;
     if constexpr (Pack) packed += 4 * C * width;
   };
-  // C's lines are asked for one by one while the sums are made: all at once they would keep A's and
-  // B's waiting.
-  if (t.k >= 4 * R * C) {
+  if (t.k >= std::max(4 * R * C, kLongSums)) {
+    // Of the next rows of A, where no panel has read them yet: a line of each for every line of k.
+    const T* next = t.next ? t.next : a;
+    const int64_t next_row = t.next ? lda : 0;
+    const int64_t next_line = t.next ? int64_t{64 / sizeof(T)} - 3 * lda : 0;
+    const auto four_and_next = [&]() __attribute__((always_inline)) {
+      if constexpr (ByRows) {
+#pragma GCC unroll 4
+        for (int q = 0; q < groups; ++q) __builtin_prefetch(next + q * 4 * next_row, 0, 2);
+        next += p % 16 == 4 ? next_line : next_row;
+      }
+      four();
+    };
+    // C's lines are asked for one by one while the sums are made: all at once they would keep A's
+    // and B's waiting.
     for (int v = 0; v < C; ++v) {
       const T* to = c + v * width;
       for (int r = 0; r < R; ++r, p -= 4) {
         __builtin_prefetch(to, 1);
         to += t.ldc;
-        four();
+        four_and_next();
       }
     }
+    for (; p >= 4; p -= 4) four_and_next();
   } else if (t.beta != T(0)) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
